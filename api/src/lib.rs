@@ -1,0 +1,2 @@
+//! REST on port 8008.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The threads.
+#![forbid(unsafe_code)]

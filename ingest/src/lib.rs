@@ -1,0 +1,1 @@
+//! Bytes from and to the kernel. Knows nothing of sFlow.

@@ -1,0 +1,1 @@
+//! The collector: subcommands, options, configuration, wiring.

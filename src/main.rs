@@ -1,0 +1,3 @@
+//! The `finderscope` binary.
+
+fn main() {}
