@@ -1,1 +1,21 @@
-//! The collector: subcommands, options, configuration, wiring.
+//! The collector as a program: subcommands, options, configuration, state files, wiring, signals.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`cli`] | the command line: one definition from which parser, help, completions and man page come |
+//! | [`config`] | the TOML configuration file |
+//! | [`logging`] | the format of log lines |
+//! | [`state`] | what survives a restart |
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod config;
+pub mod logging;
+pub mod state;
+
+use std::process::ExitCode;
+
+/// Runs the command line; the exit code is documented in the help of each subcommand.
+pub fn main() -> ExitCode {
+    cli::main()
+}

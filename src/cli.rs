@@ -1,0 +1,71 @@
+//! The command line: one definition from which parser, help, completions and man page come.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// sFlow collector: live flow and metric tables of a whole fabric.
+#[derive(Debug, Parser)]
+#[command(name = "finderscope", version, propagate_version = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the completions of a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page (roff)
+    Man,
+}
+
+/// Parses the command line and runs the subcommand.
+///
+/// Exit codes, where a subcommand's help names no others: 0 done, 1 failed (the reason is on standard
+/// error), 2 the command line is wrong.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("finderscope: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "finderscope", &mut std::io::stdout());
+        }
+        Command::Man => print_manual_pages(&mut std::io::stdout())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One page for the program and one for each subcommand, after one another.
+fn print_manual_pages(out: &mut impl Write) -> std::io::Result<()> {
+    let mut command = Cli::command();
+    command.build();
+    clap_mangen::Man::new(command.clone()).render(out)?;
+    for subcommand in command.get_subcommands().filter(|c| c.get_name() != "help") {
+        clap_mangen::Man::new(subcommand.clone()).render(out)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
