@@ -9,9 +9,8 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
-pub mod config;
+
 pub mod logging;
-pub mod state;
 
 use std::process::ExitCode;
 

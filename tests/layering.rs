@@ -25,8 +25,11 @@ fn root() -> PathBuf {
 
 #[test]
 fn rooms_import_only_downwards() {
-    let metadata =
-        cargo_metadata::MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec().unwrap();
+    let metadata = cargo_metadata::MetadataCommand::new()
+        .manifest_path(root().join("Cargo.toml"))
+        .no_deps()
+        .exec()
+        .unwrap();
     let allowed: BTreeMap<&str, &[&str]> = MAY_IMPORT.iter().copied().collect();
     let allowed_in_tests: BTreeMap<&str, &[&str]> = TESTS_MAY_IMPORT.iter().copied().collect();
     let mut wrong = Vec::new();
