@@ -251,6 +251,16 @@ mod tests {
     }
 
     #[test]
+    fn the_manuals_example_is_accepted() {
+        let page = include_str!("../manual/configuration.md");
+        let example = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+        let config: Config = toml::from_str(example).unwrap();
+        config.check().unwrap();
+        let definitions = config.definitions().unwrap();
+        assert!(definitions.flows.contains_key("tcp") && definitions.forwards.contains_key("archive"));
+    }
+
+    #[test]
     fn a_wrong_flow_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("finderscope.toml");
