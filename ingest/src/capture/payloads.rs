@@ -1,0 +1,271 @@
+//! The UDP payloads to a port in a capture file.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::fragments::{Fragments, Key};
+use super::{CaptureError, Reader, link};
+
+const UDP: u8 = 17;
+
+/// A UDP payload.
+#[derive(Clone, Copy, Debug)]
+pub struct Payload<'a> {
+    /// When its frame was captured, microseconds since 1970.
+    pub time_us: Option<u64>,
+    /// Who sent it.
+    pub source: SocketAddr,
+    /// To whom.
+    pub destination: SocketAddr,
+    /// What was captured of it.
+    pub bytes: &'a [u8],
+}
+
+/// What became of the frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Frames read.
+    pub frames: u64,
+    /// Payloads given.
+    pub payloads: u64,
+    /// Frames of a link type that is not known.
+    pub unknown_link: u64,
+    /// Frames that hold no UDP.
+    pub not_udp: u64,
+    /// UDP packets to other ports.
+    pub other_port: u64,
+    /// Frames cut short by the capture, so that their payload is not whole.
+    pub cut: u64,
+    /// IP fragments.
+    pub fragments: u64,
+    /// Packets put together from fragments.
+    pub reassembled: u64,
+    /// Packets of which not all fragments were seen.
+    pub incomplete: u64,
+}
+
+/// Finds UDP payloads to a port.
+pub struct Payloads {
+    reader: Reader,
+    port: u16,
+    fragments: Fragments,
+    statistics: Statistics,
+    /// The current payload, where it was put together from fragments.
+    whole: Vec<u8>,
+}
+
+/// An IP packet within a frame.
+struct IpPacket<'a> {
+    source: IpAddr,
+    destination: IpAddr,
+    protocol: u8,
+    payload: &'a [u8],
+    /// Identification, offset in bytes and "more fragments", for a fragment.
+    fragment: Option<(u32, usize, bool)>,
+    /// Whether the frame ends before the packet does.
+    cut: bool,
+}
+
+/// Where the current payload is.
+enum Place {
+    Frame(std::ops::Range<usize>),
+    Whole(std::ops::Range<usize>),
+}
+
+impl Payloads {
+    /// Payloads of `reader`'s frames to `port`.
+    pub fn new(reader: Reader, port: u16) -> Self {
+        Self {
+            reader,
+            port,
+            fragments: Fragments::default(),
+            statistics: Statistics::default(),
+            whole: Vec::new(),
+        }
+    }
+
+    /// What became of the frames so far.
+    pub fn statistics(&self) -> Statistics {
+        Statistics {
+            incomplete: self.fragments.given_up + self.fragments.waiting(),
+            ..self.statistics
+        }
+    }
+
+    /// The next payload; `None` at the end.
+    pub fn next_payload(&mut self) -> Option<Result<Payload<'_>, CaptureError>> {
+        let (time_us, source, destination, place) = loop {
+            let frame = match self.reader.next_frame()? {
+                Ok(frame) => frame,
+                Err(error) => return Some(Err(error)),
+            };
+            let count = &mut self.statistics;
+            count.frames += 1;
+            let time_us = frame.time_us;
+            let Some(ip) = network_layer(frame.link, frame.bytes) else {
+                count.unknown_link += 1;
+                continue;
+            };
+            let Some(packet) = ip.and_then(read_ip).filter(|packet| packet.protocol == UDP) else {
+                count.not_udp += 1;
+                continue;
+            };
+            let in_frame = |part: &[u8]| {
+                let start = part.as_ptr().addr() - frame.bytes.as_ptr().addr();
+                start..start + part.len()
+            };
+            let (udp, is_whole) = match packet.fragment {
+                None => (packet.payload, false),
+                Some((id, offset, more)) => {
+                    count.fragments += 1;
+                    let key = Key {
+                        source: packet.source,
+                        destination: packet.destination,
+                        id,
+                        protocol: packet.protocol,
+                    };
+                    let added = self.fragments.add(key, offset, more, packet.payload, time_us.unwrap_or(0));
+                    let Some(whole) = added else { continue };
+                    count.reassembled += 1;
+                    self.whole = whole;
+                    (self.whole.as_slice(), true)
+                }
+            };
+            let Some((ports, payload)) = read_udp(udp) else {
+                count.not_udp += 1;
+                continue;
+            };
+            if ports.1 != self.port {
+                count.other_port += 1;
+                continue;
+            }
+            count.cut += u64::from(packet.cut || payload.cut);
+            count.payloads += 1;
+            let place = if is_whole {
+                Place::Whole(8..8 + payload.bytes.len())
+            } else {
+                Place::Frame(in_frame(payload.bytes))
+            };
+            let source = SocketAddr::new(packet.source, ports.0);
+            break (time_us, source, SocketAddr::new(packet.destination, ports.1), place);
+        };
+        let bytes = match place {
+            Place::Frame(range) => self.reader.current().get(range),
+            Place::Whole(range) => self.whole.get(range),
+        };
+        Some(Ok(Payload { time_us, source, destination, bytes: bytes.unwrap_or_default() }))
+    }
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..)?.first_chunk().map(|pair| u16::from_be_bytes(*pair))
+}
+
+/// The IP packet of a frame: `None` for an unknown link type, `Some(None)` when the frame holds something else.
+fn network_layer(link_type: i32, frame: &[u8]) -> Option<Option<&[u8]>> {
+    Some(match link_type {
+        link::ETHERNET => after_type(frame, 12),
+        link::LINUX_SLL => after_type(frame, 14),
+        link::LINUX_SLL2 => match u16_at(frame, 0) {
+            Some(0x8100 | 0x88a8 | 0x9100) => frame.get(22..).and_then(|rest| after_type(rest, 0)),
+            Some(0x0800 | 0x86dd) => frame.get(20..),
+            _ => None,
+        },
+        link::RAW | link::RAW_BSD | link::RAW_OPENBSD | link::IPV4 | link::IPV6 => Some(frame),
+        // The family's number differs between systems; the IP version is looked at anyway.
+        link::NULL | link::LOOP => frame.get(4..),
+        _ => return None,
+    })
+}
+
+/// What follows the type field at `at`, through VLAN tags, when it is IP.
+fn after_type(frame: &[u8], mut at: usize) -> Option<&[u8]> {
+    loop {
+        match u16_at(frame, at)? {
+            0x0800 | 0x86dd => return frame.get(at + 2..),
+            0x8100 | 0x88a8 | 0x9100 | 0x9200 | 0x9300 => at += 4,
+            _ => return None,
+        }
+    }
+}
+
+fn read_ip(bytes: &[u8]) -> Option<IpPacket<'_>> {
+    match bytes.first()? >> 4 {
+        4 => read_ipv4(bytes),
+        6 => read_ipv6(bytes),
+        _ => None,
+    }
+}
+
+fn read_ipv4(bytes: &[u8]) -> Option<IpPacket<'_>> {
+    let header = bytes.first_chunk::<20>()?;
+    let header_length = usize::from(header[0] & 0x0f) * 4;
+    let stated = usize::from(u16::from_be_bytes([header[2], header[3]]));
+    // Offloading senders leave 0: then the packet ends with the frame.
+    let length = if stated == 0 { bytes.len() } else { stated };
+    let payload = bytes.get(header_length.max(20)..length.min(bytes.len()))?;
+    let fragment = u16::from_be_bytes([header[6], header[7]]);
+    let (more, offset) = (fragment & 0x2000 != 0, usize::from(fragment & 0x1fff) * 8);
+    let id = u32::from(u16::from_be_bytes([header[4], header[5]]));
+    Some(IpPacket {
+        source: Ipv4Addr::new(header[12], header[13], header[14], header[15]).into(),
+        destination: Ipv4Addr::new(header[16], header[17], header[18], header[19]).into(),
+        protocol: header[9],
+        payload,
+        fragment: (more || offset > 0).then_some((id, offset, more)),
+        cut: length > bytes.len(),
+    })
+}
+
+fn read_ipv6(bytes: &[u8]) -> Option<IpPacket<'_>> {
+    let header = bytes.first_chunk::<40>()?;
+    let stated = usize::from(u16::from_be_bytes([header[4], header[5]]));
+    let length = if stated == 0 { bytes.len() } else { 40 + stated };
+    let address = |at: usize| -> Option<Ipv6Addr> {
+        bytes.get(at..)?.first_chunk::<16>().map(|address| (*address).into())
+    };
+    let mut protocol = header[6];
+    let mut at = 40;
+    let mut fragment = None;
+    // Every step moves on by eight bytes at least.
+    loop {
+        let size = match protocol {
+            0 | 43 | 60 => (usize::from(*bytes.get(at + 1)?) + 1) * 8,
+            51 => (usize::from(*bytes.get(at + 1)?) + 2) * 4,
+            44 => {
+                let word = u16_at(bytes, at + 2)?;
+                let id = bytes.get(at + 4..)?.first_chunk::<4>().map(|id| u32::from_be_bytes(*id))?;
+                fragment = Some((id, usize::from(word & 0xfff8), word & 1 != 0));
+                8
+            }
+            _ => break,
+        };
+        protocol = *bytes.get(at)?;
+        at += size;
+        if fragment.is_some_and(|(_, offset, _)| offset > 0) {
+            break;
+        }
+    }
+    Some(IpPacket {
+        source: address(8)?.into(),
+        destination: address(24)?.into(),
+        protocol,
+        payload: bytes.get(at..length.min(bytes.len()))?,
+        fragment: fragment.filter(|(_, offset, more)| *more || *offset > 0),
+        cut: length > bytes.len(),
+    })
+}
+
+struct UdpPayload<'a> {
+    bytes: &'a [u8],
+    cut: bool,
+}
+
+/// Ports and payload.
+fn read_udp(bytes: &[u8]) -> Option<((u16, u16), UdpPayload<'_>)> {
+    let header = bytes.first_chunk::<8>()?;
+    let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+    let stated = usize::from(word(4));
+    let length = if stated == 0 { bytes.len() } else { stated };
+    let payload = bytes.get(8..length.min(bytes.len()))?;
+    Some(((word(0), word(2)), UdpPayload { bytes: payload, cut: length > bytes.len() }))
+}
