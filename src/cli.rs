@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::decode_cmd;
+
 /// sFlow collector: live flow and metric tables of a whole fabric.
 #[derive(Debug, Parser)]
 #[command(name = "finderscope", version, propagate_version = true, max_term_width = 100)]
@@ -15,6 +17,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show the sFlow in a capture file, or what arrives on a socket
+    Decode(decode_cmd::DecodeArgs),
     /// Print the completions of a shell
     Completions {
         /// Which shell
@@ -41,6 +45,7 @@ pub fn main() -> ExitCode {
 
 fn run(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Decode(args) => return decode_cmd::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "finderscope", &mut std::io::stdout());
         }

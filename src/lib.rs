@@ -4,11 +4,13 @@
 //! |---|---|
 //! | [`cli`] | the command line: one definition from which parser, help, completions and man page come |
 //! | [`config`] | the TOML configuration file |
+//! | [`decode_cmd`] | `finderscope decode` |
 //! | [`logging`] | the format of log lines |
 //! | [`state`] | what survives a restart |
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod decode_cmd;
 
 pub mod logging;
 

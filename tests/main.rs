@@ -1,4 +1,6 @@
-//! Tests of the whole collector: one binary, a module for each promise it looks at.
+//! Tests of the whole program: one binary, a module for each promise it looks at.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests say what broke by panicking")]
 
+mod captures;
 mod layering;
+mod support;

@@ -39,7 +39,9 @@ fn walk(bytes: &[u8]) -> usize {
             for (_, value) in fields.iter().flat_map(|fields| fields.iter()) {
                 match value {
                     Value::AsPath(path) => drop((path.first(), path.last())),
-                    Value::Adapters(adapters) => drop(adapters.iter().map(|(_, m)| m.iter().count()).sum::<usize>()),
+                    Value::Adapters(adapters) => {
+                        drop(adapters.iter().map(|(_, m)| m.iter().count()).sum::<usize>())
+                    }
                     Value::Lanes(lanes) => drop(lanes.iter().count()),
                     _ => {}
                 }

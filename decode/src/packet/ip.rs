@@ -94,6 +94,19 @@ pub struct Ipv6Options {
 /// Extension headers that are walked over: hop-by-hop, routing, fragment, authentication, destination.
 const EXTENSIONS: [u8; 5] = [0, 43, 44, 51, 60];
 
+const FRAGMENT: u8 = 44;
+
+/// Length of an extension header, bytes, from its length field.
+#[inline]
+fn extension_length(protocol: u8, field: u8) -> usize {
+    match protocol {
+        FRAGMENT => 8,
+        // The authentication header counts in words, less two (RFC 4302).
+        51 => (usize::from(field) + 2) * 4,
+        _ => (usize::from(field) + 1) * 8,
+    }
+}
+
 /// More extension headers than this end the walk.
 const MOST_EXTENSIONS: u8 = 8;
 
@@ -135,6 +148,21 @@ impl Ipv6<'_> {
         at::<16>(self.0, 24).map(Into::into)
     }
 
+    /// The protocol numbers of the extension headers, in order, as far as they are there.
+    pub fn extensions(&self) -> impl Iterator<Item = u8> {
+        let bytes = self.0;
+        let mut next = self.next_header();
+        let mut place = 40;
+        std::iter::from_fn(move || {
+            let protocol = next.filter(|protocol| EXTENSIONS.contains(protocol))?;
+            let [following, length] = at::<2>(bytes, place)?;
+            place += extension_length(protocol, length);
+            next = Some(following);
+            Some(protocol)
+        })
+        .take(usize::from(MOST_EXTENSIONS))
+    }
+
     /// Walks the extension headers; `None` when the sample ends within them.
     #[inline]
     pub fn options(&self) -> Option<Ipv6Options> {
@@ -147,19 +175,13 @@ impl Ipv6<'_> {
         };
         while EXTENSIONS.contains(&found.protocol) && found.extensions < MOST_EXTENSIONS {
             let [next, length] = at::<2>(self.0, found.length)?;
-            let bytes = match found.protocol {
-                44 => {
-                    let word = u16_at(self.0, found.length + 2)?;
-                    found.fragment_offset = Some(word >> 3);
-                    found.more_fragments = Some(word & 1 == 1);
-                    8
-                }
-                // The authentication header counts in words, less two (RFC 4302).
-                51 => (usize::from(length) + 2) * 4,
-                _ => (usize::from(length) + 1) * 8,
-            };
+            if found.protocol == FRAGMENT {
+                let word = u16_at(self.0, found.length + 2)?;
+                found.fragment_offset = Some(word >> 3);
+                found.more_fragments = Some(word & 1 == 1);
+            }
+            found.length += extension_length(found.protocol, length);
             found.protocol = next;
-            found.length += bytes;
             found.extensions += 1;
             if found.fragment_offset.is_some_and(|offset| offset != 0) {
                 break;

@@ -85,10 +85,7 @@ impl Payloads {
 
     /// What became of the frames so far.
     pub fn statistics(&self) -> Statistics {
-        Statistics {
-            incomplete: self.fragments.given_up + self.fragments.waiting(),
-            ..self.statistics
-        }
+        Statistics { incomplete: self.fragments.given_up + self.fragments.waiting(), ..self.statistics }
     }
 
     /// The next payload; `None` at the end.

@@ -89,8 +89,7 @@ impl Reader {
     /// # Errors
     /// It cannot be opened, or is no capture file.
     pub fn open(path: &Path) -> Result<Self, CaptureError> {
-        let file =
-            File::open(path).map_err(|source| CaptureError::Open { path: path.to_owned(), source })?;
+        let file = File::open(path).map_err(|source| CaptureError::Open { path: path.to_owned(), source })?;
         Self::new(path, file)
     }
 
@@ -99,8 +98,8 @@ impl Reader {
     /// # Errors
     /// It is no capture file.
     pub fn new(path: &Path, source: impl Read + Send + 'static) -> Result<Self, CaptureError> {
-        let inner = create_reader(BUFFER, source)
-            .map_err(|_| CaptureError::Unknown { path: path.to_owned() })?;
+        let inner =
+            create_reader(BUFFER, source).map_err(|_| CaptureError::Unknown { path: path.to_owned() })?;
         Ok(Self {
             path: path.to_owned(),
             inner,
@@ -171,8 +170,10 @@ impl Reader {
                         None
                     }
                     PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
-                        let interface =
-                            usize::try_from(packet.if_id).ok().and_then(|id| self.interfaces.get(id)).copied();
+                        let interface = usize::try_from(packet.if_id)
+                            .ok()
+                            .and_then(|id| self.interfaces.get(id))
+                            .copied();
                         self.bytes.clear();
                         self.bytes.extend_from_slice(packet.packet_data());
                         let ticks = (u64::from(packet.ts_high) << 32) | u64::from(packet.ts_low);
@@ -184,7 +185,8 @@ impl Reader {
                     PcapBlockOwned::NG(Block::SimplePacket(packet)) => {
                         self.bytes.clear();
                         self.bytes.extend_from_slice(packet.packet_data());
-                        let cut = usize::try_from(packet.origlen).is_ok_and(|length| length > self.bytes.len());
+                        let cut =
+                            usize::try_from(packet.origlen).is_ok_and(|length| length > self.bytes.len());
                         self.interfaces.first().map(|interface| (None, interface.link, cut))
                     }
                     PcapBlockOwned::NG(_) => None,

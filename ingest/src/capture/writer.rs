@@ -26,6 +26,11 @@ impl<W: Write> Writer<W> {
         Ok(Self { out })
     }
 
+    /// Goes on with a file that was begun by [`Writer::new`].
+    pub fn resume(out: W) -> Self {
+        Self { out }
+    }
+
     /// Adds a frame that was `length` bytes long, of which `bytes` were captured.
     ///
     /// # Errors
