@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::decode_cmd;
+use crate::{decode_cmd, replay};
 
 /// sFlow collector: live flow and metric tables of a whole fabric.
 #[derive(Debug, Parser)]
@@ -19,6 +19,8 @@ struct Cli {
 enum Command {
     /// Show the sFlow in a capture file, or what arrives on a socket
     Decode(decode_cmd::DecodeArgs),
+    /// Send the sFlow of a capture file to a collector
+    Replay(replay::ReplayArgs),
     /// Print the completions of a shell
     Completions {
         /// Which shell
@@ -46,6 +48,7 @@ pub fn main() -> ExitCode {
 fn run(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Decode(args) => return decode_cmd::run(args),
+        Command::Replay(args) => return replay::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "finderscope", &mut std::io::stdout());
         }

@@ -3,16 +3,16 @@
 //! | module | owns |
 //! |---|---|
 //! | [`cli`] | the command line: one definition from which parser, help, completions and man page come |
-//! | [`config`] | the TOML configuration file |
 //! | [`decode_cmd`] | `finderscope decode` |
+//! | [`replay`] | `finderscope replay` |
 //! | [`logging`] | the format of log lines |
-//! | [`state`] | what survives a restart |
 #![forbid(unsafe_code)]
 
 pub mod cli;
 pub mod decode_cmd;
 
 pub mod logging;
+pub mod replay;
 
 use std::process::ExitCode;
 

@@ -3,4 +3,5 @@
 
 mod captures;
 mod layering;
+mod replay;
 mod support;

@@ -40,7 +40,9 @@ fn walk(bytes: &[u8]) -> usize {
                 match value {
                     Value::AsPath(path) => drop((path.first(), path.last())),
                     Value::Adapters(adapters) => {
-                        drop(adapters.iter().map(|(_, m)| m.iter().count()).sum::<usize>())
+                        assert!(
+                            adapters.iter().map(|(_, macs)| macs.iter().len()).sum::<usize>() < bytes.len()
+                        );
                     }
                     Value::Lanes(lanes) => drop(lanes.iter().count()),
                     _ => {}
