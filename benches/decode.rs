@@ -61,35 +61,67 @@ fn copy(datagrams: &[Vec<u8>], to: &mut [u8]) -> u64 {
     sum
 }
 
-/// Medians of nine alternating passes over the whole set.
-fn ratio(datagrams: &[Vec<u8>]) {
+/// Reads every sample and frames its records, without looking into the packets.
+fn frame(datagrams: &[Vec<u8>]) -> u64 {
+    let mut sum = 0;
+    for datagram in datagrams {
+        let Ok(datagram) = Datagram::parse(datagram) else { continue };
+        for sample in datagram.samples() {
+            let Ok(Sample::Flow(sample)) = sample else { continue };
+            sum += u64::from(sample.sample_pool);
+            for record in &sample.records {
+                sum += record.body.len() as u64;
+            }
+        }
+    }
+    sum
+}
+
+/// The same by the Rust package `flowparser-sflow`.
+fn peer(datagrams: &[Vec<u8>]) -> u64 {
+    let parser = flowparser_sflow::SflowParser::default();
+    datagrams.iter().map(|datagram| parser.parse_bytes(datagram).datagrams.len() as u64).sum()
+}
+
+/// Nanoseconds per sample of both: medians of nine alternating passes.
+fn compare(datagrams: &[Vec<u8>], mut a: impl FnMut() -> u64, mut b: impl FnMut() -> u64) -> (f64, f64) {
     let samples = (datagrams.len() * common::SAMPLES) as f64;
-    let mut to = vec![0; 2048];
-    let (mut decoding, mut copying) = (Vec::new(), Vec::new());
     let timed = |f: &mut dyn FnMut() -> u64| {
         let began = Instant::now();
         black_box(f());
         began.elapsed()
     };
+    let (mut first, mut second) = (Vec::new(), Vec::new());
     for _ in 0..9 {
-        copying.push(timed(&mut || copy(datagrams, &mut to)));
-        decoding.push(timed(&mut || decode(datagrams)));
+        first.push(timed(&mut a));
+        second.push(timed(&mut b));
     }
-    let median = |times: &mut Vec<Duration>| {
+    let median = |mut times: Vec<Duration>| {
         times.sort_unstable();
         times[times.len() / 2].as_nanos() as f64 / samples
     };
-    let (decoding, copying) = (median(&mut decoding), median(&mut copying));
+    (median(first), median(second))
+}
+
+fn ratios(datagrams: &[Vec<u8>]) {
+    let mut to = vec![0; 2048];
+    let (ours, copying) = compare(datagrams, || decode(datagrams), || copy(datagrams, &mut to));
     println!(
-        "P1 decode and dissect / memcpy = {:.2} ({decoding:.1} and {copying:.1} ns per sample, {} datagrams)",
-        decoding / copying,
+        "P1 decode and dissect / memcpy = {:.2} ({ours:.1} and {copying:.1} ns per sample, {} datagrams)",
+        ours / copying,
         datagrams.len()
+    );
+    let warm = &datagrams[..8192.min(datagrams.len())];
+    let (ours, theirs) = compare(warm, || frame(warm), || peer(warm));
+    println!(
+        "flowparser-sflow / decode without packets = {:.1} ({theirs:.1} and {ours:.1} ns per sample)",
+        theirs / ours
     );
 }
 
 fn benches(criterion: &mut Criterion) {
     let cold = common::datagrams(SET);
-    ratio(&cold);
+    ratios(&cold);
     let warm = &cold[..4096];
     let mut group = criterion.benchmark_group("decode");
     group.throughput(Throughput::Elements((warm.len() * common::SAMPLES) as u64));
