@@ -204,12 +204,14 @@ impl<'a> SampledHeader<'a> {
     /// The header's length says more than the record holds.
     #[inline]
     pub fn parse(body: &'a [u8]) -> Result<Self, Truncated> {
-        let mut reader = Reader::new(body);
+        let (head, rest) = body.split_first_chunk::<16>().ok_or(Truncated)?;
+        let [a, b, c, d] = *head.as_chunks::<4>().0 else { return Err(Truncated) };
+        let length = u32::from_be_bytes(d) as usize;
         Ok(Self {
-            protocol: reader.u32()?,
-            frame_length: reader.u32()?,
-            stripped: reader.u32()?,
-            bytes: reader.opaque()?,
+            protocol: u32::from_be_bytes(a),
+            frame_length: u32::from_be_bytes(b),
+            stripped: u32::from_be_bytes(c),
+            bytes: rest.get(..length).ok_or(Truncated)?,
         })
     }
 

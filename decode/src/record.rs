@@ -107,8 +107,9 @@ impl<'a> Iterator for RecordIter<'a> {
             return None;
         }
         let mut reader = self.reader;
-        let tag = Tag(reader.u32().ok()?);
-        let length = reader.u32().ok()? as usize;
+        let [a, b, c, d, e, f, g, h] = reader.array::<8>().ok()?;
+        let tag = Tag(u32::from_be_bytes([a, b, c, d]));
+        let length = u32::from_be_bytes([e, f, g, h]) as usize;
         let body = frame(&mut reader, length, self.left == 1)?;
         self.reader = reader;
         self.left -= 1;
@@ -119,9 +120,17 @@ impl<'a> Iterator for RecordIter<'a> {
 /// `length` bytes and their pad; the last one of its kind may be short of a pad.
 #[inline]
 pub(crate) fn frame<'a>(reader: &mut Reader<'a>, length: usize, last: bool) -> Option<&'a [u8]> {
-    if length <= reader.remaining() {
+    match reader.take(length.checked_add(3)? & !3) {
+        Ok(padded) => padded.get(..length),
+        Err(_) => frame_at_the_end(reader, length, last),
+    }
+}
+
+#[cold]
+fn frame_at_the_end<'a>(reader: &mut Reader<'a>, length: usize, last: bool) -> Option<&'a [u8]> {
+    let rest = reader.remaining();
+    if length <= rest {
         return reader.padded(length).ok();
     }
-    let rest = reader.remaining();
     if last && length - rest <= FORGIVEN_PAD { reader.take(rest).ok() } else { None }
 }

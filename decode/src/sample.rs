@@ -264,23 +264,48 @@ impl<'a> Sample<'a> {
 impl<'a> FlowSample<'a> {
     #[inline]
     fn parse(body: &'a [u8], expanded: bool) -> Result<Self, SampleError> {
-        let mut reader = Reader::new(body);
-        let sequence = reader.u32()?;
-        let source = read_source(&mut reader, expanded)?;
-        let sampling_rate = reader.u32()?;
-        let sample_pool = reader.u32()?;
-        let drops = reader.u32()?;
-        let mut interface = || -> Result<Interface, Truncated> {
-            if expanded {
-                Ok(Interface { format: reader.u32()?, value: reader.u32()? })
-            } else {
-                reader.u32().map(Interface::compact)
-            }
-        };
-        let (input, output) = (interface()?, interface()?);
-        let records = read_records(&mut reader, flow::is_sound)?;
-        Ok(Self { expanded, sequence, source, sampling_rate, sample_pool, drops, input, output, records })
+        // Each form's head is read behind one check of its length.
+        if expanded {
+            let (head, records) = body.split_first_chunk::<44>().ok_or(SampleError::Truncated)?;
+            let [sequence, class, index, rate, pool, drops, in_format, input, out_format, output, count] =
+                words(head);
+            Ok(Self {
+                expanded,
+                sequence,
+                source: DataSource { class, index },
+                sampling_rate: rate,
+                sample_pool: pool,
+                drops,
+                input: Interface { format: in_format, value: input },
+                output: Interface { format: out_format, value: output },
+                records: verified(records, count, flow::is_sound)?,
+            })
+        } else {
+            let (head, records) = body.split_first_chunk::<32>().ok_or(SampleError::Truncated)?;
+            let [sequence, source, rate, pool, drops, input, output, count] = words(head);
+            Ok(Self {
+                expanded,
+                sequence,
+                source: DataSource::compact(source),
+                sampling_rate: rate,
+                sample_pool: pool,
+                drops,
+                input: Interface::compact(input),
+                output: Interface::compact(output),
+                records: verified(records, count, flow::is_sound)?,
+            })
+        }
     }
+}
+
+/// The big-endian words of a head.
+#[inline]
+fn words<const N: usize, const W: usize>(head: &[u8; N]) -> [u32; W] {
+    let mut words = [0; W];
+    for (word, bytes) in words.iter_mut().zip(head.as_chunks::<4>().0) {
+        *word = u32::from_be_bytes(*bytes);
+    }
+    words
 }
 
 impl<'a> CountersSample<'a> {
@@ -323,7 +348,17 @@ fn read_records<'a>(
     is_sound: impl Fn(Record<'a>) -> bool,
 ) -> Result<Records<'a>, SampleError> {
     let count = reader.u32()?;
-    let records = Records::new(reader.rest(), count);
+    verified(reader.rest(), count, is_sound)
+}
+
+/// `count` records, all of them framed and sound.
+#[inline]
+fn verified<'a>(
+    bytes: &'a [u8],
+    count: u32,
+    is_sound: impl Fn(Record<'a>) -> bool,
+) -> Result<Records<'a>, SampleError> {
+    let records = Records::new(bytes, count);
     let mut sound = true;
     let framed = records.verify(|record| {
         sound = is_sound(record);

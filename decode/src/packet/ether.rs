@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Next, at, u8_at, u16_at, u32_at};
+use super::{at, u8_at, u16_at, u32_at};
 use crate::address::Mac;
 
 pub(super) const IPV4: u16 = 0x0800;
@@ -81,38 +81,47 @@ impl<'a> Mpls<'a> {
     }
 }
 
-/// What follows the bottom label, and how far from the entry. Nothing in MPLS says it: the first nibble is 4
-/// or 6 for IP, 0 for the control word of a pseudowire (RFC 4928); anything else is taken for Ethernet.
-pub(super) fn after_mpls(entry: &[u8]) -> Option<(Next, usize)> {
+/// What follows the bottom label of a stack.
+pub(super) enum Pseudowire {
+    /// An IP packet of this ethertype.
+    Ip(u16),
+    /// An Ethernet frame, behind a control word of this many bytes.
+    Ethernet { skipped: usize },
+}
+
+/// Nothing in MPLS says what follows the bottom label: the first nibble is 4 or 6 for IP, 0 for the control
+/// word of a pseudowire (RFC 4928); anything else is taken for Ethernet.
+pub(super) fn after_mpls(entry: &[u8]) -> Option<Pseudowire> {
     Some(match u8_at(entry, 4)? >> 4 {
-        4 => (Next::Type(IPV4), 4),
-        6 => (Next::Type(IPV6), 4),
-        0 => (Next::Ethernet, 8),
-        _ => (Next::Ethernet, 4),
+        4 => Pseudowire::Ip(IPV4),
+        6 => Pseudowire::Ip(IPV6),
+        0 => Pseudowire::Ethernet { skipped: 4 },
+        _ => Pseudowire::Ethernet { skipped: 0 },
     })
 }
 
-/// PPP protocol field of two bytes (RFC 1661), and what it says follows.
-pub(super) fn after_ppp(rest: &[u8]) -> Option<(Next, usize)> {
+/// PPP protocol field of two bytes (RFC 1661): the ethertype of what follows, and how far away it is.
+pub(super) fn after_ppp(rest: &[u8]) -> Option<(u16, usize)> {
     // Address and control fields (RFC 1662) stand before it on some links.
     let skip = if at(rest, 0) == Some([0xff, 0x03]) { 2 } else { 0 };
-    let next = match u16_at(rest, skip)? {
-        0x0021 => Next::Type(IPV4),
-        0x0057 => Next::Type(IPV6),
-        0x0281 => Next::Mpls,
+    let ethertype = match u16_at(rest, skip)? {
+        0x0021 => IPV4,
+        0x0057 => IPV6,
+        0x0281 => MPLS,
         _ => return None,
     };
-    Some((next, skip + 2))
+    Some((ethertype, skip + 2))
 }
 
-/// LLC (IEEE 802.2): SNAP with OUI 0 has an ethertype; IP over 802.2 has none.
-pub(super) fn after_llc(rest: &[u8]) -> Option<(Next, usize)> {
+/// LLC (IEEE 802.2): the ethertype of what follows, and how far away it is. SNAP with OUI 0 has an
+/// ethertype; IP over 802.2 has none.
+pub(super) fn after_llc(rest: &[u8]) -> Option<(u16, usize)> {
     match at::<3>(rest, 0)? {
         [0xaa, 0xaa, 0x03] => {
             let snap = Snap(rest);
-            (snap.oui()? == [0; 3]).then_some((Next::Type(snap.ethertype()?), 8))
+            (snap.oui()? == [0; 3]).then_some((snap.ethertype()?, 8))
         }
-        [0x06, 0x06, control] if control & 1 == 1 => Some((Next::Type(IPV4), 3)),
+        [0x06, 0x06, control] if control & 1 == 1 => Some((IPV4, 3)),
         _ => None,
     }
 }

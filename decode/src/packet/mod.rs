@@ -131,23 +131,6 @@ pub struct Packet<'a> {
 
 const ABSENT: u8 = u8::MAX;
 
-/// What the walk expects at its offset.
-enum Next {
-    Ethernet,
-    /// After an ethertype field: the type, or a length.
-    Type(u16),
-    /// After an IP header.
-    Protocol(u8),
-    Ppp,
-    Mpls,
-    Vxlan,
-    Geneve,
-    Erspan(u16),
-    Dns,
-    Bth,
-    End,
-}
-
 /// Dissects the bytes of a `sampled_header` of this `header_protocol`.
 pub fn dissect(protocol: u32, bytes: &[u8]) -> Packet<'_> {
     // Offsets are 16 bit: a sampled header is far shorter than what they reach.
@@ -158,151 +141,251 @@ pub fn dissect(protocol: u32, bytes: &[u8]) -> Packet<'_> {
         count: 0,
         first: [ABSENT; LayerKind::COUNT],
     };
-    let mut next = match protocol {
-        header_protocol::ETHERNET => Next::Ethernet,
-        header_protocol::PPP => Next::Ppp,
-        header_protocol::IPV4 => Next::Type(ether::IPV4),
-        header_protocol::IPV6 => Next::Type(ether::IPV6),
-        header_protocol::MPLS => Next::Mpls,
-        _ => Next::End,
-    };
-    let mut at = 0;
-    // Every step notes a layer or ends, so the walk is bounded by the depth.
-    while let Some((following, length)) = packet.step(&next, at) {
-        next = following;
-        at += length;
+    if protocol == header_protocol::ETHERNET && packet.note_common().is_some() {
+        return packet;
     }
+    // Each step notes a layer and calls the next one: all end with the bytes or at the depth.
+    match protocol {
+        header_protocol::ETHERNET => packet.walk_ethernet(0),
+        header_protocol::PPP => packet.walk_ppp(0),
+        header_protocol::IPV4 => packet.walk_ipv4(0),
+        header_protocol::IPV6 => packet.walk_ipv6(0),
+        header_protocol::MPLS => packet.walk_mpls(0),
+        _ => None,
+    };
     packet
 }
 
-impl<'a> Packet<'a> {
-    /// Notes the layer that `next` expects at `at`; what follows it, and how far away.
+impl Packet<'_> {
+    /// Notes the layers of what most packets are: Ethernet, at most one tag, IPv4 or IPv6, TCP or UDP.
+    ///
+    /// On mixed traffic each of these choices is a coin toss, and a mispredicted branch costs more than all
+    /// the bytes of a header: so both sides are computed and one is selected. `None` for any other packet,
+    /// which has then no layer noted.
     #[inline]
-    fn step(&mut self, next: &Next, at: usize) -> Option<(Next, usize)> {
-        let rest = self.bytes.get(at..).filter(|rest| !rest.is_empty())?;
-        match *next {
-            Next::Ethernet => {
-                self.note(LayerKind::Ethernet, at)?;
-                Some((Next::Type(Ethernet(rest).ethertype()?), 14))
+    fn note_common(&mut self) -> Option<()> {
+        let link = self.bytes.first_chunk::<18>()?;
+        let outer = u16::from_be_bytes([link[12], link[13]]);
+        let inner = u16::from_be_bytes([link[16], link[17]]);
+        let tagged = outer == ether::VLAN;
+        let ethertype = if tagged { inner } else { outer };
+        let at = 14 + 4 * usize::from(tagged);
+        let ip = self.bytes.get(at..)?.first_chunk::<40>()?;
+        let is_v4 = (ethertype == ether::IPV4) & (ip[0] >> 4 == 4);
+        let is_v6 = (ethertype == ether::IPV6) & (ip[0] >> 4 == 6);
+        let fragment = u16::from_be_bytes([ip[6], ip[7]]) & 0x1fff;
+        let length = if is_v4 { usize::from(ip[0] & 0x0f) * 4 } else { 40 };
+        let protocol = if is_v4 { ip[9] } else { ip[6] };
+        let (is_tcp, is_udp) = (protocol == ip::TCP, protocol == ip::UDP);
+        let ports = self.bytes.get(at + length..)?.first_chunk::<4>()?;
+        let ports = [u16::from_be_bytes([ports[0], ports[1]]), u16::from_be_bytes([ports[2], ports[3]])];
+        let common = (is_v4 & (fragment == 0) & (length >= 20)) | is_v6;
+        let inside = is_udp & transport::may_carry(ports);
+        if !common | !(is_tcp | is_udp) | inside {
+            return None;
+        }
+        let (network, offset) = (1 + usize::from(tagged), |at: usize| u16::try_from(at).ok());
+        let [ethernet, tag, ..] = &mut self.layers;
+        *ethernet = Layer { kind: LayerKind::Ethernet, offset: 0 };
+        // Overwritten when there is no tag.
+        *tag = Layer { kind: LayerKind::Vlan, offset: 14 };
+        let [first, second] = self.layers.get_mut(network..)?.first_chunk_mut::<2>()?;
+        let network_kind = if is_v4 { LayerKind::Ipv4 } else { LayerKind::Ipv6 };
+        let transport_kind = if is_tcp { LayerKind::Tcp } else { LayerKind::Udp };
+        *first = Layer { kind: network_kind, offset: offset(at)? };
+        *second = Layer { kind: transport_kind, offset: offset(at + length)? };
+        let place = |there: bool, place: u8| if there { place } else { ABSENT };
+        let network = 1 + u8::from(tagged);
+        for (kind, place) in [
+            (LayerKind::Ethernet, 0),
+            (LayerKind::Vlan, place(tagged, 1)),
+            (LayerKind::Ipv4, place(is_v4, network)),
+            (LayerKind::Ipv6, place(is_v6, network)),
+            (LayerKind::Tcp, place(is_tcp, network + 1)),
+            (LayerKind::Udp, place(is_udp, network + 1)),
+        ] {
+            if let Some(first) = self.first.get_mut(kind as usize) {
+                *first = place;
             }
-            Next::Type(ether::IPV4) => {
-                // The version is looked at before the layer is believed.
-                rest.first().filter(|first| *first >> 4 == 4)?;
-                self.note(LayerKind::Ipv4, at)?;
-                let ip = Ipv4(rest);
-                if ip.fragment_offset()? != 0 {
-                    return None;
-                }
-                Some((Next::Protocol(ip.protocol()?), ip.header_length()?))
+        }
+        self.count = network + 2;
+        Some(())
+    }
+}
+
+/// The walk: each function looks at one layer at an offset, notes it, and goes on to what it says follows.
+/// `None` only ends the walk.
+impl<'a> Packet<'a> {
+    /// What is left from an offset on, when there is a byte of it.
+    #[inline]
+    fn rest(&self, at: usize) -> Option<&'a [u8]> {
+        self.bytes.get(at..).filter(|rest| !rest.is_empty())
+    }
+
+    #[inline]
+    fn walk_ethernet(&mut self, at: usize) -> Option<()> {
+        let rest = self.rest(at)?;
+        self.note(LayerKind::Ethernet, at)?;
+        self.walk_type(Ethernet(rest).ethertype()?, at + 14)
+    }
+
+    /// After a type field: the type, or a length.
+    #[inline]
+    fn walk_type(&mut self, mut ethertype: u16, mut at: usize) -> Option<()> {
+        while matches!(ethertype, ether::VLAN | ether::VLAN_AD | 0x9100 | 0x9200 | 0x9300) {
+            let rest = self.rest(at)?;
+            self.note(LayerKind::Vlan, at)?;
+            ethertype = Vlan(rest).ethertype()?;
+            at += 4;
+        }
+        match ethertype {
+            ether::IPV4 => self.walk_ipv4(at),
+            ether::IPV6 => self.walk_ipv6(at),
+            other => self.walk_other_type(other, at),
+        }
+    }
+
+    #[cold]
+    fn walk_other_type(&mut self, ethertype: u16, at: usize) -> Option<()> {
+        let rest = self.rest(at)?;
+        match ethertype {
+            ether::ARP => self.note(LayerKind::Arp, at),
+            ether::MPLS | ether::MPLS_MULTICAST => self.walk_mpls(at),
+            ether::PPPOE => {
+                self.note(LayerKind::Pppoe, at)?;
+                self.walk_ppp(at + 6)
             }
-            Next::Type(ether::IPV6) => {
-                rest.first().filter(|first| *first >> 4 == 6)?;
-                self.note(LayerKind::Ipv6, at)?;
+            length if length <= ether::LONGEST_802_3 => {
+                self.note(LayerKind::Llc, at)?;
+                let (following, skipped) = ether::after_llc(rest)?;
+                self.walk_type(following, at + skipped)
+            }
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn walk_ipv4(&mut self, at: usize) -> Option<()> {
+        let rest = self.rest(at)?;
+        // The version is looked at before the layer is believed.
+        if rest.first()? >> 4 != 4 {
+            return None;
+        }
+        self.note(LayerKind::Ipv4, at)?;
+        let ip = Ipv4(rest);
+        let protocol = ip.protocol()?;
+        if ip.fragment_offset()? != 0 {
+            return None;
+        }
+        self.walk_protocol(protocol, at + ip.header_length()?)
+    }
+
+    #[inline]
+    fn walk_ipv6(&mut self, at: usize) -> Option<()> {
+        let rest = self.rest(at)?;
+        if rest.first()? >> 4 != 6 {
+            return None;
+        }
+        self.note(LayerKind::Ipv6, at)?;
+        match Ipv6(rest).next_header()? {
+            protocol @ (ip::TCP | ip::UDP) => self.walk_protocol(protocol, at + 40),
+            _ => {
                 let options = Ipv6(rest).options()?;
                 if options.fragment_offset.unwrap_or(0) != 0 {
                     return None;
                 }
-                Some((Next::Protocol(options.protocol), options.length))
+                self.walk_protocol(options.protocol, at + options.length)
             }
-            Next::Type(ether::VLAN | ether::VLAN_AD | 0x9100 | 0x9200 | 0x9300) => {
-                self.note(LayerKind::Vlan, at)?;
-                Some((Next::Type(Vlan(rest).ethertype()?), 4))
-            }
-            Next::Type(other) => self.other_type(other, rest, at),
-            Next::Protocol(protocol) => self.protocol(protocol, rest, at),
-            Next::Mpls => {
-                self.note(LayerKind::Mpls, at)?;
-                if Mpls(rest).is_bottom()? { ether::after_mpls(rest) } else { Some((Next::Mpls, 4)) }
-            }
-            Next::Ppp => ether::after_ppp(rest),
-            Next::Vxlan => {
-                self.note(LayerKind::Vxlan, at)?;
-                Some((Next::Ethernet, 8))
-            }
-            Next::Geneve => {
-                self.note(LayerKind::Geneve, at)?;
-                let geneve = Geneve(rest);
-                let following = match geneve.protocol()? {
-                    ether::BRIDGED => Next::Ethernet,
-                    other => Next::Type(other),
-                };
-                Some((following, geneve.header_length()?))
-            }
-            Next::Erspan(version) => {
-                self.note(LayerKind::Erspan, at)?;
-                Some((Next::Ethernet, Erspan(rest).header_length(version)?))
-            }
-            Next::Dns => {
-                self.note(LayerKind::Dns, at)?;
-                None
-            }
-            Next::Bth => {
-                self.note(LayerKind::Bth, at)?;
-                None
-            }
-            Next::End => None,
         }
     }
 
-    fn other_type(&mut self, ethertype: u16, rest: &'a [u8], at: usize) -> Option<(Next, usize)> {
-        match ethertype {
-            ether::ARP => {
-                self.note(LayerKind::Arp, at)?;
-                None
+    /// After an IP header.
+    #[inline]
+    fn walk_protocol(&mut self, protocol: u8, at: usize) -> Option<()> {
+        match protocol {
+            ip::TCP => {
+                self.rest(at)?;
+                self.note(LayerKind::Tcp, at)
             }
-            ether::MPLS | ether::MPLS_MULTICAST => Some((Next::Mpls, 0)),
-            ether::PPPOE => {
-                self.note(LayerKind::Pppoe, at)?;
-                ether::after_ppp(rest.get(6..)?).map(|(next, length)| (next, length + 6))
+            ip::UDP => {
+                let rest = self.rest(at)?;
+                self.note(LayerKind::Udp, at)?;
+                let (source, destination) = Udp(rest).ports()?;
+                match transport::after_udp(source, destination) {
+                    None => None,
+                    Some(kind) => self.walk_udp_payload(kind, at + 8),
+                }
             }
-            length if length <= ether::LONGEST_802_3 => {
-                self.note(LayerKind::Llc, at)?;
-                ether::after_llc(rest)
+            other => self.walk_other_protocol(other, at),
+        }
+    }
+
+    #[cold]
+    fn walk_udp_payload(&mut self, kind: LayerKind, at: usize) -> Option<()> {
+        let rest = self.rest(at)?;
+        self.note(kind, at)?;
+        match kind {
+            LayerKind::Vxlan => self.walk_ethernet(at + 8),
+            LayerKind::Geneve => {
+                let geneve = Geneve(rest);
+                self.walk_bridged(geneve.protocol()?, at + geneve.header_length()?)
             }
             _ => None,
         }
     }
 
-    #[inline]
-    fn protocol(&mut self, protocol: u8, rest: &'a [u8], at: usize) -> Option<(Next, usize)> {
+    #[cold]
+    fn walk_other_protocol(&mut self, protocol: u8, at: usize) -> Option<()> {
+        let rest = self.rest(at)?;
         match protocol {
-            ip::TCP => {
-                self.note(LayerKind::Tcp, at)?;
-                None
-            }
-            ip::UDP => {
-                self.note(LayerKind::Udp, at)?;
-                let (source, destination) = Udp(rest).ports()?;
-                Some((transport::after_udp(source, destination)?, 8))
-            }
-            ip::ICMP => {
-                self.note(LayerKind::Icmp, at)?;
-                None
-            }
-            ip::ICMPV6 => {
-                self.note(LayerKind::Icmpv6, at)?;
-                None
-            }
-            ip::SCTP => {
-                self.note(LayerKind::Sctp, at)?;
-                None
-            }
+            ip::ICMP => self.note(LayerKind::Icmp, at),
+            ip::ICMPV6 => self.note(LayerKind::Icmpv6, at),
+            ip::SCTP => self.note(LayerKind::Sctp, at),
             ip::GRE => {
                 self.note(LayerKind::Gre, at)?;
                 let gre = Gre(rest);
-                let following = match gre.protocol()? {
-                    ether::BRIDGED => Next::Ethernet,
-                    tunnel::ERSPAN_2 if !gre.has_sequence()? => Next::Ethernet,
-                    tunnel::ERSPAN_2 => Next::Erspan(2),
-                    tunnel::ERSPAN_3 => Next::Erspan(3),
-                    other => Next::Type(other),
-                };
-                Some((following, gre.header_length()?))
+                let after = at + gre.header_length()?;
+                match gre.protocol()? {
+                    tunnel::ERSPAN_2 if !gre.has_sequence()? => self.walk_ethernet(after),
+                    tunnel::ERSPAN_2 => self.walk_erspan(2, after),
+                    tunnel::ERSPAN_3 => self.walk_erspan(3, after),
+                    other => self.walk_bridged(other, after),
+                }
             }
-            ip::IPV4_IN_IP => Some((Next::Type(ether::IPV4), 0)),
-            ip::IPV6_IN_IP => Some((Next::Type(ether::IPV6), 0)),
-            ip::ETHERNET_IN_IP => Some((Next::Ethernet, 2)),
+            ip::IPV4_IN_IP => self.walk_ipv4(at),
+            ip::IPV6_IN_IP => self.walk_ipv6(at),
+            ip::ETHERNET_IN_IP => self.walk_ethernet(at + 2),
             _ => None,
+        }
+    }
+
+    /// After the type field of a tunnel, where Ethernet has a type of its own.
+    fn walk_bridged(&mut self, ethertype: u16, at: usize) -> Option<()> {
+        if ethertype == ether::BRIDGED { self.walk_ethernet(at) } else { self.walk_type(ethertype, at) }
+    }
+
+    fn walk_erspan(&mut self, version: u16, at: usize) -> Option<()> {
+        let rest = self.rest(at)?;
+        self.note(LayerKind::Erspan, at)?;
+        self.walk_ethernet(at + Erspan(rest).header_length(version)?)
+    }
+
+    fn walk_ppp(&mut self, at: usize) -> Option<()> {
+        let (following, skipped) = ether::after_ppp(self.rest(at)?)?;
+        self.walk_type(following, at + skipped)
+    }
+
+    fn walk_mpls(&mut self, mut at: usize) -> Option<()> {
+        loop {
+            let entry = self.rest(at)?;
+            self.note(LayerKind::Mpls, at)?;
+            at += 4;
+            if Mpls(entry).is_bottom()? {
+                return match ether::after_mpls(entry)? {
+                    ether::Pseudowire::Ip(ethertype) => self.walk_type(ethertype, at),
+                    ether::Pseudowire::Ethernet { skipped } => self.walk_ethernet(at + skipped),
+                };
+            }
         }
     }
 

@@ -212,3 +212,42 @@ fn every_cut_is_survived_and_keeps_what_is_whole() {
     }
     assert_eq!(most, 8);
 }
+
+/// The common path and the walk are two ways to the same answer.
+#[test]
+fn the_common_path_notes_what_the_walk_notes() {
+    let mut buffer = [0; 80];
+    let mut compared = 0;
+    for variant in 0..16_u8 {
+        let built = PacketBuilder::new(&mut buffer).ethernet(B, A).unwrap();
+        let built = if variant & 1 == 0 { built.vlan(7, 1).unwrap() } else { built };
+        let built = if variant & 2 == 0 {
+            built.ipv4(IP_A, IP_B, 0, 64).unwrap()
+        } else {
+            built.ipv6(ip6(1), ip6(2), 0, 64).unwrap()
+        };
+        let port = if variant & 8 == 0 { 443 } else { 53 };
+        let built =
+            if variant & 4 == 0 { built.tcp(9, port, 0).unwrap() } else { built.udp(9, port).unwrap() };
+        built.finish(400).unwrap();
+        for cut in 0..=buffer.len() {
+            for (at, value) in [(0, 0), (14, 0x44), (14, 0x65), (14, 0x46), (20, 0x20), (23, 47), (18, 0x47)]
+            {
+                let mut bytes = buffer;
+                bytes[at] = value;
+                let mut walked = Packet {
+                    bytes: &bytes[..cut],
+                    layers: [Layer { kind: LayerKind::Ethernet, offset: 0 }; DEPTH],
+                    count: 0,
+                    first: [ABSENT; LayerKind::COUNT],
+                };
+                walked.walk_ethernet(0);
+                let packet = dissect(1, &bytes[..cut]);
+                assert_eq!(packet.layers(), walked.layers(), "variant {variant}, cut {cut}, byte {at}");
+                assert_eq!(packet.first, walked.first);
+                compared += 1;
+            }
+        }
+    }
+    assert_eq!(compared, 16 * 81 * 7);
+}

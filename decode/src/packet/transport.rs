@@ -1,6 +1,6 @@
 //! TCP, UDP, SCTP, ICMP and ICMPv6.
 
-use super::{Ipv4, Next, u8_at, u16_at, u32_at};
+use super::{Ipv4, LayerKind, u8_at, u16_at, u32_at};
 
 /// TCP header (RFC 9293).
 #[derive(Clone, Copy, Debug)]
@@ -61,15 +61,27 @@ impl Udp<'_> {
 
 /// What a port says is inside: VXLAN (4789, and 8472 as Linux had it), Geneve, RoCE v2, DNS.
 #[inline]
-pub(super) fn after_udp(source: u16, destination: u16) -> Option<Next> {
+pub(super) fn after_udp(source: u16, destination: u16) -> Option<LayerKind> {
     match destination {
-        4789 | 8472 => Some(Next::Vxlan),
-        6081 => Some(Next::Geneve),
-        4791 => Some(Next::Bth),
-        53 => Some(Next::Dns),
-        _ if source == 53 => Some(Next::Dns),
+        4789 | 8472 => Some(LayerKind::Vxlan),
+        6081 => Some(LayerKind::Geneve),
+        4791 => Some(LayerKind::Bth),
+        53 => Some(LayerKind::Dns),
+        _ if source == 53 => Some(LayerKind::Dns),
         _ => None,
     }
+}
+
+/// Whether one of the ports (source, destination) may say that something is inside: `false` only where
+/// [`after_udp`] answers `None`. Without branches.
+#[inline]
+pub(super) fn may_carry([source, destination]: [u16; 2]) -> bool {
+    (destination == 4789)
+        | (destination == 8472)
+        | (destination == 6081)
+        | (destination == 4791)
+        | (destination == 53)
+        | (source == 53)
 }
 
 /// SCTP common header (RFC 9260).
