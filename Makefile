@@ -3,16 +3,16 @@ CARGO ?= cargo
 # rustup puts cargo here when tools/deps.sh has just installed it.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: run build test lint bench fuzz soak deps-build deps-test install clean
+.PHONY: run build test lint bench fuzz deps-build deps-test clean
 
-run: deps-build ## build, then run the collector with the built-in demo fabric
+run: deps-build ## build, then show the sFlow that arrives on UDP 6343
 	$(CARGO) build --locked --profile quick --bin finderscope
-	target/quick/finderscope run --demo
+	target/quick/finderscope decode --listen '[::]:6343' --format line
 
 build: deps-build ## the binary as it is shipped: target/release/finderscope
 	$(CARGO) build --locked --release --bin finderscope
 
-test: deps-test lint ## every test: units, captures, exporters, the whole collector
+test: deps-test lint ## lints and every test
 	$(CARGO) test --locked --workspace
 
 lint: deps-build ## formatting and lints; licences and advisories too where cargo-deny is installed
@@ -26,10 +26,6 @@ bench: deps-test ## criterion benches and the ratios of benches/RESULTS.md
 
 fuzz: deps-build ## each fuzz target for 60 s, corpora kept
 	fuzz/run.sh
-
-soak: deps-test ## an hour of the simulated fabric: memory, loss and answers watched
-	$(CARGO) build --locked --release --bin finderscope
-	tests/soak.sh target/release/finderscope
 
 deps-build:
 	@tools/deps.sh build

@@ -7,7 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{decode_cmd, replay};
 
-/// sFlow collector: live flow and metric tables of a whole fabric.
+/// sFlow for network and platform engineers: see what arrives, send it on, replay it.
 #[derive(Debug, Parser)]
 #[command(name = "finderscope", version, propagate_version = true, max_term_width = 100)]
 struct Cli {

@@ -1,17 +1,16 @@
-//! The collector as a program: subcommands, options, configuration, state files, wiring, signals.
+//! The program: subcommands, options, wiring, signals.
 //!
 //! | module | owns |
 //! |---|---|
 //! | [`cli`] | the command line: one definition from which parser, help, completions and man page come |
 //! | [`decode_cmd`] | `finderscope decode` |
 //! | [`replay`] | `finderscope replay` |
-//! | [`logging`] | the format of log lines |
+//! | [`escape`] | names from the network in lines of text |
 #![forbid(unsafe_code)]
 
 pub mod cli;
 pub mod decode_cmd;
-
-pub mod logging;
+pub mod escape;
 pub mod replay;
 
 use std::process::ExitCode;

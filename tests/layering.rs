@@ -5,19 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which of our rooms each room may import. A room that is missing here may not exist.
-const MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("decode", &[]),
-    ("ingest", &[]),
-    ("tables", &["decode"]),
-    ("fabric", &["decode"]),
-    ("engine", &["ingest", "decode", "tables"]),
-    ("api", &["engine", "tables"]),
-    ("finderscope", &["decode", "ingest", "tables", "fabric", "engine", "api"]),
-];
-
-/// What tests of a room may import beyond that.
-const TESTS_MAY_IMPORT: &[(&str, &[&str])] =
-    &[("tables", &["fabric"]), ("engine", &["fabric"]), ("api", &["fabric", "decode"]), ("finderscope", &[])];
+const MAY_IMPORT: &[(&str, &[&str])] =
+    &[("decode", &[]), ("ingest", &[]), ("finderscope", &["decode", "ingest"])];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -31,7 +20,6 @@ fn rooms_import_only_downwards() {
         .exec()
         .unwrap();
     let allowed: BTreeMap<&str, &[&str]> = MAY_IMPORT.iter().copied().collect();
-    let allowed_in_tests: BTreeMap<&str, &[&str]> = TESTS_MAY_IMPORT.iter().copied().collect();
     let mut wrong = Vec::new();
     let mut seen = 0;
     for package in &metadata.packages {
@@ -43,13 +31,7 @@ fn rooms_import_only_downwards() {
         seen += 1;
         for dependency in package.dependencies.iter().filter(|d| d.path.is_some()) {
             let name = dependency.name.as_str();
-            let ok = match dependency.kind {
-                cargo_metadata::DependencyKind::Development => {
-                    may.contains(&name) || allowed_in_tests.get(room).is_some_and(|more| more.contains(&name))
-                }
-                _ => may.contains(&name),
-            };
-            if !ok {
+            if !may.contains(&name) {
                 wrong.push(format!("{room} imports {name} ({:?})", dependency.kind));
             }
         }

@@ -133,7 +133,7 @@ struct Line<'o>(&'o mut Vec<u8>);
 impl fmt::Write for Line<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         if text.bytes().any(|byte| !(0x20..0x7f).contains(&byte)) {
-            self.0.extend_from_slice(crate::logging::escape(text).as_bytes());
+            self.0.extend_from_slice(crate::escape::escape(text).as_bytes());
         } else {
             self.0.extend_from_slice(text.as_bytes());
         }

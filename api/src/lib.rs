@@ -1,2 +1,0 @@
-//! REST on port 8008.
-#![forbid(unsafe_code)]

@@ -1,2 +1,0 @@
-//! The threads.
-#![forbid(unsafe_code)]

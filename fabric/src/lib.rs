@@ -1,2 +1,0 @@
-//! The simulated fabric.
-#![forbid(unsafe_code)]
