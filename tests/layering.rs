@@ -5,8 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which of our rooms each room may import. A room that is missing here may not exist.
-const MAY_IMPORT: &[(&str, &[&str])] =
-    &[("decode", &[]), ("ingest", &[]), ("finderscope", &["decode", "ingest"])];
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("decode", &[]),
+    ("ingest", &[]),
+    ("tables", &["decode"]),
+    ("finderscope", &["decode", "ingest", "tables"]),
+];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

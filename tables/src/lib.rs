@@ -1,0 +1,24 @@
+//! All that one shard knows, and the questions that can be asked of it.
+//!
+//! A shard is fed datagrams and asked questions; it never spawns, locks or reads a clock: `now_us` is an
+//! argument, monotonic microseconds. An answer comes as a partial that merges with those of other shards.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`shard`] | what is fed and asked |
+//! | [`agent`] | who sends, and what was lost on the way |
+//! | [`sequence`] | loss, duplicates and order from sequence numbers |
+//! | [`metric`] | counters as metrics: the catalogue, rates, ageing |
+//! | [`select`] | which agents, metrics and data sources a question means |
+//! | [`question`] | questions, partials and answers |
+#![forbid(unsafe_code)]
+
+pub mod agent;
+pub mod metric;
+pub mod question;
+pub mod select;
+pub mod sequence;
+pub mod shard;
+
+pub use question::{Answer, Partial, Question};
+pub use shard::{Options, Shard};

@@ -1,0 +1,223 @@
+//! Questions, what one shard knows towards an answer, and answers.
+//!
+//! A partial merges with another in any order and grouping: any partition of the agents over shards gives the
+//! answer of one shard.
+
+use std::collections::BTreeMap;
+
+use decode::{Address, DataSource};
+
+use crate::agent::AgentSummary;
+use crate::metric::MetricValue;
+use crate::select::{Agents, Aggregation, Filter, MetricRef};
+
+/// What can be asked.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// Who sends, and what was lost on the way.
+    Agents(Agents),
+    /// Which metrics there are.
+    MetricNames,
+    /// All metrics of agents.
+    AgentMetrics(Agents),
+    /// One value per metric, over all data sources that the filter lets through.
+    Metric {
+        /// Of which agents.
+        agents: Agents,
+        /// Which metrics, in the order of the answer.
+        metrics: Vec<MetricRef>,
+        /// Of which data sources.
+        filter: Filter,
+    },
+    /// The values of all data sources.
+    Dump {
+        /// Of which agents.
+        agents: Agents,
+        /// Which metrics; all of them when empty.
+        metrics: Vec<MetricRef>,
+        /// Of which data sources.
+        filter: Filter,
+    },
+}
+
+/// One value of one data source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Metric {
+    /// Whose.
+    pub agent: Address,
+    /// Of which data source.
+    pub source: DataSource,
+    /// Its name as it was asked for.
+    pub name: String,
+    /// Its value.
+    pub value: MetricValue,
+    /// Microseconds since it arrived.
+    pub age_us: u64,
+}
+
+/// One value made of those of many data sources.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Statistic {
+    /// The metric as it was asked for.
+    pub name: String,
+    /// Whose value it is, for `max`, `min` and `any`.
+    pub owner: Option<(Address, DataSource)>,
+    /// The value; `None` when no data source has one.
+    pub value: Option<MetricValue>,
+    /// How many data sources it is made of.
+    pub n: u64,
+    /// Age of the owner's value, microseconds.
+    pub age_us: Option<u64>,
+    /// Age of the youngest value, microseconds.
+    pub youngest_us: Option<u64>,
+    /// Age of the oldest value, microseconds.
+    pub oldest_us: Option<u64>,
+    /// Minimum, quartiles and maximum, for `med`, `q1`, `q3` and `iqr`.
+    pub quartiles: Option<[f64; 5]>,
+}
+
+/// What one shard, or several, know towards an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Partial {
+    /// To [`Question::Agents`].
+    Agents(Vec<AgentSummary>),
+    /// To [`Question::MetricNames`]: age of the youngest value.
+    MetricNames(BTreeMap<String, u64>),
+    /// To [`Question::AgentMetrics`] and [`Question::Dump`].
+    Metrics(Vec<Metric>),
+    /// To [`Question::Metric`]: for each metric, all its values.
+    Values(Vec<Vec<Metric>>),
+}
+
+/// The answer to a question.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// To [`Question::Agents`], by address.
+    Agents(Vec<AgentSummary>),
+    /// To [`Question::MetricNames`]: age of the youngest value, microseconds.
+    MetricNames(BTreeMap<String, u64>),
+    /// To [`Question::AgentMetrics`] and [`Question::Dump`], by agent, data source and name.
+    Metrics(Vec<Metric>),
+    /// To [`Question::Metric`], in the order asked.
+    Statistics(Vec<Statistic>),
+}
+
+impl Partial {
+    /// Both together. Partials of different questions do not belong together: the first is kept.
+    #[must_use]
+    pub fn merge(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Agents(mut a), Self::Agents(b)) => {
+                a.extend(b);
+                Self::Agents(a)
+            }
+            (Self::MetricNames(mut a), Self::MetricNames(b)) => {
+                for (name, age) in b {
+                    let youngest = a.entry(name).or_insert(age);
+                    *youngest = age.min(*youngest);
+                }
+                Self::MetricNames(a)
+            }
+            (Self::Metrics(mut a), Self::Metrics(b)) => {
+                a.extend(b);
+                Self::Metrics(a)
+            }
+            (Self::Values(mut a), Self::Values(b)) => {
+                for (a, b) in a.iter_mut().zip(b) {
+                    a.extend(b);
+                }
+                Self::Values(a)
+            }
+            (first, _) => first,
+        }
+    }
+
+    /// The answer that the partials of all shards make.
+    pub fn finish(self, question: &Question) -> Answer {
+        match self {
+            Self::Agents(mut agents) => {
+                agents.sort_by_key(|summary| summary.agent);
+                Answer::Agents(agents)
+            }
+            Self::MetricNames(names) => Answer::MetricNames(names),
+            Self::Metrics(mut metrics) => {
+                metrics.sort_by(|a, b| (a.agent, a.source, &a.name).cmp(&(b.agent, b.source, &b.name)));
+                Answer::Metrics(metrics)
+            }
+            Self::Values(values) => {
+                let Question::Metric { metrics, .. } = question else {
+                    return Answer::Statistics(Vec::new());
+                };
+                let statistics =
+                    metrics.iter().zip(values).map(|(metric, values)| statistic(metric, values)).collect();
+                Answer::Statistics(statistics)
+            }
+        }
+    }
+}
+
+/// One value made of many. Their order is that of agent and data source, so that sums do not depend on which
+/// shard had them.
+fn statistic(metric: &MetricRef, mut values: Vec<Metric>) -> Statistic {
+    values.sort_by_key(|value| (value.agent, value.source));
+    let numbers: Vec<f64> = values.iter().filter_map(|value| value.value.number()).collect();
+    let by_number = |a: &&Metric, b: &&Metric| {
+        let number = |metric: &Metric| metric.value.number().unwrap_or(f64::NAN);
+        number(a).total_cmp(&number(b))
+    };
+    let with_number = || values.iter().filter(|value| value.value.number().is_some());
+    let owner = match metric.aggregation {
+        // Of equal values the first one: `max_by` alone would give the last.
+        Aggregation::Max => with_number().rev().max_by(by_number).or_else(|| values.first()),
+        Aggregation::Min => with_number().min_by(by_number).or_else(|| values.first()),
+        Aggregation::Any => values.first(),
+        _ => None,
+    };
+    let n = numbers.len() as f64;
+    let sum: f64 = numbers.iter().sum();
+    let variance = || {
+        let mean = sum / n;
+        numbers.iter().map(|number| (number - mean).powi(2)).sum::<f64>() / n
+    };
+    let mut sorted = numbers.clone();
+    sorted.sort_by(f64::total_cmp);
+    let quantile = |q: f64| quantile(&sorted, q);
+    let quartiles =
+        matches!(metric.aggregation, Aggregation::Med | Aggregation::Q1 | Aggregation::Q3 | Aggregation::Iqr)
+            && !sorted.is_empty();
+    let made = match metric.aggregation {
+        Aggregation::Max | Aggregation::Min | Aggregation::Any => None,
+        _ if numbers.is_empty() => None,
+        Aggregation::Sum => Some(sum),
+        Aggregation::Avg => Some(sum / n),
+        Aggregation::Var => Some(variance()),
+        Aggregation::Sdev => Some(variance().sqrt()),
+        Aggregation::Med => Some(quantile(0.5)),
+        Aggregation::Q1 => Some(quantile(0.25)),
+        Aggregation::Q3 => Some(quantile(0.75)),
+        Aggregation::Iqr => Some(quantile(0.75) - quantile(0.25)),
+    };
+    let value = made.map(MetricValue::Number).or_else(|| owner.map(|owner| owner.value.clone()));
+    Statistic {
+        name: metric.text.clone(),
+        owner: owner.map(|owner| (owner.agent, owner.source)),
+        n: if value.is_some() { values.len() as u64 } else { 0 },
+        age_us: owner.map(|owner| owner.age_us),
+        youngest_us: values.iter().map(|value| value.age_us).min(),
+        oldest_us: values.iter().map(|value| value.age_us).max(),
+        quartiles: quartiles.then(|| [0.0, 0.25, 0.5, 0.75, 1.0].map(quantile)),
+        value,
+    }
+}
+
+/// A quantile of sorted numbers, linear between the two nearest.
+fn quantile(sorted: &[f64], q: f64) -> f64 {
+    let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
+    let place = q * last as f64;
+    let below = place.floor() as usize;
+    let (a, b) = (sorted.get(below), sorted.get((below + 1).min(last)));
+    match (a, b) {
+        (Some(a), Some(b)) => a + (b - a) * (place - below as f64),
+        _ => f64::NAN,
+    }
+}

@@ -1,0 +1,288 @@
+//! Which agents, metrics and data sources a question means.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use decode::{Address, DataSource};
+use regex::{Regex, RegexBuilder};
+
+use crate::metric::MetricValue;
+use crate::metric::store::{LOGICAL, Wanted, is_virtual_identity};
+
+/// A question cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SelectError {
+    /// No metric is named.
+    #[error("no metric is named")]
+    NoMetric,
+    /// A prefix is no aggregation.
+    #[error("{0:?} is no aggregation: max, min, sum, avg, var, sdev, med, q1, q2, q3, iqr or any")]
+    Aggregation(String),
+    /// A pattern cannot be compiled.
+    #[error("{pattern:?} is no pattern: {reason}")]
+    Pattern {
+        /// As it was given.
+        pattern: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// What is asked for needs a topology.
+    #[error("{0} needs topology")]
+    NeedsTopology(String),
+}
+
+/// Agents that a question means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Agents {
+    /// All of them.
+    All,
+    /// Those with these addresses or host names.
+    Named(Vec<String>),
+}
+
+impl FromStr for Agents {
+    type Err = SelectError;
+
+    /// `ALL`, or addresses and host names separated by `;` or `,`.
+    fn from_str(text: &str) -> Result<Self, SelectError> {
+        match text {
+            "ALL" => Ok(Self::All),
+            "TOPOLOGY" | "EDGE" | "CORE" => Err(SelectError::NeedsTopology(text.to_owned())),
+            _ => Ok(Self::Named(
+                text.split([';', ','])
+                    .map(str::trim)
+                    .filter(|name| !name.is_empty())
+                    .map(str::to_owned)
+                    .collect(),
+            )),
+        }
+    }
+}
+
+impl Agents {
+    /// Whether the agent is meant.
+    pub(crate) fn mean(&self, agent: Address, host_name: impl Fn() -> Option<MetricValue>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(names) => names.iter().any(|name| {
+                name.parse::<IpAddr>().is_ok_and(|ip| Some(ip) == agent.ip())
+                    || matches!(host_name(), Some(MetricValue::Text(host)) if *host == **name)
+            }),
+        }
+    }
+}
+
+/// How the values of many data sources become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Aggregation {
+    /// The largest.
+    #[default]
+    Max,
+    /// The smallest.
+    Min,
+    /// All together.
+    Sum,
+    /// The mean.
+    Avg,
+    /// The variance.
+    Var,
+    /// The standard deviation.
+    Sdev,
+    /// The median.
+    Med,
+    /// The first quartile.
+    Q1,
+    /// The third quartile.
+    Q3,
+    /// The distance of the quartiles.
+    Iqr,
+    /// One of them: that of the lowest agent and data source.
+    Any,
+}
+
+impl Aggregation {
+    /// All names, as they stand before a metric's.
+    pub const NAMES: [(&'static str, Self); 12] = [
+        ("max", Self::Max),
+        ("min", Self::Min),
+        ("sum", Self::Sum),
+        ("avg", Self::Avg),
+        ("var", Self::Var),
+        ("sdev", Self::Sdev),
+        ("med", Self::Med),
+        ("q1", Self::Q1),
+        ("q2", Self::Med),
+        ("q3", Self::Q3),
+        ("iqr", Self::Iqr),
+        ("any", Self::Any),
+    ];
+}
+
+/// A metric of a question: `load_one`, `avg:load_one`, `2.1.load_one`.
+#[derive(Clone, Debug)]
+pub struct MetricRef {
+    /// As it was given.
+    pub text: String,
+    /// What stands before the colon.
+    pub aggregation: Aggregation,
+    /// The data source that stands before the name.
+    pub source: Option<DataSource>,
+    /// The class of data source that the name is for.
+    logical: bool,
+    pub(crate) wanted: Wanted,
+}
+
+impl FromStr for MetricRef {
+    type Err = SelectError;
+
+    fn from_str(text: &str) -> Result<Self, SelectError> {
+        let (aggregation, rest) = match text.split_once(':') {
+            None => (Aggregation::default(), text),
+            Some((prefix, rest)) => {
+                let found = Aggregation::NAMES.iter().find(|(name, _)| *name == prefix);
+                let found = found.ok_or_else(|| SelectError::Aggregation(prefix.to_owned()))?;
+                (found.1, rest)
+            }
+        };
+        // A name begins with a letter, what stands before it is the data source.
+        let begins = rest.find(|c: char| c.is_ascii_alphabetic()).ok_or(SelectError::NoMetric)?;
+        let (source, name) = rest.split_at(begins);
+        let source = source.strip_suffix('.').and_then(|source| source.parse().ok());
+        Ok(Self {
+            text: text.to_owned(),
+            aggregation,
+            source,
+            logical: is_virtual_identity(name),
+            wanted: Wanted::find(name),
+        })
+    }
+}
+
+impl MetricRef {
+    /// Metrics separated by commas.
+    ///
+    /// # Errors
+    /// There is none, or one cannot be understood.
+    pub fn list(text: &str) -> Result<Vec<Self>, SelectError> {
+        let list: Vec<Self> = text
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .map(Self::from_str)
+            .collect::<Result<_, _>>()?;
+        if list.is_empty() { Err(SelectError::NoMetric) } else { Ok(list) }
+    }
+
+    /// Whether the metric may be that of this data source. A host's identity is no container's.
+    pub(crate) fn may_be_of(&self, source: DataSource) -> bool {
+        let identity = matches!(&self.wanted, Wanted::Counted(places)
+            if places.iter().any(|(structure, _)| crate::metric::store::is_identity(*structure)));
+        self.source.is_none_or(|wanted| wanted == source)
+            && (!identity || self.logical == (source.class == LOGICAL))
+    }
+}
+
+/// Conditions on the metrics of a data source or its host; all must hold.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    conditions: Vec<(MetricRef, Vec<Pattern>)>,
+}
+
+/// A pattern: `*` stands for anything, the rest is a regular expression, the whole text must match. A number
+/// also matches the same number written otherwise.
+#[derive(Clone, Debug)]
+struct Pattern {
+    regex: Regex,
+    number: Option<f64>,
+}
+
+impl Pattern {
+    fn new(pattern: &str) -> Result<Self, SelectError> {
+        let expression = format!("^(?:{})$", pattern.replace('*', ".*"));
+        let regex = RegexBuilder::new(&expression).size_limit(1 << 20).build().map_err(|error| {
+            SelectError::Pattern { pattern: pattern.to_owned(), reason: error.to_string() }
+        })?;
+        Ok(Self { regex, number: pattern.parse().ok() })
+    }
+
+    fn matches(&self, value: &MetricValue) -> bool {
+        match value {
+            MetricValue::Text(text) => self.regex.is_match(text),
+            MetricValue::Number(number) => {
+                self.number == Some(*number) || self.regex.is_match(&number.to_string())
+            }
+        }
+    }
+}
+
+impl Filter {
+    /// A filter from names and the patterns of which one must match.
+    ///
+    /// # Errors
+    /// A name or a pattern cannot be understood.
+    pub fn new<'a>(
+        conditions: impl IntoIterator<Item = (&'a str, Vec<String>)>,
+    ) -> Result<Self, SelectError> {
+        let conditions = conditions
+            .into_iter()
+            .map(|(name, patterns)| {
+                let patterns =
+                    patterns.iter().map(|pattern| Pattern::new(pattern)).collect::<Result<_, _>>()?;
+                Ok((name.parse()?, patterns))
+            })
+            .collect::<Result<_, SelectError>>()?;
+        Ok(Self { conditions })
+    }
+
+    /// Whether every condition holds; `value` finds a metric on the data source or its host.
+    pub(crate) fn holds(&self, mut value: impl FnMut(&MetricRef) -> Option<MetricValue>) -> bool {
+        self.conditions.iter().all(|(metric, patterns)| {
+            value(metric).is_some_and(|value| patterns.iter().any(|pattern| pattern.matches(&value)))
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_their_authors_mean_them() {
+        for (pattern, yes, no) in [
+            ("mem*", "mem1", "amem"),
+            ("*web.*", "my.web.site", "my.site"),
+            ("xenserver*", "xenserver12", "server"),
+            ("*", "anything", "\n"),
+            ("apache\\.*", "apache.1.abc", "apache2.1.abc"),
+        ] {
+            let pattern = Pattern::new(pattern).unwrap();
+            assert!(pattern.matches(&MetricValue::Text(yes.into())), "{yes}");
+            assert!(!pattern.matches(&MetricValue::Text(no.into())), "{no}");
+        }
+        assert!(!Pattern::new("apache\\.*").unwrap().matches(&MetricValue::Text("apache".into())));
+        assert!(Pattern::new("1e9").unwrap().matches(&MetricValue::Number(1_000_000_000.0)));
+        assert!(matches!(Pattern::new("("), Err(SelectError::Pattern { .. })));
+    }
+
+    #[test]
+    fn metrics_with_prefixes() {
+        let metric: MetricRef = "avg:2.1.load_one".parse().unwrap();
+        assert_eq!(metric.aggregation, Aggregation::Avg);
+        assert_eq!(metric.source, Some(DataSource { class: 2, index: 1 }));
+        assert!(matches!("load_one".parse::<MetricRef>().unwrap().wanted, Wanted::Counted(_)));
+        assert!(matches!("nosuch".parse::<MetricRef>().unwrap().wanted, Wanted::Unknown));
+        assert_eq!("top:load_one".parse::<MetricRef>().unwrap_err(), SelectError::Aggregation("top".into()));
+        assert_eq!(MetricRef::list(" , ").unwrap_err(), SelectError::NoMetric);
+    }
+
+    #[test]
+    fn agents_by_address_and_name() {
+        let agents: Agents = "10.0.0.1;switch1".parse().unwrap();
+        let address = Address::V4([10, 0, 0, 1].into());
+        assert!(agents.mean(address, || None));
+        assert!(agents.mean(Address::Unknown, || Some(MetricValue::Text("switch1".into()))));
+        assert!(!agents.mean(Address::Unknown, || Some(MetricValue::Text("switch2".into()))));
+        assert_eq!("EDGE".parse::<Agents>().unwrap_err().to_string(), "EDGE needs topology");
+    }
+}

@@ -1,0 +1,288 @@
+//! A shard: fed with datagrams, asked questions.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use decode::{Address, CountersSample, DataSource, Datagram, DatagramError, FlowSample, Sample, SampleError};
+
+use crate::agent::{Agent, Map, Source, Taken};
+use crate::metric::MetricValue;
+use crate::metric::store::{Moment, Wanted};
+use crate::question::{Metric, Partial, Question};
+use crate::select::{Agents, Filter, MetricRef};
+use crate::sequence::Arrival;
+
+/// Limits and choices of a shard.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Agents at most; beyond, the one that has been silent for longest gives way.
+    pub agents: usize,
+    /// Data sources of one agent at most; samples of further ones are counted and left out.
+    pub sources_per_agent: usize,
+    /// How long metrics are believed after the last sample, microseconds; three intervals when `None`.
+    pub metric_timeout_us: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { agents: 100_000, sources_per_agent: 10_000, metric_timeout_us: None }
+    }
+}
+
+/// How long the metrics of a data source are believed whose interval is not known yet.
+const FIRST_BELIEF_US: u64 = 90_000_000;
+
+/// What a shard has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Datagrams whose header was read.
+    pub datagrams: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Datagrams that could not be read, by [`DatagramError::index`].
+    pub datagram_errors: [u64; DatagramError::ALL.len()],
+    /// Datagrams that had arrived before.
+    pub duplicates: u64,
+    /// Flow samples.
+    pub flow_samples: u64,
+    /// Counters samples.
+    pub counters_samples: u64,
+    /// Discarded packets.
+    pub discarded: u64,
+    /// Custom metrics and flows.
+    pub custom: u64,
+    /// Samples of unknown structure.
+    pub unknown: u64,
+    /// Samples that lied, by [`SampleError::index`].
+    pub sample_errors: [u64; SampleError::ALL.len()],
+    /// Agents that gave way to others.
+    pub agents_evicted: u64,
+    /// Samples of data sources beyond the limit.
+    pub sources_refused: u64,
+}
+
+/// All that one shard knows.
+#[derive(Debug)]
+pub struct Shard {
+    options: Options,
+    agents: Map<Address, Agent>,
+    /// How often each agent has restarted is its own to know; this counts for the shard.
+    restarts: u64,
+    counters: Counters,
+}
+
+impl Shard {
+    /// An empty shard.
+    pub fn new(options: Options) -> Self {
+        Self { options, agents: Map::default(), restarts: 0, counters: Counters::default() }
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// How many agents are known.
+    pub fn agents(&self) -> usize {
+        self.agents.len()
+    }
+
+    /// Takes a datagram that `sender` sent.
+    pub fn datagram(&mut self, bytes: &[u8], sender: IpAddr, now_us: u64) {
+        let datagram = match Datagram::parse(bytes) {
+            Ok(datagram) => datagram,
+            Err(error) => {
+                if let Some(count) = self.counters.datagram_errors.get_mut(error.index()) {
+                    *count += 1;
+                }
+                return;
+            }
+        };
+        self.counters.datagrams += 1;
+        self.counters.bytes += bytes.len() as u64;
+        let header = datagram.header;
+        if !self.agents.contains_key(&header.agent) {
+            self.make_room();
+            self.agents.insert(header.agent, Agent::new(now_us));
+        }
+        let Some(agent) = self.agents.get_mut(&header.agent) else { return };
+        match agent.datagram(&header, sender, now_us) {
+            Taken::New => {}
+            Taken::Restarted => {
+                self.restarts += 1;
+                agent.epoch = self.restarts;
+                for source in agent.sources.values_mut() {
+                    source.flow_samples.restart();
+                    source.counter_samples.restart();
+                }
+            }
+            Taken::Duplicate => {
+                self.counters.duplicates += 1;
+                return;
+            }
+        }
+        let moment = Moment { now_us, uptime_ms: header.uptime_ms, epoch: agent.epoch };
+        let limit = self.options.sources_per_agent;
+        for sample in datagram.samples() {
+            let taken = match sample {
+                Ok(Sample::Flow(sample)) => {
+                    self.counters.flow_samples += 1;
+                    agent.source(sample.source, limit).map(|source| source.flow(&sample))
+                }
+                Ok(Sample::Counters(sample)) => {
+                    self.counters.counters_samples += 1;
+                    agent.source(sample.source, limit).map(|source| source.counters(&sample, moment))
+                }
+                Ok(Sample::Discarded(_)) => {
+                    self.counters.discarded += 1;
+                    continue;
+                }
+                Ok(Sample::RtMetric(_) | Sample::RtFlow(_)) => {
+                    self.counters.custom += 1;
+                    continue;
+                }
+                Ok(Sample::Unknown { .. }) => {
+                    self.counters.unknown += 1;
+                    continue;
+                }
+                Err(error) => {
+                    if let Some(count) = self.counters.sample_errors.get_mut(error.index()) {
+                        *count += 1;
+                    }
+                    continue;
+                }
+            };
+            self.counters.sources_refused += u64::from(taken.is_none());
+        }
+    }
+
+    /// Where the limit is reached, the agent that has been silent for longest gives way.
+    fn make_room(&mut self) {
+        if self.agents.len() < self.options.agents {
+            return;
+        }
+        let silent =
+            self.agents.iter().min_by_key(|(_, agent)| agent.last_seen_us).map(|(address, _)| *address);
+        if let Some(address) = silent {
+            self.agents.remove(&address);
+            self.counters.agents_evicted += 1;
+        }
+    }
+
+    /// Forgets the metrics that are no longer believed.
+    pub fn tick(&mut self, now_us: u64) {
+        let timeout = self.options.metric_timeout_us;
+        for agent in self.agents.values_mut() {
+            for source in agent.sources.values_mut().filter(|source| !source.metrics.is_empty()) {
+                let believed = timeout.unwrap_or_else(|| source.metrics.believed_us(FIRST_BELIEF_US));
+                if now_us.saturating_sub(source.metrics.updated_us()) > believed {
+                    source.metrics = Default::default();
+                }
+            }
+        }
+    }
+
+    /// What this shard knows towards the answer.
+    pub fn ask(&self, question: &Question, now_us: u64) -> Partial {
+        match question {
+            Question::Agents(agents) => Partial::Agents(
+                self.meant(agents).map(|(address, agent)| agent.summary(address, now_us)).collect(),
+            ),
+            Question::MetricNames => {
+                let mut names = BTreeMap::new();
+                for metric in self.every(&Agents::All, &[], &Filter::default(), now_us) {
+                    let youngest = names.entry(metric.name).or_insert(metric.age_us);
+                    *youngest = metric.age_us.min(*youngest);
+                }
+                Partial::MetricNames(names)
+            }
+            Question::AgentMetrics(agents) => {
+                Partial::Metrics(self.every(agents, &[], &Filter::default(), now_us))
+            }
+            Question::Dump { agents, metrics, filter } => {
+                Partial::Metrics(self.every(agents, metrics, filter, now_us))
+            }
+            Question::Metric { agents, metrics, filter } => Partial::Values(
+                metrics
+                    .iter()
+                    .map(|metric| self.every(agents, std::slice::from_ref(metric), filter, now_us))
+                    .collect(),
+            ),
+        }
+    }
+
+    /// The agents that are meant.
+    fn meant<'s>(&'s self, agents: &Agents) -> impl Iterator<Item = (Address, &'s Agent)> {
+        let host_name = Wanted::find("host_name");
+        self.agents
+            .iter()
+            .map(|(address, agent)| (*address, agent))
+            .filter(move |(address, agent)| agents.mean(*address, || agent.of_host(&host_name)))
+    }
+
+    /// The values of the data sources that the filter lets through: those asked for, or all when none is named.
+    fn every(&self, agents: &Agents, metrics: &[MetricRef], filter: &Filter, now_us: u64) -> Vec<Metric> {
+        let mut found = Vec::new();
+        for (address, agent) in self.meant(agents) {
+            for (&source, known) in agent.sources.iter().filter(|(_, known)| !known.metrics.is_empty()) {
+                let passes = filter.holds(|metric| {
+                    let own = metric.may_be_of(source).then(|| known.metrics.get(&metric.wanted)).flatten();
+                    own.map(|(value, _)| value).or_else(|| agent.of_host(&metric.wanted))
+                });
+                if !passes {
+                    continue;
+                }
+                let mut add = |name: String, value, at: u64| {
+                    let age_us = now_us.saturating_sub(at);
+                    found.push(Metric { agent: address, source, name, value, age_us });
+                };
+                if metrics.is_empty() {
+                    for (name, value, at) in known.metrics.all(source.class) {
+                        add(name, value, at);
+                    }
+                }
+                for metric in metrics.iter().filter(|metric| metric.may_be_of(source)) {
+                    if let Some((value, at)) = known.metrics.get(&metric.wanted) {
+                        add(metric.text.clone(), value, at);
+                    }
+                }
+            }
+        }
+        found
+    }
+}
+
+/// Class of physical entities: the host itself.
+const PHYSICAL: u32 = 2;
+
+impl Agent {
+    fn source(&mut self, source: DataSource, limit: usize) -> Option<&mut Source> {
+        if !self.sources.contains_key(&source) && self.sources.len() >= limit {
+            return None;
+        }
+        Some(self.sources.entry(source).or_default())
+    }
+
+    /// A metric of the agent's host: that of its lowest physical data source that has it.
+    fn of_host(&self, wanted: &Wanted) -> Option<MetricValue> {
+        let hosts = self.sources.iter().filter(|(source, _)| source.class == PHYSICAL);
+        hosts
+            .filter_map(|(source, known)| Some((*source, known.metrics.get(wanted)?.0)))
+            .min_by_key(|(source, _)| *source)
+            .map(|(_, value)| value)
+    }
+}
+
+impl Source {
+    fn flow(&mut self, sample: &FlowSample<'_>) {
+        if self.flow_samples.take(sample.sequence) != Arrival::Duplicate {
+            self.drops.take(sample.drops);
+        }
+    }
+
+    fn counters(&mut self, sample: &CountersSample<'_>, moment: Moment) {
+        if self.counter_samples.take(sample.sequence) != Arrival::Duplicate {
+            self.metrics.take(sample.records.iter(), moment);
+        }
+    }
+}
