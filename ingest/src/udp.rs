@@ -2,8 +2,11 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Why a socket cannot be opened.
@@ -93,6 +96,79 @@ impl Receiver {
     }
 }
 
+impl Receiver {
+    /// Takes a datagram that has arrived already; `None` when there is none. The socket is then in non-blocking
+    /// mode, see [`Receiver::never_block`].
+    ///
+    /// # Errors
+    /// Those of the kernel.
+    pub fn take<'b>(&self, buffer: &'b mut [u8]) -> io::Result<Option<(&'b [u8], SocketAddr)>> {
+        match self.socket.recv_from(buffer) {
+            Ok((length, source)) => Ok(Some((buffer.get(..length).unwrap_or_default(), source))),
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Puts the socket into non-blocking mode.
+    ///
+    /// # Errors
+    /// Those of the kernel.
+    pub fn never_block(&self) -> io::Result<()> {
+        self.socket.set_nonblocking(true)
+    }
+
+    /// Datagrams that the kernel dropped because the receive buffer was full; `None` where it does not say.
+    pub fn drops(&self) -> Option<u64> {
+        // The last column of the socket's line, which is found by its inode.
+        let link = std::fs::read_link(format!("/proc/self/fd/{}", self.socket.as_raw_fd())).ok()?;
+        let inode = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned();
+        ["/proc/self/net/udp", "/proc/self/net/udp6"].iter().find_map(|table| {
+            let text = std::fs::read_to_string(table).ok()?;
+            let line = text.lines().find(|line| line.split_whitespace().nth(9) == Some(&inode))?;
+            line.split_whitespace().last()?.parse().ok()
+        })
+    }
+}
+
+/// Wakes a thread that waits in [`wait`].
+#[derive(Clone, Debug)]
+pub struct Waker(Arc<OwnedFd>);
+
+impl Waker {
+    /// A waker of its own.
+    ///
+    /// # Errors
+    /// The kernel has no more descriptors.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?)))
+    }
+
+    /// Wakes the thread, or keeps it from falling asleep the next time.
+    pub fn wake(&self) {
+        // It fails only when the counter is full: then the thread is awake anyway.
+        let _ = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
+    }
+}
+
+/// Waits until a datagram has arrived, the waker is used, a signal comes or `timeout` passes.
+///
+/// # Errors
+/// Those of the kernel.
+pub fn wait(receivers: &[Receiver], waker: &Waker, timeout: Duration) -> io::Result<()> {
+    let mut waiting: Vec<PollFd<'_>> =
+        receivers.iter().map(|receiver| PollFd::new(&receiver.socket, PollFlags::IN)).collect();
+    waiting.push(PollFd::new(&*waker.0, PollFlags::IN));
+    let timeout = Timespec::try_from(timeout).map_err(|_| io::ErrorKind::InvalidInput)?;
+    match poll(&mut waiting, Some(&timeout)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    // Empties the counter; there is nothing to read when it was not used.
+    let _ = rustix::io::read(&*waker.0, &mut [0_u8; 8]);
+    Ok(())
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -109,6 +185,35 @@ mod tests {
         let (bytes, source) = receiver.receive(&mut buffer, Duration::from_secs(10)).unwrap().unwrap();
         assert_eq!((bytes, source.ip()), (b"datagram".as_slice(), "127.0.0.1".parse().unwrap()));
         assert_eq!((sender.sent(), sender.failed()), (1, 0));
+    }
+
+    #[test]
+    fn a_full_buffer_is_counted_by_the_kernel() {
+        let receiver = Receiver::open("127.0.0.1:0".parse().unwrap(), 4096).unwrap();
+        let mut sender = Sender::new(receiver.local_address().unwrap()).unwrap();
+        for _ in 0..500 {
+            sender.send(&[0; 1400]);
+        }
+        receiver.never_block().unwrap();
+        let mut buffer = [0; 2000];
+        let mut taken = 0;
+        while receiver.take(&mut buffer).unwrap().is_some() {
+            taken += 1;
+        }
+        assert_eq!(taken + receiver.drops().unwrap(), 500, "sent = received + dropped");
+        assert!(taken < 500);
+    }
+
+    #[test]
+    fn a_waiting_thread_is_woken() {
+        let receivers = [Receiver::open("127.0.0.1:0".parse().unwrap(), 1 << 16).unwrap()];
+        let waker = Waker::new().unwrap();
+        let other = waker.clone();
+        let began = std::time::Instant::now();
+        let thread = std::thread::spawn(move || other.wake());
+        wait(&receivers, &waker, Duration::from_secs(100)).unwrap();
+        assert!(began.elapsed() < Duration::from_secs(50));
+        thread.join().unwrap();
     }
 
     #[test]
