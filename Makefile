@@ -5,9 +5,9 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .PHONY: run build test lint bench fuzz deps-build deps-test clean
 
-run: deps-build ## build, then show the sFlow that arrives on UDP 6343
+run: deps-build ## build, then run the collector
 	$(CARGO) build --locked --profile quick --bin finderscope
-	target/quick/finderscope decode --listen '[::]:6343' --format line
+	target/quick/finderscope run
 
 build: deps-build ## the binary as it is shipped: target/release/finderscope
 	$(CARGO) build --locked --release --bin finderscope

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{decode_cmd, replay};
+use crate::{decode_cmd, replay, run};
 
-/// sFlow for network and platform engineers: see what arrives, send it on, replay it.
+/// sFlow collector for network and platform engineers: live metrics, decoding, replay.
 #[derive(Debug, Parser)]
 #[command(name = "finderscope", version, propagate_version = true, max_term_width = 100)]
 struct Cli {
@@ -17,6 +17,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Collect sFlow and answer REST: agents and metrics, live
+    Run(run::RunArgs),
     /// Show the sFlow in a capture file, or what arrives on a socket
     Decode(decode_cmd::DecodeArgs),
     /// Send the sFlow of a capture file to a collector
@@ -47,6 +49,7 @@ pub fn main() -> ExitCode {
 
 fn run(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Run(args) => return run::run(args),
         Command::Decode(args) => return decode_cmd::run(args),
         Command::Replay(args) => return replay::run(args),
         Command::Completions { shell } => {

@@ -5,6 +5,7 @@
 //! | [`cli`] | the command line: one definition from which parser, help, completions and man page come |
 //! | [`decode_cmd`] | `finderscope decode` |
 //! | [`replay`] | `finderscope replay` |
+//! | [`run`] | `finderscope run`, the collector |
 //! | [`escape`] | names from the network in lines of text |
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,7 @@ pub mod cli;
 pub mod decode_cmd;
 pub mod escape;
 pub mod replay;
+pub mod run;
 
 use std::process::ExitCode;
 

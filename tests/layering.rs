@@ -9,7 +9,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("decode", &[]),
     ("ingest", &[]),
     ("tables", &["decode"]),
-    ("finderscope", &["decode", "ingest", "tables"]),
+    ("engine", &["ingest", "decode", "tables"]),
+    ("api", &["engine", "tables"]),
+    ("finderscope", &["decode", "ingest", "tables", "engine", "api"]),
 ];
 
 fn root() -> PathBuf {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests say what broke by panicking")]
 
 mod captures;
+mod collector;
 mod layering;
 mod replay;
 mod support;

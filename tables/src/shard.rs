@@ -61,6 +61,18 @@ pub struct Counters {
     pub sources_refused: u64,
 }
 
+impl Counters {
+    /// Datagrams that could not be read: reason and number.
+    pub fn datagram_errors(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        DatagramError::ALL.iter().map(|error| error.label()).zip(self.datagram_errors)
+    }
+
+    /// Samples that lied: reason and number.
+    pub fn sample_errors(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        SampleError::ALL.iter().map(|error| error.label()).zip(self.sample_errors)
+    }
+}
+
 /// All that one shard knows.
 #[derive(Debug)]
 pub struct Shard {

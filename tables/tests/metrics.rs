@@ -141,6 +141,20 @@ fn every_metric_of_the_catalogue_answers_with_what_its_field_says() {
 }
 
 #[test]
+fn the_manual_has_every_metric_with_its_source_and_unit() {
+    let page = include_str!("../../manual/metrics.md");
+    for metric in METRICS {
+        let row = format!("| `{}` | {} | {} |", metric.name, metric.layout.tag, metric.field);
+        let line = page.lines().find(|line| line.starts_with(&row)).unwrap_or_else(|| panic!("{row}"));
+        assert!(line.ends_with(&format!("| {} |", metric.unit)), "{line}");
+    }
+    for derived in DERIVED {
+        assert!(page.contains(&format!("| `{}` | | ", derived.name)), "{}", derived.name);
+    }
+    assert_eq!(page.lines().filter(|line| line.starts_with("| `")).count(), METRICS.len() + DERIVED.len());
+}
+
+#[test]
 fn every_derived_metric_answers() {
     let expected = [
         ("ifinpkts", 20.0 * (7.0 + 8.0 + 9.0)),
