@@ -8,12 +8,14 @@
 //! | [`shard`] | what is fed and asked |
 //! | [`agent`] | who sends, and what was lost on the way |
 //! | [`sequence`] | loss, duplicates and order from sequence numbers |
+//! | [`flow`] | flow definitions, their language, and live tables |
 //! | [`metric`] | counters as metrics: the catalogue, rates, ageing |
 //! | [`select`] | which agents, metrics and data sources a question means |
 //! | [`question`] | questions, partials and answers |
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod flow;
 pub mod metric;
 pub mod question;
 pub mod select;
