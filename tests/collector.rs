@@ -142,6 +142,98 @@ fn what_cannot_be_answered_is_said() {
         assert!(body["error"].as_str().unwrap().contains(why), "{path}: {body}");
     }
     assert_eq!(collector.request("PUT", "/agents/json", Some("{}")).0, 405);
+    for (path, body, status, why) in [
+        ("/flow/f/json", "{keys:'ipsource'}", 400, "value is missing"),
+        ("/flow/f/json", "{keys:'ipsorce',value:'bytes'}", 400, "is no key"),
+        ("/flow/f/json", "{keys:", 400, "a value is missing"),
+        ("/flow/f/json", "{keys:'country:ipsource',value:'bytes'}", 400, "not supported yet"),
+        ("/group/g/json", "{bad:['999.1.1.1']}", 400, "is no prefix"),
+    ] {
+        let (found, answer) = collector.request("PUT", path, Some(body));
+        assert_eq!(found, status, "{body}: {answer}");
+        assert!(answer.contains(why), "{body}: {answer}");
+    }
+    assert_eq!(collector.request("DELETE", "/flow/nosuch/json", None).0, 404);
+    assert_eq!(collector.get("/activeflows/ALL/nosuch/json").0, 404);
+    assert_eq!(collector.request("PUT", "/map/m/json", Some(&" ".repeat(2 << 20))).0, 413);
+}
+
+/// A datagram with `count` samples of one TCP packet, each standing for 100 packets of 1,000 bytes.
+fn packets(sequence: u32, count: u32) -> Vec<u8> {
+    use decode::flow::SampledHeader;
+    use decode::sample::Interface;
+    use decode::{FlowSample, Mac};
+    let mut packet = [0; 128];
+    let built = decode::packet::PacketBuilder::new(&mut packet).ethernet(Mac([2; 6]), Mac([4; 6])).unwrap();
+    let built = built.ipv4([10, 0, 0, 1].into(), [192, 0, 2, 7].into(), 0, 64).unwrap();
+    let length = built.tcp(40000, 443, 0x10).unwrap().finish(996).unwrap();
+    let header = SampledHeader { protocol: 1, frame_length: 1000, stripped: 4, bytes: &packet[..length] };
+    let mut buffer = vec![0; 9000];
+    let agent = Address::V4([10, 0, 0, 50].into());
+    let head = Header { agent, sequence, uptime_ms: 1000, ..Header::default() };
+    let mut builder = DatagramBuilder::new(&mut buffer, &head).unwrap();
+    for n in 0..count {
+        let sample = FlowSample {
+            sequence: sequence * count + n,
+            source: DataSource { class: 0, index: 3 },
+            sampling_rate: 100,
+            input: Interface::index(3),
+            ..FlowSample::default()
+        };
+        builder.flow_sample(&sample, &[RecordOut::Header(header)]).unwrap();
+    }
+    let length = builder.finish().unwrap();
+    buffer.truncate(length);
+    buffer
+}
+
+#[test]
+fn flows_are_defined_by_published_clients_and_their_rates_read() {
+    let collector = Collector::start(&[]);
+    let put =
+        |path: &str, body: &str| assert_eq!(collector.request("PUT", path, Some(body)).0, 204, "{body}");
+    put("/group/blocked/json", "{listed:['192.0.2.0/24']}");
+    put("/map/services/json", "{web:[80,443]}");
+    put("/flow/pairs/json", "{keys:'ipsource,ipdestination', value:'bytes', t:600, filter:'ipprotocol=6'}");
+    put(
+        "/flow/bad/json",
+        "{keys:['ipsource','group:ipdestination:blocked','map:tcpdestinationport:services'], value:frames, t:600, fs:'_SEP_'}",
+    );
+    put("/flow/udp/json", "{keys:'udpsourceport',value:'bytes'}");
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for sequence in 0..10 {
+        socket.send_to(&packets(sequence, 6), collector.sflow).unwrap();
+    }
+    collector
+        .wait_for("/agents/json", |agents| (agents["10.0.0.50"]["sFlowFlowSamples"] == 60).then_some(()));
+    // 60 samples of 100 packets of 1,000 bytes, spread over a time constant of 600 s.
+    let flow = &collector.json("/activeflows/ALL/pairs/json")[0];
+    assert_eq!(flow["key"], "10.0.0.1,192.0.2.7");
+    assert_eq!((&flow["agent"], &flow["dataSource"]), (&"10.0.0.50".into(), &"3".into()));
+    let rate = flow["value"].as_f64().unwrap();
+    assert!((rate - 10_000.0).abs() < 1_000.0, "{rate}");
+    let flow = &collector.json("/activeflows/10.0.0.50/bad/json?aggMode=sum&maxFlows=1")[0];
+    assert_eq!(flow["key"], "10.0.0.1_SEP_listed_SEP_web");
+    assert!((flow["value"].as_f64().unwrap() - 10.0).abs() < 1.0);
+    assert_eq!(collector.json("/activeflows/ALL/udp/json"), serde_json::json!([]));
+    assert_eq!(collector.json("/activeflows/10.9.9.9/pairs/json"), serde_json::json!([]));
+    assert_eq!(collector.json("/activeflows/ALL/pairs/json?minValue=1e9"), serde_json::json!([]));
+
+    let spec = collector.json("/flow/pairs/json");
+    assert_eq!(
+        (&spec["keys"], &spec["value"], &spec["fs"]),
+        (&"ipsource,ipdestination".into(), &"bytes".into(), &",".into())
+    );
+    assert_eq!(collector.json("/flow/json").as_object().unwrap().len(), 3);
+    assert_eq!(collector.json("/group/json"), serde_json::json!(["blocked"]));
+    assert_eq!(collector.json("/group/blocked/json"), serde_json::json!({"listed": ["192.0.2.0/24"]}));
+    assert_eq!(collector.json("/map/services/json"), serde_json::json!({"web": [80, 443]}));
+    assert_eq!(collector.request("DELETE", "/group/blocked/json", None).0, 400, "a flow needs it");
+    assert_eq!(collector.request("DELETE", "/flow/bad/json", None).0, 204);
+    assert_eq!(collector.request("DELETE", "/group/blocked/json", None).0, 204);
+    assert_eq!(collector.get("/flow/bad/json").0, 404);
+    let (_, text) = collector.get("/prometheus/analyzer/txt");
+    assert!(text.contains("sflow_analyzer_live_flows 1\n"), "{text}");
 }
 
 #[test]

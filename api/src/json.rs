@@ -3,6 +3,7 @@
 use engine::Status;
 use serde_json::{Map, Value as Json, json};
 use tables::agent::AgentSummary;
+use tables::flow::plan::ActiveFlow;
 use tables::metric::MetricValue;
 use tables::question::{Metric, Statistic};
 
@@ -57,6 +58,15 @@ pub(crate) fn statistic(statistic: &Statistic) -> Json {
         object.insert("quartiles".into(), json!({ "min": min, "q1": q1, "med": med, "q3": q3, "max": max }));
     }
     object.into()
+}
+
+pub(crate) fn flow(flow: &ActiveFlow) -> Json {
+    json!({
+        "agent": flow.agent.to_string(),
+        "dataSource": flow.source.to_string(),
+        "key": flow.key,
+        "value": number(flow.value),
+    })
 }
 
 pub(crate) fn agents(agents: &[AgentSummary]) -> Json {

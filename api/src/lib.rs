@@ -1,11 +1,12 @@
 //! REST over the engine's handle: turns a request into a question and an answer into JSON or text, nothing else.
 //!
 //! Paths, shapes and units are those that clients of the field's incumbent expect; `manual/rest.md` has them.
-//! Everything is read only. The Host header is checked, so that a web page in the operator's browser cannot reach
+//! Writes are open on loopback and refused on any other address. The Host header is checked, so that a web page in the operator's browser cannot reach
 //! the collector by a name of its own (DNS rebinding); slow clients are cut off, connections are bounded.
 #![forbid(unsafe_code)]
 
 mod json;
+pub mod lenient;
 mod prometheus;
 mod routes;
 

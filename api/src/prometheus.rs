@@ -78,6 +78,10 @@ pub(crate) fn analyzer(status: &Status) -> String {
     for (reason, number) in counters.sample_errors() {
         line("sample_errors", &format!("{{reason=\"{reason}\"}}"), number);
     }
+    line("live_flows", "", status.flows);
+    line("evicted_flows", "", status.flows_evicted);
+    line("disbelieved_pools", "", counters.pools_disbelieved);
+    line("outlier_samples", "", counters.outliers);
     line("evicted_agents", "", counters.agents_evicted);
     line("refused_source_samples", "", counters.sources_refused);
     out

@@ -1,17 +1,19 @@
 //! The endpoints: one table, from which the router and the first page are made.
 
 use axum::Router;
-use axum::extract::{Path, Query, Request, State};
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
-use engine::{AskError, Handle, Status};
+use engine::{AskError, DefineError, Handle, Status};
 use serde_json::{Map, Value as Json, json};
+use tables::flow::table::FlowAggregation;
 use tables::select::{Agents, Filter, MetricRef, SelectError};
-use tables::{Answer, Question};
+use tables::{Answer, Change, ChangeError, Question};
 
-use crate::{Hosts, json, prometheus};
+use crate::{Hosts, json, lenient, prometheus};
 
 /// An endpoint.
 #[derive(Debug)]
@@ -23,7 +25,10 @@ pub struct Endpoint {
     route: fn() -> MethodRouter<Shared>,
 }
 
-/// All endpoints; each answers GET.
+/// Bodies at most, bytes.
+const LARGEST_BODY: usize = 1 << 20;
+
+/// All endpoints; each answers GET, definitions PUT and DELETE too.
 pub static ENDPOINTS: &[Endpoint] = &[
     Endpoint { path: "/version", what: "the version, as text", route: || get(version) },
     Endpoint { path: "/healthz", what: "OK while the worker answers", route: || get(healthz) },
@@ -44,6 +49,29 @@ pub static ENDPOINTS: &[Endpoint] = &[
         path: "/dump/{agent}/{metric}/json",
         what: "the values of every data source; ALL metrics or a list",
         route: || get(dump),
+    },
+    Endpoint { path: "/flow/json", what: "flow definitions", route: || get(flows) },
+    Endpoint {
+        path: "/flow/{name}/json",
+        what: "one of them; PUT defines it, DELETE takes it away",
+        route: || get(flow).put(put_flow).delete(delete_flow),
+    },
+    Endpoint {
+        path: "/activeflows/{agent}/{name}/json",
+        what: "its largest flows; ?maxFlows=100&minValue=0&aggMode=max",
+        route: || get(active_flows),
+    },
+    Endpoint { path: "/group/json", what: "names of group sets", route: || get(groups) },
+    Endpoint {
+        path: "/group/{name}/json",
+        what: "one of them; PUT defines it, DELETE takes it away",
+        route: || get(group).put(put_group).delete(delete_group),
+    },
+    Endpoint { path: "/map/json", what: "names of maps", route: || get(maps) },
+    Endpoint {
+        path: "/map/{name}/json",
+        what: "one of them; PUT defines it, DELETE takes it away",
+        route: || get(map).put(put_map).delete(delete_map),
     },
     Endpoint {
         path: "/prometheus/metrics/{agent}/{metric}/txt",
@@ -72,6 +100,7 @@ pub(crate) fn router(handle: Handle, hosts: Hosts, version: String) -> Router {
     }
     router
         .fallback(|| async { Failure::not_found("no such path; / lists them") })
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(middleware::from_fn_with_state(shared.clone(), check_host))
         .with_state(shared)
 }
@@ -110,6 +139,16 @@ impl From<SelectError> for Failure {
     }
 }
 
+impl From<DefineError> for Failure {
+    fn from(error: DefineError) -> Self {
+        match error {
+            DefineError::Ask(error) => error.into(),
+            DefineError::Change(ChangeError::Unknown(_)) => Self::not_found(error.to_string()),
+            DefineError::Change(_) => Self { status: StatusCode::BAD_REQUEST, error: error.to_string() },
+        }
+    }
+}
+
 impl From<AskError> for Failure {
     fn from(error: AskError) -> Self {
         Self { status: StatusCode::SERVICE_UNAVAILABLE, error: error.to_string() }
@@ -131,6 +170,17 @@ impl Shared {
         let handle = self.handle.clone();
         let asked = tokio::task::spawn_blocking(move || handle.status()).await;
         Ok(asked.map_err(|_| AskError::Ended)??)
+    }
+
+    /// Changes a definition, where writes are open.
+    async fn define(&self, change: Change) -> Result<StatusCode, Failure> {
+        if !self.hosts.own.is_loopback() {
+            let error = "writes are open on a loopback address only".to_owned();
+            return Err(Failure { status: StatusCode::FORBIDDEN, error });
+        }
+        let handle = self.handle.clone();
+        tokio::task::spawn_blocking(move || handle.define(change)).await.map_err(|_| AskError::Ended)??;
+        Ok(StatusCode::NO_CONTENT)
     }
 
     /// 404 when none of the named agents is known.
@@ -164,6 +214,7 @@ async fn first_page(State(shared): State<Shared>) -> impl IntoResponse {
     }
     page.push_str("\n{agent} is ALL, or addresses and host names separated by ;\n");
     page.push_str("{metric} is a list: load_one,avg:ifinutilization,2.1.mem_free\n");
+    page.push_str("PUT a flow: curl -X PUT -d \"{keys:'ipsource,ipdestination',value:'bytes'}\" localhost:8008/flow/pairs/json\n");
     page.push_str("?name=pattern keeps the data sources whose metric, or whose host's, matches\n");
     page
 }
@@ -232,6 +283,104 @@ async fn dump(
         Question::Dump { agents: agent.parse()?, metrics: listed(&metrics)?, filter: filter(&query)? };
     let Answer::Metrics(metrics) = shared.ask(question).await? else { return Ok(empty()) };
     Ok(axum::Json(metrics.iter().map(json::metric).collect()))
+}
+
+async fn flows(State(shared): State<Shared>) -> axum::Json<Json> {
+    let program = shared.handle.program();
+    let flows: Map<String, Json> =
+        program.flows.iter().map(|(name, plan)| (name.clone(), plan.spec.to_json())).collect();
+    axum::Json(flows.into())
+}
+
+async fn flow(State(shared): State<Shared>, Path(name): Path<String>) -> Reply {
+    let program = shared.handle.program();
+    let plan = program.flows.get(&name).ok_or_else(|| Failure::not_found("no such flow"))?;
+    Ok(axum::Json(plan.spec.to_json()))
+}
+
+async fn groups(State(shared): State<Shared>) -> axum::Json<Json> {
+    axum::Json(shared.handle.program().lookups.groups.keys().cloned().collect())
+}
+
+async fn group(State(shared): State<Shared>, Path(name): Path<String>) -> Reply {
+    let program = shared.handle.program();
+    let set = program.lookups.groups.get(&name).ok_or_else(|| Failure::not_found("no such group set"))?;
+    Ok(axum::Json(set.to_json().clone()))
+}
+
+async fn maps(State(shared): State<Shared>) -> axum::Json<Json> {
+    axum::Json(shared.handle.program().lookups.maps.keys().cloned().collect())
+}
+
+async fn map(State(shared): State<Shared>, Path(name): Path<String>) -> Reply {
+    let program = shared.handle.program();
+    let map = program.lookups.maps.get(&name).ok_or_else(|| Failure::not_found("no such map"))?;
+    Ok(axum::Json(map.to_json().clone()))
+}
+
+/// A body as JSON, whatever its content type says.
+fn body(bytes: &Bytes) -> Result<Json, Failure> {
+    let wrong = |error: String| Failure { status: StatusCode::BAD_REQUEST, error };
+    let text = std::str::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;
+    lenient::parse(text).map_err(wrong)
+}
+
+type Defined = Result<StatusCode, Failure>;
+
+async fn put_flow(State(shared): State<Shared>, Path(name): Path<String>, bytes: Bytes) -> Defined {
+    shared.define(Change::Flow(name, Some(body(&bytes)?))).await
+}
+
+async fn delete_flow(State(shared): State<Shared>, Path(name): Path<String>) -> Defined {
+    shared.define(Change::Flow(name, None)).await
+}
+
+async fn put_group(State(shared): State<Shared>, Path(name): Path<String>, bytes: Bytes) -> Defined {
+    shared.define(Change::Group(name, Some(body(&bytes)?))).await
+}
+
+async fn delete_group(State(shared): State<Shared>, Path(name): Path<String>) -> Defined {
+    shared.define(Change::Group(name, None)).await
+}
+
+async fn put_map(State(shared): State<Shared>, Path(name): Path<String>, bytes: Bytes) -> Defined {
+    shared.define(Change::Map(name, Some(body(&bytes)?))).await
+}
+
+async fn delete_map(State(shared): State<Shared>, Path(name): Path<String>) -> Defined {
+    shared.define(Change::Map(name, None)).await
+}
+
+async fn active_flows(
+    State(shared): State<Shared>,
+    Path((agent, name)): Path<(String, String)>,
+    Query(query): Conditions,
+) -> Reply {
+    let program = shared.handle.program();
+    let plan = program.flows.get(&name).ok_or_else(|| Failure::not_found("no such flow"))?;
+    let wrong = |error: String| Failure { status: StatusCode::BAD_REQUEST, error };
+    let number = |wanted: &str, otherwise: f64| {
+        let given = query.iter().find(|(name, _)| name == wanted);
+        let number = given.map_or(Ok(otherwise), |(_, text)| text.parse::<f64>());
+        number.map_err(|_| wrong(format!("{wanted} is no number")))
+    };
+    let mode = query.iter().find(|(name, _)| name == "aggMode").map(|(_, mode)| mode.to_ascii_lowercase());
+    let aggregation = match mode.as_deref() {
+        None | Some("max") => FlowAggregation::Max,
+        Some("sum") => FlowAggregation::Sum,
+        Some(mode @ ("edge" | "core")) => return Err(wrong(format!("aggMode {mode} needs topology"))),
+        Some(mode) => return Err(wrong(format!("aggMode {mode:?} is not max or sum"))),
+    };
+    let question = Question::ActiveFlows {
+        agents: agent.parse()?,
+        flow: name,
+        aggregation,
+        most: number("maxFlows", 100.0)?.max(0.0) as usize,
+        least: number("minValue", 0.0)?,
+        separator: plan.spec.fs.clone(),
+    };
+    let Answer::Flows(flows) = shared.ask(question).await? else { return Ok(empty()) };
+    Ok(axum::Json(flows.iter().map(json::flow).collect()))
 }
 
 async fn prometheus_metrics(

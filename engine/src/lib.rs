@@ -6,15 +6,15 @@
 #![forbid(unsafe_code)]
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver as Incoming, Sender as Outgoing, TrySendError, bounded};
 use ingest::udp::{LARGEST_PAYLOAD, OpenError, Receiver, Waker, wait};
 use tables::shard::Counters;
-use tables::{Answer, Options, Partial, Question, Shard};
+use tables::{Answer, Change, ChangeError, Options, Partial, Program, Question, Shard};
 
 /// Datagrams taken from one socket before the others, and questions, have their turn.
 const BATCH: usize = 64;
@@ -64,6 +64,17 @@ pub enum AskError {
     Ended,
 }
 
+/// Why a definition was not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DefineError {
+    /// The change cannot be made.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// The worker did not take it.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+}
+
 /// What the worker counts and measures.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
@@ -73,6 +84,10 @@ pub struct Status {
     pub agents: u64,
     /// Datagrams that the kernel dropped; `None` where it does not say.
     pub kernel_drops: Option<u64>,
+    /// Live flows.
+    pub flows: u64,
+    /// Flows that gave way to others.
+    pub flows_evicted: u64,
     /// Time since the start.
     pub uptime: Duration,
 }
@@ -80,6 +95,7 @@ pub struct Status {
 enum Request {
     Ask(Arc<Question>, Outgoing<Partial>),
     Status(Outgoing<Status>),
+    Adopt(Arc<Program>, Outgoing<()>),
 }
 
 /// A running worker; [`Engine::shutdown`] ends and joins it.
@@ -97,6 +113,8 @@ pub struct Engine {
 pub struct Handle {
     requests: Outgoing<Request>,
     waker: Waker,
+    /// What is defined; only those who change it wait for one another.
+    program: Arc<Mutex<Arc<Program>>>,
 }
 
 impl Engine {
@@ -127,7 +145,13 @@ impl Engine {
             began: Instant::now(),
         };
         let thread = std::thread::Builder::new().name("rx-0".to_owned()).spawn(|| worker.run())?;
-        Ok(Self { handle: Handle { requests, waker }, addresses, receive_buffer, ended, thread })
+        Ok(Self {
+            handle: Handle { requests, waker, program: Arc::default() },
+            addresses,
+            receive_buffer,
+            ended,
+            thread,
+        })
     }
 
     /// A handle to ask it.
@@ -163,6 +187,23 @@ impl Handle {
         let question = Arc::new(question);
         let partial = self.request(|answer| Request::Ask(Arc::clone(&question), answer))?;
         Ok(partial.finish(&question))
+    }
+
+    /// What is defined.
+    pub fn program(&self) -> Arc<Program> {
+        Arc::clone(&self.program.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes a definition; when this returns the worker has taken it, so that clients read their own writes.
+    ///
+    /// # Errors
+    /// The change cannot be made, or the worker is too busy to take it; nothing is then changed.
+    pub fn define(&self, change: Change) -> Result<(), DefineError> {
+        let mut program = self.program.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = Arc::new(program.changed(change)?);
+        self.request(|taken| Request::Adopt(Arc::clone(&next), taken))?;
+        *program = next;
+        Ok(())
     }
 
     /// What was counted.
@@ -240,6 +281,10 @@ impl Worker {
                 Request::Ask(question, answer) => {
                     drop(answer.try_send(self.shard.ask(&question, micros(now))))
                 }
+                Request::Adopt(program, taken) => {
+                    self.shard.adopt(&program, micros(now));
+                    let _ = taken.try_send(());
+                }
                 Request::Status(answer) => drop(answer.try_send(self.status(now))),
             }
         }
@@ -252,6 +297,8 @@ impl Worker {
             counters: self.shard.counters(),
             agents: self.shard.agents() as u64,
             kernel_drops: drops.map(|drops| drops.iter().sum()),
+            flows: self.shard.flows() as u64,
+            flows_evicted: self.shard.flows_evicted(),
             uptime,
         }
     }

@@ -10,6 +10,7 @@
 //! | [`sequence`] | loss, duplicates and order from sequence numbers |
 //! | [`flow`] | flow definitions, their language, and live tables |
 //! | [`metric`] | counters as metrics: the catalogue, rates, ageing |
+//! | [`program`] | what users have defined |
 //! | [`select`] | which agents, metrics and data sources a question means |
 //! | [`question`] | questions, partials and answers |
 #![forbid(unsafe_code)]
@@ -17,10 +18,12 @@
 pub mod agent;
 pub mod flow;
 pub mod metric;
+pub mod program;
 pub mod question;
 pub mod select;
 pub mod sequence;
 pub mod shard;
 
+pub use program::{Change, ChangeError, Program};
 pub use question::{Answer, Partial, Question};
 pub use shard::{Options, Shard};

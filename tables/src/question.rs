@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use decode::{Address, DataSource};
 
 use crate::agent::AgentSummary;
+use crate::flow::plan::ActiveFlow;
+use crate::flow::table::{ActivePartial, FlowAggregation};
 use crate::metric::MetricValue;
 use crate::select::{Agents, Aggregation, Filter, MetricRef};
 
@@ -37,6 +39,21 @@ pub enum Question {
         metrics: Vec<MetricRef>,
         /// Of which data sources.
         filter: Filter,
+    },
+    /// The largest flows of a definition.
+    ActiveFlows {
+        /// Seen by which agents.
+        agents: Agents,
+        /// Name of the definition.
+        flow: String,
+        /// How the values that several data sources have become one.
+        aggregation: FlowAggregation,
+        /// How many at most.
+        most: usize,
+        /// How large at least, per second.
+        least: f64,
+        /// What separates keys in text.
+        separator: String,
     },
 }
 
@@ -87,6 +104,8 @@ pub enum Partial {
     Metrics(Vec<Metric>),
     /// To [`Question::Metric`]: for each metric, all its values.
     Values(Vec<Vec<Metric>>),
+    /// To [`Question::ActiveFlows`].
+    Flows(ActivePartial),
 }
 
 /// The answer to a question.
@@ -100,6 +119,8 @@ pub enum Answer {
     Metrics(Vec<Metric>),
     /// To [`Question::Metric`], in the order asked.
     Statistics(Vec<Statistic>),
+    /// To [`Question::ActiveFlows`], largest first.
+    Flows(Vec<ActiveFlow>),
 }
 
 impl Partial {
@@ -128,6 +149,7 @@ impl Partial {
                 }
                 Self::Values(a)
             }
+            (Self::Flows(a), Self::Flows(b)) => Self::Flows(a.merge(b)),
             (first, _) => first,
         }
     }
@@ -143,6 +165,12 @@ impl Partial {
             Self::Metrics(mut metrics) => {
                 metrics.sort_by(|a, b| (a.agent, a.source, &a.name).cmp(&(b.agent, b.source, &b.name)));
                 Answer::Metrics(metrics)
+            }
+            Self::Flows(flows) => {
+                let Question::ActiveFlows { aggregation, most, least, separator, .. } = question else {
+                    return Answer::Flows(Vec::new());
+                };
+                Answer::Flows(flows.largest(*aggregation, *most, *least, separator))
             }
             Self::Values(values) => {
                 let Question::Metric { metrics, .. } = question else {

@@ -5,9 +5,18 @@ use std::net::IpAddr;
 
 use decode::{Address, CountersSample, DataSource, Datagram, DatagramError, FlowSample, Sample, SampleError};
 
+use std::sync::Arc;
+
+use decode::flow::{SAMPLED_HEADER, SampledHeader};
+use decode::packet::dissect;
+
 use crate::agent::{Agent, Map, Source, Taken};
+use crate::flow::FlowPlan;
+use crate::flow::keys::Sampled;
+use crate::flow::table::{ActivePartial, FlowTable};
 use crate::metric::MetricValue;
 use crate::metric::store::{Moment, Wanted};
+use crate::program::Program;
 use crate::question::{Metric, Partial, Question};
 use crate::select::{Agents, Filter, MetricRef};
 use crate::sequence::Arrival;
@@ -21,11 +30,13 @@ pub struct Options {
     pub sources_per_agent: usize,
     /// How long metrics are believed after the last sample, microseconds; three intervals when `None`.
     pub metric_timeout_us: Option<u64>,
+    /// Largest size of each flow table, bytes; beyond, the smallest flows give way.
+    pub flow_bytes: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { agents: 100_000, sources_per_agent: 10_000, metric_timeout_us: None }
+        Self { agents: 100_000, sources_per_agent: 10_000, metric_timeout_us: None, flow_bytes: 256 << 20 }
     }
 }
 
@@ -59,6 +70,21 @@ pub struct Counters {
     pub agents_evicted: u64,
     /// Samples of data sources beyond the limit.
     pub sources_refused: u64,
+    /// Windows of samples whose pool could not be believed.
+    pub pools_disbelieved: u64,
+    /// Samples whose rate or frame length was beyond what is believed, and was cut.
+    pub outliers: u64,
+}
+
+/// The largest sampling rate, and frame, that are believed (promise A2).
+const LARGEST_RATE: u32 = 1 << 24;
+const LARGEST_FRAME: u32 = 65_535;
+
+/// A definition and its live flows.
+#[derive(Debug)]
+struct Flow {
+    plan: Arc<FlowPlan>,
+    table: FlowTable,
 }
 
 impl Counters {
@@ -81,12 +107,43 @@ pub struct Shard {
     /// How often each agent has restarted is its own to know; this counts for the shard.
     restarts: u64,
     counters: Counters,
+    flows: BTreeMap<String, Flow>,
+    /// The packed key of one flow, kept for its allocation.
+    key: Vec<u8>,
 }
 
 impl Shard {
     /// An empty shard.
     pub fn new(options: Options) -> Self {
-        Self { options, agents: Map::default(), restarts: 0, counters: Counters::default() }
+        Self {
+            options,
+            agents: Map::default(),
+            restarts: 0,
+            counters: Counters::default(),
+            flows: BTreeMap::new(),
+            key: Vec::new(),
+        }
+    }
+
+    /// Takes a new program. A flow whose definition did not change keeps its table.
+    pub fn adopt(&mut self, program: &Program, now_us: u64) {
+        let mut old = std::mem::take(&mut self.flows);
+        for (name, plan) in &program.flows {
+            let plan = Arc::clone(plan);
+            let kept = old.remove(name).filter(|flow| flow.plan.spec == plan.spec).map(|flow| flow.table);
+            let table = kept.unwrap_or_else(|| FlowTable::new(plan.spec.t, self.options.flow_bytes, now_us));
+            self.flows.insert(name.clone(), Flow { plan, table });
+        }
+    }
+
+    /// Flows that gave way to others, in all tables.
+    pub fn flows_evicted(&self) -> u64 {
+        self.flows.values().map(|flow| flow.table.evicted).sum()
+    }
+
+    /// Live flows, in all tables.
+    pub fn flows(&self) -> usize {
+        self.flows.values().map(|flow| flow.table.len()).sum()
     }
 
     /// What was counted so far.
@@ -126,6 +183,7 @@ impl Shard {
                 for source in agent.sources.values_mut() {
                     source.flow_samples.restart();
                     source.counter_samples.restart();
+                    source.estimate.restart();
                 }
             }
             Taken::Duplicate => {
@@ -139,7 +197,14 @@ impl Shard {
             let taken = match sample {
                 Ok(Sample::Flow(sample)) => {
                     self.counters.flow_samples += 1;
-                    agent.source(sample.source, limit).map(|source| source.flow(&sample))
+                    let taken = agent.source(sample.source, limit).map(|source| source.flow(&sample, now_us));
+                    if let Some(Some((frames, disbelieved))) = taken {
+                        self.counters.pools_disbelieved += u64::from(disbelieved);
+                        let owner = (header.agent, sample.source);
+                        let counters = &mut self.counters;
+                        take_packet(&mut self.flows, &mut self.key, owner, &sample, frames, now_us, counters);
+                    }
+                    taken.map(|_| ())
                 }
                 Ok(Sample::Counters(sample)) => {
                     self.counters.counters_samples += 1;
@@ -183,6 +248,9 @@ impl Shard {
 
     /// Forgets the metrics that are no longer believed.
     pub fn tick(&mut self, now_us: u64) {
+        for flow in self.flows.values_mut() {
+            flow.table.tick(now_us);
+        }
         let timeout = self.options.metric_timeout_us;
         for agent in self.agents.values_mut() {
             for source in agent.sources.values_mut().filter(|source| !source.metrics.is_empty()) {
@@ -213,6 +281,17 @@ impl Shard {
             }
             Question::Dump { agents, metrics, filter } => {
                 Partial::Metrics(self.every(agents, metrics, filter, now_us))
+            }
+            Question::ActiveFlows { agents, flow, .. } => {
+                let Some(flow) = self.flows.get(flow) else {
+                    return Partial::Flows(ActivePartial::default());
+                };
+                let meant: Option<Vec<Address>> = match agents {
+                    Agents::All => None,
+                    Agents::Named(_) => Some(self.meant(agents).map(|(address, _)| address).collect()),
+                };
+                let wanted = |agent| meant.as_ref().is_none_or(|meant| meant.contains(&agent));
+                Partial::Flows(flow.table.active(now_us, |(agent, _)| wanted(agent)))
             }
             Question::Metric { agents, metrics, filter } => Partial::Values(
                 metrics
@@ -264,6 +343,40 @@ impl Shard {
     }
 }
 
+/// Adds a sampled packet to the flows of every definition.
+fn take_packet(
+    flows: &mut BTreeMap<String, Flow>,
+    key: &mut Vec<u8>,
+    owner: (Address, DataSource),
+    sample: &FlowSample<'_>,
+    frames: f64,
+    now_us: u64,
+    counters: &mut Counters,
+) {
+    if flows.is_empty() {
+        return;
+    }
+    let header = sample.records.iter().find(|record| record.tag == SAMPLED_HEADER);
+    let Some(header) = header.and_then(|record| SampledHeader::parse(record.body).ok()) else { return };
+    counters.outliers +=
+        u64::from(header.frame_length > LARGEST_FRAME || sample.sampling_rate > LARGEST_RATE);
+    let packet = dissect(header.protocol, header.bytes);
+    let sampled = Sampled {
+        source: sample.source,
+        input: sample.input,
+        output: sample.output,
+        frame_length: header.frame_length.min(LARGEST_FRAME),
+        stripped: header.stripped,
+        packet: &packet,
+        records: sample.records,
+    };
+    for flow in flows.values_mut() {
+        if let Some(value) = flow.plan.evaluate(&sampled, key) {
+            flow.table.add(owner, key, value * frames, now_us);
+        }
+    }
+}
+
 /// Class of physical entities: the host itself.
 const PHYSICAL: u32 = 2;
 
@@ -286,10 +399,14 @@ impl Agent {
 }
 
 impl Source {
-    fn flow(&mut self, sample: &FlowSample<'_>) {
-        if self.flow_samples.take(sample.sequence) != Arrival::Duplicate {
-            self.drops.take(sample.drops);
+    /// Takes a flow sample; the packets that it stands for, and whether its pool was not believed. `None` for a
+    /// duplicate.
+    fn flow(&mut self, sample: &FlowSample<'_>, now_us: u64) -> Option<(f64, bool)> {
+        if self.flow_samples.take(sample.sequence) == Arrival::Duplicate {
+            return None;
         }
+        self.drops.take(sample.drops);
+        Some(self.estimate.take(sample.sample_pool, sample.sampling_rate.min(LARGEST_RATE), now_us))
     }
 
     fn counters(&mut self, sample: &CountersSample<'_>, moment: Moment) {

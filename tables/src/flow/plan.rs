@@ -56,6 +56,12 @@ impl FlowPlan {
         })
     }
 
+    /// Whether it looks something up in group sets or maps.
+    pub(crate) fn looks_up(&self) -> bool {
+        let texts = [Some(self.spec.keys.as_str()), self.spec.filter.as_deref()];
+        texts.iter().flatten().any(|text| text.contains("group:") || text.contains("map:"))
+    }
+
     /// Packs the keys of a packet into `key`, and gives what it counts for. `None` when the filter leaves it out, or
     /// a key or the value is null: then it contributes nothing.
     pub fn evaluate(&self, sampled: &Sampled<'_>, key: &mut Vec<u8>) -> Option<f64> {
