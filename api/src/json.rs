@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 use tables::agent::AgentSummary;
 use tables::flow::plan::ActiveFlow;
 use tables::metric::MetricValue;
-use tables::question::{Metric, Statistic};
+use tables::question::{Metric, Owner, Statistic};
 
 /// Numbers that are whole are shown whole.
 pub(crate) fn value(value: &MetricValue) -> Json {
@@ -26,8 +26,8 @@ fn ms(us: u64) -> Json {
 
 pub(crate) fn metric(metric: &Metric) -> Json {
     json!({
-        "agent": metric.agent.to_string(),
-        "dataSource": metric.source.to_string(),
+        "agent": metric.owner.agent.to_string(),
+        "dataSource": metric.owner.source.to_string(),
         "metricName": metric.name,
         "metricValue": value(&metric.value),
         "lastUpdate": ms(metric.age_us),
@@ -36,7 +36,7 @@ pub(crate) fn metric(metric: &Metric) -> Json {
 
 pub(crate) fn statistic(statistic: &Statistic) -> Json {
     let mut object = Map::new();
-    if let Some((agent, source)) = statistic.owner {
+    if let Some(Owner { agent, source }) = &statistic.owner {
         object.insert("agent".into(), agent.to_string().into());
         object.insert("dataSource".into(), source.to_string().into());
     }
@@ -62,8 +62,8 @@ pub(crate) fn statistic(statistic: &Statistic) -> Json {
 
 pub(crate) fn flow(flow: &ActiveFlow) -> Json {
     json!({
-        "agent": flow.agent.to_string(),
-        "dataSource": flow.source.to_string(),
+        "agent": flow.owner.agent.to_string(),
+        "dataSource": flow.owner.source.to_string(),
         "key": flow.key,
         "value": number(flow.value),
     })

@@ -26,9 +26,9 @@ pub(crate) fn metrics(metrics: &[Metric], names: &[Metric]) -> String {
     for known in names {
         let MetricValue::Text(text) = &known.value else { continue };
         match known.name.as_str() {
-            "host_name" => drop(hosts.insert(known.agent, quoted(text))),
-            "ifname" => labels.entry((known.agent, known.source)).or_default().push(("ifname", quoted(text))),
-            _ => labels.entry((known.agent, known.source)).or_default().push(("vir_host", quoted(text))),
+            "host_name" => drop(hosts.insert(known.owner.agent, quoted(text))),
+            "ifname" => labels.entry(&known.owner).or_default().push(("ifname", quoted(text))),
+            _ => labels.entry(&known.owner).or_default().push(("vir_host", quoted(text))),
         }
     }
     let mut by_name: BTreeMap<String, String> = BTreeMap::new();
@@ -36,11 +36,12 @@ pub(crate) fn metrics(metrics: &[Metric], names: &[Metric]) -> String {
         let MetricValue::Number(number) = metric.value else { continue };
         let name = name(&metric.name);
         let lines = by_name.entry(name.clone()).or_default();
-        let _ = write!(lines, "{name}{{agent=\"{}\",datasource=\"{}\"", metric.agent, metric.source);
-        if let Some(host) = hosts.get(&metric.agent) {
+        let _ =
+            write!(lines, "{name}{{agent=\"{}\",datasource=\"{}\"", metric.owner.agent, metric.owner.source);
+        if let Some(host) = hosts.get(&metric.owner.agent) {
             let _ = write!(lines, ",host={host}");
         }
-        for (label, value) in labels.get(&(metric.agent, metric.source)).into_iter().flatten() {
+        for (label, value) in labels.get(&metric.owner).into_iter().flatten() {
             let _ = write!(lines, ",{label}={value}");
         }
         let _ = writeln!(lines, "}} {number}");

@@ -253,7 +253,7 @@ async fn agent_metrics(State(shared): State<Shared>, Path(agent): Path<String>) 
     };
     let flat: Map<String, Json> = metrics
         .into_iter()
-        .map(|metric| (format!("{}.{}", metric.source, metric.name), json::value(&metric.value)))
+        .map(|metric| (format!("{}.{}", metric.owner.source, metric.name), json::value(&metric.value)))
         .collect();
     Ok(axum::Json(flat.into()))
 }

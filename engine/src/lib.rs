@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver as Incoming, Sender as Outgoing, TrySendError, bounded};
 use ingest::udp::{LARGEST_PAYLOAD, OpenError, Receiver, Waker, wait};
 use tables::shard::Counters;
-use tables::{Answer, Change, ChangeError, Options, Partial, Program, Question, Shard};
+use tables::{Answer, Change, ChangeError, Options, Outbox, Partial, Program, Question, Shard};
 
 /// Datagrams taken from one socket before the others, and questions, have their turn.
 const BATCH: usize = 64;
@@ -246,7 +246,7 @@ impl Worker {
             let answered = self.answer();
             let now = self.began.elapsed();
             if now >= next_tick {
-                self.shard.tick(micros(now));
+                self.shard.tick(micros(now), &mut Outbox::default());
                 next_tick = now + TICK;
             }
             if taken + answered == 0 && wait(&self.receivers, &self.waker, TICK).is_err() {
@@ -263,7 +263,7 @@ impl Worker {
             let now_us = micros(self.began.elapsed());
             for _ in 0..BATCH {
                 let Ok(Some((bytes, sender))) = receiver.take(buffer) else { break };
-                self.shard.datagram(bytes, sender.ip().to_canonical(), now_us);
+                self.shard.datagram(bytes, sender.ip().to_canonical(), now_us, &mut Outbox::default());
                 taken += 1;
             }
         }
@@ -282,7 +282,7 @@ impl Worker {
                     drop(answer.try_send(self.shard.ask(&question, micros(now))))
                 }
                 Request::Adopt(program, taken) => {
-                    self.shard.adopt(&program, micros(now));
+                    self.shard.adopt(&program, micros(now), &mut Outbox::default());
                     let _ = taken.try_send(());
                 }
                 Request::Status(answer) => drop(answer.try_send(self.status(now))),

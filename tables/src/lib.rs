@@ -11,19 +11,27 @@
 //! | [`flow`] | flow definitions, their language, and live tables |
 //! | [`metric`] | counters as metrics: the catalogue, rates, ageing |
 //! | [`program`] | what users have defined |
+//! | [`threshold`], [`forwarding`] | definitions of thresholds and of forwarding |
+//! | [`outbox`] | what a shard has to tell others |
 //! | [`select`] | which agents, metrics and data sources a question means |
 //! | [`question`] | questions, partials and answers |
+//! | [`table`] | metrics joined by data source |
 #![forbid(unsafe_code)]
 
 pub mod agent;
 pub mod flow;
+pub mod forwarding;
 pub mod metric;
+pub mod outbox;
 pub mod program;
 pub mod question;
 pub mod select;
 pub mod sequence;
 pub mod shard;
+pub mod table;
+pub mod threshold;
 
+pub use outbox::Outbox;
 pub use program::{Change, ChangeError, Program};
 pub use question::{Answer, Partial, Question};
 pub use shard::{Options, Shard};

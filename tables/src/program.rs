@@ -9,6 +9,8 @@ use serde_json::Value as Json;
 use crate::flow::group::{GroupSet, ValueMap};
 use crate::flow::spec::wrong;
 use crate::flow::{FlowPlan, FlowSpec, Lookups, SpecError};
+use crate::forwarding::Forwarding;
+use crate::threshold::Threshold;
 
 /// A set of definitions.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +19,10 @@ pub struct Program {
     pub flows: BTreeMap<String, Arc<FlowPlan>>,
     /// Group sets and maps by name.
     pub lookups: Lookups,
+    /// Thresholds by name.
+    pub thresholds: BTreeMap<String, Arc<Threshold>>,
+    /// Where datagrams are sent on to, by name.
+    pub forwarding: BTreeMap<String, Arc<Forwarding>>,
 }
 
 /// A change of definitions; `None` takes one away.
@@ -28,10 +34,59 @@ pub enum Change {
     Group(String, Option<Json>),
     /// Of a map.
     Map(String, Option<Json>),
+    /// Of a threshold.
+    Threshold(String, Option<Json>),
+    /// Of forwarding.
+    Forwarding(String, Option<Json>),
+}
+
+/// A kind of definitions: its name in files, and what changes one of it.
+type Section = (&'static str, fn(String, Option<Json>) -> Change);
+
+/// The kinds of definitions by their names in files, those first that others look up.
+const SECTIONS: [Section; 5] = [
+    ("groups", Change::Group),
+    ("maps", Change::Map),
+    ("flows", Change::Flow),
+    ("thresholds", Change::Threshold),
+    ("forwarding", Change::Forwarding),
+];
+
+impl Change {
+    /// The changes that make what [`Program::to_json`] shows, in an order in which each can be made.
+    ///
+    /// # Errors
+    /// It has another shape; the message names what is wrong.
+    pub fn all(json: &Json) -> Result<Vec<Self>, SpecError> {
+        let object = json.as_object().ok_or_else(|| wrong("definitions", "must be an object"))?;
+        if let Some(name) = object.keys().find(|name| !SECTIONS.iter().any(|(known, _)| known == name)) {
+            return Err(wrong(
+                name,
+                "is no kind of definitions: groups, maps, flows, thresholds, forwarding",
+            ));
+        }
+        let mut changes = Vec::new();
+        for (section, change) in SECTIONS {
+            let Some(definitions) = object.get(section) else { continue };
+            let definitions = definitions
+                .as_object()
+                .ok_or_else(|| wrong(section, "must be an object of definitions by name"))?;
+            changes.extend(
+                definitions.iter().map(|(name, definition)| change(name.clone(), Some(definition.clone()))),
+            );
+        }
+        Ok(changes)
+    }
 }
 
 /// Flows at most: each is evaluated for every packet sample.
 const MOST_FLOWS: usize = 100;
+
+/// Thresholds at most.
+const MOST_THRESHOLDS: usize = 1000;
+
+/// Destinations of forwarding at most.
+const MOST_FORWARDING: usize = 100;
 
 /// A change cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +100,24 @@ pub enum ChangeError {
 }
 
 impl Program {
+    /// All definitions, by kind and name; [`Change::all`] reads it.
+    pub fn to_json(&self) -> Json {
+        let object = |definitions: Vec<(&String, Json)>| {
+            definitions
+                .into_iter()
+                .map(|(name, json)| (name.clone(), json))
+                .collect::<serde_json::Map<_, _>>()
+        };
+        let lookups = &self.lookups;
+        serde_json::json!({
+            "groups": object(lookups.groups.iter().map(|(name, set)| (name, set.to_json().clone())).collect()),
+            "maps": object(lookups.maps.iter().map(|(name, map)| (name, map.to_json().clone())).collect()),
+            "flows": object(self.flows.iter().map(|(name, plan)| (name, plan.spec.to_json())).collect()),
+            "thresholds": object(self.thresholds.iter().map(|(name, t)| (name, t.to_json().clone())).collect()),
+            "forwarding": object(self.forwarding.iter().map(|(name, f)| (name, f.to_json())).collect()),
+        })
+    }
+
     /// The program after a change. Flows that look up what changed are compiled anew.
     ///
     /// # Errors
@@ -83,6 +156,35 @@ impl Program {
                 let was = next.lookups.maps.remove(&name).is_some();
                 absent(name, was)?;
             }
+            Change::Threshold(name, Some(json)) => {
+                let threshold = Threshold::from_json(&json)?;
+                if self.thresholds.get(&name).is_none_or(|old| **old != threshold) {
+                    next.thresholds.insert(name, Arc::new(threshold));
+                }
+                return if next.thresholds.len() > MOST_THRESHOLDS {
+                    Err(wrong("threshold", format!("there are {MOST_THRESHOLDS} thresholds already")).into())
+                } else {
+                    Ok(next)
+                };
+            }
+            Change::Threshold(name, None) => {
+                let was = next.thresholds.remove(&name).is_some();
+                absent(name, was)?;
+                return Ok(next);
+            }
+            Change::Forwarding(name, Some(json)) => {
+                next.forwarding.insert(name, Arc::new(Forwarding::from_json(&json)?));
+                return if next.forwarding.len() > MOST_FORWARDING {
+                    Err(wrong("forwarding", format!("there are {MOST_FORWARDING} already")).into())
+                } else {
+                    Ok(next)
+                };
+            }
+            Change::Forwarding(name, None) => {
+                let was = next.forwarding.remove(&name).is_some();
+                absent(name, was)?;
+                return Ok(next);
+            }
         }
         for plan in next.flows.values_mut().filter(|plan| plan.looks_up()) {
             *plan = Arc::new(FlowPlan::compile(plan.spec.clone(), &next.lookups)?);
@@ -111,6 +213,11 @@ mod tests {
         assert!(error.contains("no group set \"sites\""), "{error}");
         let gone = program.changed(Change::Flow("f".into(), None)).unwrap();
         assert!(gone.changed(Change::Group("sites".into(), None)).is_ok());
+        let mut again = Program::default();
+        for change in Change::all(&program.to_json()).unwrap() {
+            again = again.changed(change).unwrap();
+        }
+        assert_eq!(again.to_json(), program.to_json());
         assert_eq!(
             gone.changed(Change::Flow("f".into(), None)).unwrap_err(),
             ChangeError::Unknown("f".into())

@@ -4,6 +4,7 @@
 //! answer of one shard.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use decode::{Address, DataSource};
 
@@ -12,6 +13,7 @@ use crate::flow::plan::ActiveFlow;
 use crate::flow::table::{ActivePartial, FlowAggregation};
 use crate::metric::MetricValue;
 use crate::select::{Agents, Aggregation, Filter, MetricRef};
+use crate::table;
 
 /// What can be asked.
 #[derive(Clone, Debug)]
@@ -55,21 +57,93 @@ pub enum Question {
         /// What separates keys in text.
         separator: String,
     },
+    /// The keys that recent packets had.
+    FlowKeys,
+    /// The value that one data source has of a flow.
+    FlowValue {
+        /// Seen by which agents.
+        agents: Agents,
+        /// At which data source; at any when `None`.
+        source: Option<DataSource>,
+        /// Name of the definition.
+        flow: String,
+        /// The flow's keys as text; the largest flow when `None`.
+        key: Option<String>,
+    },
+    /// Every data source that has seen a flow.
+    FlowLocations {
+        /// Seen by which agents.
+        agents: Agents,
+        /// Name of the definition.
+        flow: String,
+        /// The flow's keys as text.
+        key: String,
+    },
+    /// Metrics joined by data source, a row for each that has all of them.
+    Table {
+        /// Of which agents.
+        agents: Agents,
+        /// In the order of the answer.
+        columns: Vec<Column>,
+        /// Of which data sources.
+        filter: Filter,
+    },
+}
+
+/// A column of [`Question::Table`].
+#[derive(Clone, Debug)]
+pub struct Column {
+    /// Its metric.
+    pub metric: MetricRef,
+    /// Whether a row may lack it.
+    pub optional: bool,
+    /// Sorts the rows, largest first when `true`, and keeps this many.
+    pub sort: Option<(bool, usize)>,
+}
+
+/// Whose value it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owner {
+    /// The agent.
+    pub agent: Address,
+    /// Its data source.
+    pub source: Source,
+}
+
+/// A data source of an agent as answers name it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// One of the agent's own: `22`, `2.1`, `3.100001`.
+    Of(DataSource),
+    /// One that custom metrics or flows name.
+    Named(Arc<str>),
+    /// None of its own: the definition keeps one table per agent. It shows as an empty text.
+    Agent,
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Of(source) => source.fmt(f),
+            Self::Named(name) => f.write_str(name),
+            Self::Agent => Ok(()),
+        }
+    }
 }
 
 /// One value of one data source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Metric {
     /// Whose.
-    pub agent: Address,
-    /// Of which data source.
-    pub source: DataSource,
+    pub owner: Owner,
     /// Its name as it was asked for.
     pub name: String,
     /// Its value.
     pub value: MetricValue,
     /// Microseconds since it arrived.
     pub age_us: u64,
+    /// The largest flows and their values, largest first, where the metric is that of flows.
+    pub top_keys: Vec<(String, f64)>,
 }
 
 /// One value made of those of many data sources.
@@ -78,7 +152,7 @@ pub struct Statistic {
     /// The metric as it was asked for.
     pub name: String,
     /// Whose value it is, for `max`, `min` and `any`.
-    pub owner: Option<(Address, DataSource)>,
+    pub owner: Option<Owner>,
     /// The value; `None` when no data source has one.
     pub value: Option<MetricValue>,
     /// How many data sources it is made of.
@@ -91,6 +165,8 @@ pub struct Statistic {
     pub oldest_us: Option<u64>,
     /// Minimum, quartiles and maximum, for `med`, `q1`, `q3` and `iqr`.
     pub quartiles: Option<[f64; 5]>,
+    /// The largest flows and their values, largest first, where the metric is that of flows.
+    pub top_keys: Vec<(String, f64)>,
 }
 
 /// What one shard, or several, know towards an answer.
@@ -104,8 +180,14 @@ pub enum Partial {
     Metrics(Vec<Metric>),
     /// To [`Question::Metric`]: for each metric, all its values.
     Values(Vec<Vec<Metric>>),
-    /// To [`Question::ActiveFlows`].
+    /// To [`Question::ActiveFlows`] and [`Question::FlowLocations`].
     Flows(ActivePartial),
+    /// To [`Question::FlowKeys`]: age of the youngest packet, microseconds.
+    FlowKeys(BTreeMap<String, u64>),
+    /// To [`Question::FlowValue`].
+    FlowValue(Option<f64>),
+    /// To [`Question::Table`]: rows.
+    Table(Vec<Vec<Option<Metric>>>),
 }
 
 /// The answer to a question.
@@ -119,8 +201,14 @@ pub enum Answer {
     Metrics(Vec<Metric>),
     /// To [`Question::Metric`], in the order asked.
     Statistics(Vec<Statistic>),
-    /// To [`Question::ActiveFlows`], largest first.
+    /// To [`Question::ActiveFlows`] and [`Question::FlowLocations`], largest first.
     Flows(Vec<ActiveFlow>),
+    /// To [`Question::FlowKeys`]: age of the youngest packet, microseconds.
+    FlowKeys(BTreeMap<String, u64>),
+    /// To [`Question::FlowValue`]: per second; `None` when there is no such flow.
+    FlowValue(Option<f64>),
+    /// To [`Question::Table`]: rows of as many cells as there are columns; an optional one may be `None`.
+    Table(Vec<Vec<Option<Metric>>>),
 }
 
 impl Partial {
@@ -150,6 +238,22 @@ impl Partial {
                 Self::Values(a)
             }
             (Self::Flows(a), Self::Flows(b)) => Self::Flows(a.merge(b)),
+            (Self::FlowKeys(mut a), Self::FlowKeys(b)) => {
+                for (name, age) in b {
+                    let youngest = a.entry(name).or_insert(age);
+                    *youngest = age.min(*youngest);
+                }
+                Self::FlowKeys(a)
+            }
+            // The largest that any data source has.
+            (Self::FlowValue(a), Self::FlowValue(b)) => Self::FlowValue(match (a, b) {
+                (Some(a), Some(b)) => Some(a.max(b)),
+                (a, b) => a.or(b),
+            }),
+            (Self::Table(mut a), Self::Table(b)) => {
+                a.extend(b);
+                Self::Table(a)
+            }
             (first, _) => first,
         }
     }
@@ -163,8 +267,14 @@ impl Partial {
             }
             Self::MetricNames(names) => Answer::MetricNames(names),
             Self::Metrics(mut metrics) => {
-                metrics.sort_by(|a, b| (a.agent, a.source, &a.name).cmp(&(b.agent, b.source, &b.name)));
+                metrics.sort_by(|a, b| (&a.owner, &a.name).cmp(&(&b.owner, &b.name)));
                 Answer::Metrics(metrics)
+            }
+            Self::FlowKeys(keys) => Answer::FlowKeys(keys),
+            Self::FlowValue(value) => Answer::FlowValue(value),
+            Self::Table(rows) => {
+                let Question::Table { columns, .. } = question else { return Answer::Table(Vec::new()) };
+                Answer::Table(table::sorted(rows, columns))
             }
             Self::Flows(flows) => {
                 let Question::ActiveFlows { aggregation, most, least, separator, .. } = question else {
@@ -187,7 +297,7 @@ impl Partial {
 /// One value made of many. Their order is that of agent and data source, so that sums do not depend on which
 /// shard had them.
 fn statistic(metric: &MetricRef, mut values: Vec<Metric>) -> Statistic {
-    values.sort_by_key(|value| (value.agent, value.source));
+    values.sort_by(|a, b| a.owner.cmp(&b.owner));
     let numbers: Vec<f64> = values.iter().filter_map(|value| value.value.number()).collect();
     let by_number = |a: &&Metric, b: &&Metric| {
         let number = |metric: &Metric| metric.value.number().unwrap_or(f64::NAN);
@@ -228,7 +338,8 @@ fn statistic(metric: &MetricRef, mut values: Vec<Metric>) -> Statistic {
     let value = made.map(MetricValue::Number).or_else(|| owner.map(|owner| owner.value.clone()));
     Statistic {
         name: metric.text.clone(),
-        owner: owner.map(|owner| (owner.agent, owner.source)),
+        owner: owner.map(|owner| owner.owner.clone()),
+        top_keys: owner.map(|owner| owner.top_keys.clone()).unwrap_or_default(),
         n: if value.is_some() { values.len() as u64 } else { 0 },
         age_us: owner.map(|owner| owner.age_us),
         youngest_us: values.iter().map(|value| value.age_us).min(),

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use decode::{Address, DataSource};
 use regex::{Regex, RegexBuilder};
 
+use crate::flow::spec::{SpecError, wrong};
 use crate::metric::MetricValue;
 use crate::metric::store::{LOGICAL, Wanted, is_virtual_identity};
 
@@ -232,6 +233,29 @@ impl Filter {
             })
             .collect::<Result<_, SelectError>>()?;
         Ok(Self { conditions })
+    }
+
+    /// A filter from `{name: [patterns]}`; numbers are patterns too.
+    ///
+    /// # Errors
+    /// A name or a pattern cannot be understood; the message names it.
+    pub fn from_json(conditions: &serde_json::Map<String, serde_json::Value>) -> Result<Self, SpecError> {
+        use serde_json::Value as Json;
+        let pattern = |json: &Json| match json {
+            Json::String(text) => Some(text.clone()),
+            Json::Number(number) => Some(number.to_string()),
+            _ => None,
+        };
+        let mut list = Vec::new();
+        for (name, patterns) in conditions {
+            let patterns: Option<Vec<String>> = match patterns {
+                Json::Array(patterns) => patterns.iter().map(pattern).collect(),
+                one => pattern(one).map(|one| vec![one]),
+            };
+            let patterns = patterns.ok_or_else(|| wrong(name, "must be a list of patterns"))?;
+            list.push((name.as_str(), patterns));
+        }
+        Self::new(list).map_err(|error| wrong("filter", error.to_string()))
     }
 
     /// Whether every condition holds; `value` finds a metric on the data source or its host.

@@ -16,8 +16,9 @@ use crate::flow::keys::Sampled;
 use crate::flow::table::{ActivePartial, FlowTable};
 use crate::metric::MetricValue;
 use crate::metric::store::{Moment, Wanted};
+use crate::outbox::Outbox;
 use crate::program::Program;
-use crate::question::{Metric, Partial, Question};
+use crate::question::{Metric, Owner, Partial, Question, Source as Named};
 use crate::select::{Agents, Filter, MetricRef};
 use crate::sequence::Arrival;
 
@@ -126,7 +127,7 @@ impl Shard {
     }
 
     /// Takes a new program. A flow whose definition did not change keeps its table.
-    pub fn adopt(&mut self, program: &Program, now_us: u64) {
+    pub fn adopt(&mut self, program: &Arc<Program>, now_us: u64, _outbox: &mut Outbox) {
         let mut old = std::mem::take(&mut self.flows);
         for (name, plan) in &program.flows {
             let plan = Arc::clone(plan);
@@ -157,7 +158,7 @@ impl Shard {
     }
 
     /// Takes a datagram that `sender` sent.
-    pub fn datagram(&mut self, bytes: &[u8], sender: IpAddr, now_us: u64) {
+    pub fn datagram(&mut self, bytes: &[u8], sender: IpAddr, now_us: u64, _outbox: &mut Outbox) {
         let datagram = match Datagram::parse(bytes) {
             Ok(datagram) => datagram,
             Err(error) => {
@@ -233,6 +234,9 @@ impl Shard {
         }
     }
 
+    /// Ends a batch: what its datagrams add to flows is in the tables when this returns.
+    pub fn flush(&mut self, _now_us: u64, _outbox: &mut Outbox) {}
+
     /// Where the limit is reached, the agent that has been silent for longest gives way.
     fn make_room(&mut self) {
         if self.agents.len() < self.options.agents {
@@ -246,8 +250,8 @@ impl Shard {
         }
     }
 
-    /// Forgets the metrics that are no longer believed.
-    pub fn tick(&mut self, now_us: u64) {
+    /// Forgets what is no longer believed, ends flows, re-arms thresholds.
+    pub fn tick(&mut self, now_us: u64, _outbox: &mut Outbox) {
         for flow in self.flows.values_mut() {
             flow.table.tick(now_us);
         }
@@ -293,6 +297,10 @@ impl Shard {
                 let wanted = |agent| meant.as_ref().is_none_or(|meant| meant.contains(&agent));
                 Partial::Flows(flow.table.active(now_us, |(agent, _)| wanted(agent)))
             }
+            Question::FlowKeys => Partial::FlowKeys(BTreeMap::new()),
+            Question::FlowValue { .. } => Partial::FlowValue(None),
+            Question::FlowLocations { .. } => Partial::Flows(ActivePartial::default()),
+            Question::Table { .. } => Partial::Table(Vec::new()),
             Question::Metric { agents, metrics, filter } => Partial::Values(
                 metrics
                     .iter()
@@ -325,7 +333,8 @@ impl Shard {
                 }
                 let mut add = |name: String, value, at: u64| {
                     let age_us = now_us.saturating_sub(at);
-                    found.push(Metric { agent: address, source, name, value, age_us });
+                    let owner = Owner { agent: address, source: Named::Of(source) };
+                    found.push(Metric { owner, name, value, age_us, top_keys: Vec::new() });
                 };
                 if metrics.is_empty() {
                     for (name, value, at) in known.metrics.all(source.class) {

@@ -11,7 +11,7 @@ use tables::metric::MetricValue;
 use tables::metric::catalogue::{DERIVED, Kind, METRICS};
 use tables::question::{Metric, Statistic};
 use tables::select::{Agents, Filter, MetricRef};
-use tables::{Answer, Options, Partial, Question, Shard};
+use tables::{Answer, Options, Outbox, Partial, Question, Shard};
 
 const SECOND: u64 = 1_000_000;
 
@@ -56,7 +56,9 @@ fn us(at_s: f64) -> u64 {
 }
 
 fn feed(shard: &mut Shard, datagram: &[u8], at_s: f64) {
-    shard.datagram(datagram, IpAddr::from([127, 0, 0, 1]), us(at_s));
+    let mut outbox = Outbox::default();
+    shard.datagram(datagram, IpAddr::from([127, 0, 0, 1]), us(at_s), &mut outbox);
+    shard.flush(us(at_s), &mut outbox);
 }
 
 fn dump(shard: &Shard, names: &str, at_s: f64) -> Vec<Metric> {
@@ -253,9 +255,9 @@ fn values_are_forgotten_after_three_intervals() {
         let values = values(&counter::IF_COUNTERS, 0, 1);
         feed(&mut shard, &sender.datagram(source, at, &[(&counter::IF_COUNTERS, &values)]), at);
     }
-    shard.tick(us(39.0));
+    shard.tick(us(39.0), &mut Outbox::default());
     assert_eq!(number(&shard, "ifindex", 39.0), Some(1.0));
-    shard.tick(us(40.1));
+    shard.tick(us(40.1), &mut Outbox::default());
     assert_eq!(number(&shard, "ifindex", 40.1), None);
 }
 
@@ -318,7 +320,7 @@ fn a_containers_name_is_no_hosts() {
     }
     let names = |asked| {
         let values = dump(&shard, asked, 1.0);
-        values.iter().map(|metric| format!("{} {:?}", metric.source, metric.value)).collect::<Vec<_>>()
+        values.iter().map(|metric| format!("{} {:?}", metric.owner.source, metric.value)).collect::<Vec<_>>()
     };
     assert_eq!(names("host_name"), ["2.1 Text(\"node1\")"]);
     assert_eq!(names("vir_host_name"), ["3.100000 Text(\"web.1\")"]);
@@ -384,7 +386,7 @@ fn what_no_data_source_has_is_said_and_counted_as_none() {
     let shard = Shard::new(Options::default());
     let statistics = statistics(&shard, "max:load_one,nosuch", &[], 0.0);
     assert_eq!(statistics.len(), 2);
-    assert_eq!((statistics[0].n, &statistics[0].value, statistics[0].owner), (0, &None, None));
+    assert_eq!((statistics[0].n, &statistics[0].value, &statistics[0].owner), (0, &None, &None));
 }
 
 proptest! {

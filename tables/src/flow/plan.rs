@@ -1,11 +1,10 @@
 //! A flow definition compiled: which keys are read, which packets count, what is measured.
 
-use decode::Address;
-
 pub use super::expression::Lookups;
 use super::expression::{self, Expression, Filter};
 use super::keys::{self, Sampled};
 use super::spec::{FlowSpec, SpecError, wrong};
+use crate::question::Owner;
 
 /// What is measured of each packet.
 #[derive(Clone, Debug)]
@@ -84,12 +83,12 @@ impl FlowPlan {
 /// One flow of an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ActiveFlow {
-    /// The agent that reports the value.
-    pub agent: Address,
-    /// Its data source.
-    pub source: decode::DataSource,
+    /// Who reports the value.
+    pub owner: Owner,
     /// The keys as text.
     pub key: String,
     /// The value, per second.
     pub value: f64,
+    /// The definition's further values.
+    pub values: Vec<f64>,
 }

@@ -231,8 +231,11 @@ impl ActivePartial {
         all.truncate(most);
         all.iter()
             .map(|(key, values)| ActiveFlow {
-                agent: values.owner.0,
-                source: values.owner.1,
+                owner: crate::question::Owner {
+                    agent: values.owner.0,
+                    source: crate::question::Source::Of(values.owner.1),
+                },
+                values: Vec::new(),
                 key: key_text(key, separator),
                 value: value(values),
             })
@@ -301,7 +304,10 @@ mod tests {
         }
         let partial = table.active(SECOND, |_| true);
         let max = partial.clone().largest(FlowAggregation::Max, 10, 0.0, ",");
-        assert_eq!((max.len(), max[0].value.round(), max[0].source.index), (1, 120.0, 2));
+        assert_eq!(
+            (max.len(), max[0].value.round(), max[0].owner.source.to_string().as_str()),
+            (1, 120.0, "2")
+        );
         assert_eq!(partial.largest(FlowAggregation::Sum, 10, 0.0, ",")[0].value.round(), 330.0);
         let one = table.active(SECOND, |(_, source)| source.index == 3);
         assert_eq!(one.largest(FlowAggregation::Sum, 10, 0.0, ",")[0].value.round(), 110.0);
