@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+mod answer;
 pub mod flow;
 pub mod forwarding;
 pub mod metric;

@@ -11,15 +11,15 @@ use decode::flow::{SAMPLED_HEADER, SampledHeader};
 use decode::packet::dissect;
 
 use crate::agent::{Agent, Map, Source, Taken};
+use crate::answer;
 use crate::flow::FlowPlan;
 use crate::flow::keys::Sampled;
 use crate::flow::table::{ActivePartial, FlowTable};
-use crate::metric::MetricValue;
-use crate::metric::store::{Moment, Wanted};
+use crate::metric::store::Moment;
 use crate::outbox::Outbox;
 use crate::program::Program;
-use crate::question::{Metric, Owner, Partial, Question, Source as Named};
-use crate::select::{Agents, Filter, MetricRef};
+use crate::question::{Partial, Question};
+use crate::select::Agents;
 use crate::sequence::Arrival;
 
 /// Limits and choices of a shard.
@@ -268,87 +268,27 @@ impl Shard {
 
     /// What this shard knows towards the answer.
     pub fn ask(&self, question: &Question, now_us: u64) -> Partial {
+        if let Some(partial) = answer::ask(&self.agents, question, now_us) {
+            return partial;
+        }
         match question {
-            Question::Agents(agents) => Partial::Agents(
-                self.meant(agents).map(|(address, agent)| agent.summary(address, now_us)).collect(),
-            ),
-            Question::MetricNames => {
-                let mut names = BTreeMap::new();
-                for metric in self.every(&Agents::All, &[], &Filter::default(), now_us) {
-                    let youngest = names.entry(metric.name).or_insert(metric.age_us);
-                    *youngest = metric.age_us.min(*youngest);
-                }
-                Partial::MetricNames(names)
-            }
-            Question::AgentMetrics(agents) => {
-                Partial::Metrics(self.every(agents, &[], &Filter::default(), now_us))
-            }
-            Question::Dump { agents, metrics, filter } => {
-                Partial::Metrics(self.every(agents, metrics, filter, now_us))
-            }
             Question::ActiveFlows { agents, flow, .. } => {
                 let Some(flow) = self.flows.get(flow) else {
                     return Partial::Flows(ActivePartial::default());
                 };
                 let meant: Option<Vec<Address>> = match agents {
                     Agents::All => None,
-                    Agents::Named(_) => Some(self.meant(agents).map(|(address, _)| address).collect()),
+                    Agents::Named(_) => {
+                        Some(answer::meant(&self.agents, agents).map(|(address, _)| address).collect())
+                    }
                 };
                 let wanted = |agent| meant.as_ref().is_none_or(|meant| meant.contains(&agent));
                 Partial::Flows(flow.table.active(now_us, |(agent, _)| wanted(agent)))
             }
             Question::FlowKeys => Partial::FlowKeys(BTreeMap::new()),
             Question::FlowValue { .. } => Partial::FlowValue(None),
-            Question::FlowLocations { .. } => Partial::Flows(ActivePartial::default()),
-            Question::Table { .. } => Partial::Table(Vec::new()),
-            Question::Metric { agents, metrics, filter } => Partial::Values(
-                metrics
-                    .iter()
-                    .map(|metric| self.every(agents, std::slice::from_ref(metric), filter, now_us))
-                    .collect(),
-            ),
+            _ => Partial::Flows(ActivePartial::default()),
         }
-    }
-
-    /// The agents that are meant.
-    fn meant<'s>(&'s self, agents: &Agents) -> impl Iterator<Item = (Address, &'s Agent)> {
-        let host_name = Wanted::find("host_name");
-        self.agents
-            .iter()
-            .map(|(address, agent)| (*address, agent))
-            .filter(move |(address, agent)| agents.mean(*address, || agent.of_host(&host_name)))
-    }
-
-    /// The values of the data sources that the filter lets through: those asked for, or all when none is named.
-    fn every(&self, agents: &Agents, metrics: &[MetricRef], filter: &Filter, now_us: u64) -> Vec<Metric> {
-        let mut found = Vec::new();
-        for (address, agent) in self.meant(agents) {
-            for (&source, known) in agent.sources.iter().filter(|(_, known)| !known.metrics.is_empty()) {
-                let passes = filter.holds(|metric| {
-                    let own = metric.may_be_of(source).then(|| known.metrics.get(&metric.wanted)).flatten();
-                    own.map(|(value, _)| value).or_else(|| agent.of_host(&metric.wanted))
-                });
-                if !passes {
-                    continue;
-                }
-                let mut add = |name: String, value, at: u64| {
-                    let age_us = now_us.saturating_sub(at);
-                    let owner = Owner { agent: address, source: Named::Of(source) };
-                    found.push(Metric { owner, name, value, age_us, top_keys: Vec::new() });
-                };
-                if metrics.is_empty() {
-                    for (name, value, at) in known.metrics.all(source.class) {
-                        add(name, value, at);
-                    }
-                }
-                for metric in metrics.iter().filter(|metric| metric.may_be_of(source)) {
-                    if let Some((value, at)) = known.metrics.get(&metric.wanted) {
-                        add(metric.text.clone(), value, at);
-                    }
-                }
-            }
-        }
-        found
     }
 }
 
@@ -386,24 +326,12 @@ fn take_packet(
     }
 }
 
-/// Class of physical entities: the host itself.
-const PHYSICAL: u32 = 2;
-
 impl Agent {
     fn source(&mut self, source: DataSource, limit: usize) -> Option<&mut Source> {
         if !self.sources.contains_key(&source) && self.sources.len() >= limit {
             return None;
         }
         Some(self.sources.entry(source).or_default())
-    }
-
-    /// A metric of the agent's host: that of its lowest physical data source that has it.
-    fn of_host(&self, wanted: &Wanted) -> Option<MetricValue> {
-        let hosts = self.sources.iter().filter(|(source, _)| source.class == PHYSICAL);
-        hosts
-            .filter_map(|(source, known)| Some((*source, known.metrics.get(wanted)?.0)))
-            .min_by_key(|(source, _)| *source)
-            .map(|(_, value)| value)
     }
 }
 
