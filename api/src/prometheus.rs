@@ -84,6 +84,8 @@ pub(crate) fn analyzer(status: &Status) -> String {
     line("disbelieved_pools", "", counters.pools_disbelieved);
     line("outlier_samples", "", counters.outliers);
     line("evicted_agents", "", counters.agents_evicted);
+    line("released_agents", "", counters.agents_released);
+    line("untracked_stream_datagrams", "", counters.streams_refused);
     line("refused_source_samples", "", counters.sources_refused);
     out
 }

@@ -3,14 +3,20 @@
 use std::net::IpAddr;
 
 use ahash::RandomState;
-use decode::{Address, DataSource, Header};
+use decode::{Address, CountersSample, DataSource, FlowSample, Header};
 use hashbrown::HashMap;
 
-use crate::metric::store::Metrics;
-use crate::sequence::Sequence;
+use crate::metric::store::{Metrics, Moment};
+use crate::sequence::{Arrival, Sequence};
 
 /// Senders remembered per agent; a spoofer chooses as many as it likes.
 const MOST_SENDERS: usize = 8;
+
+/// Sub-agents whose loss is followed per agent; a chassis has one per line card.
+const MOST_SUB_AGENTS: usize = 256;
+
+/// A datagram that was overtaken by others shows an uptime that is lower by at most this, milliseconds.
+const OVERTAKEN_MS: u32 = 10_000;
 
 /// A map whose hash is keyed per process, because its keys are the sender's to choose.
 pub(crate) type Map<K, V> = HashMap<K, V, RandomState>;
@@ -21,23 +27,27 @@ pub(crate) struct Agent {
     pub(crate) first_seen_us: u64,
     pub(crate) last_seen_us: u64,
     pub(crate) uptime_ms: u32,
-    /// Changes when the agent restarts: its counters have then begun anew.
-    pub(crate) epoch: u64,
     pub(crate) senders: Vec<IpAddr>,
     pub(crate) sub_agents: Map<u32, SubAgent>,
     pub(crate) sources: Map<DataSource, Source>,
 }
 
-/// One stream of an agent's datagrams.
+/// One stream of an agent's datagrams. Each has a clock, and a number of datagrams, of its own.
 #[derive(Debug, Default)]
 pub(crate) struct SubAgent {
     pub(crate) datagrams: Sequence,
     uptime_ms: u32,
+    heard_us: u64,
+    /// Changes when it restarts: its counters have then begun anew.
+    epoch: u64,
 }
 
 /// One data source of an agent.
 #[derive(Debug, Default)]
 pub(crate) struct Source {
+    pub(crate) last_seen_us: u64,
+    /// That of the sub-agent it comes from.
+    epoch: u64,
     pub(crate) flow_samples: Sequence,
     pub(crate) counter_samples: Sequence,
     /// Samples that the device dropped, as it says.
@@ -106,13 +116,26 @@ impl Estimate {
 }
 
 /// What a datagram's header says about its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// Its samples are to be taken too.
-    New,
-    /// The same after the agent restarted: counters have begun anew.
-    Restarted,
+    /// Its samples are to be taken too. They are of this epoch: another one than before when the sub-agent has
+    /// restarted.
+    New(u64),
+    /// The same, but there are too many sub-agents to follow this one.
+    Untracked,
     /// It has arrived before.
     Duplicate,
+}
+
+impl SubAgent {
+    /// Whether an uptime says that the sender began anew: it fell, by more than an overtaken datagram's would, and
+    /// not because its 49 days have come round.
+    fn has_restarted(&self, uptime_ms: u32, now_us: u64) -> bool {
+        let fell = self.uptime_ms.checked_sub(uptime_ms).is_some_and(|fell| fell > OVERTAKEN_MS);
+        let ran_us = u64::from(uptime_ms.wrapping_sub(self.uptime_ms)) * 1000;
+        let passed_us = now_us.saturating_sub(self.heard_us);
+        fell && ran_us > passed_us.saturating_mul(2).saturating_add(3_600_000_000)
+    }
 }
 
 impl Agent {
@@ -120,27 +143,88 @@ impl Agent {
         Self { first_seen_us: now_us, ..Self::default() }
     }
 
-    /// Takes a datagram's header.
-    pub(crate) fn datagram(&mut self, header: &Header, sender: IpAddr, now_us: u64) -> Taken {
+    /// Takes a datagram's header. A restart takes the next number of `epochs`.
+    pub(crate) fn datagram(
+        &mut self,
+        header: &Header,
+        sender: IpAddr,
+        now_us: u64,
+        epochs: &mut u64,
+    ) -> Taken {
         self.last_seen_us = now_us;
         self.uptime_ms = header.uptime_ms;
         if !self.senders.contains(&sender) && self.senders.len() < MOST_SENDERS {
             self.senders.push(sender);
         }
-        let stream = self.sub_agents.entry(header.sub_agent).or_default();
-        // A datagram that was overtaken shows a slightly lower uptime; a restart, one that is lower by far more.
-        let fell = stream.uptime_ms.wrapping_sub(header.uptime_ms);
-        let restarted = fell > 10_000 && fell < 1 << 31 && header.uptime_ms < stream.uptime_ms;
-        if restarted {
+        let room = self.sub_agents.len() < MOST_SUB_AGENTS;
+        let stream = match self.sub_agents.get_mut(&header.sub_agent) {
+            Some(stream) => stream,
+            None if room => self.sub_agents.entry(header.sub_agent).or_default(),
+            None => return Taken::Untracked,
+        };
+        if stream.has_restarted(header.uptime_ms, now_us) {
             stream.datagrams.restart();
-        }
-        if restarted || stream.uptime_ms.wrapping_sub(header.uptime_ms) > 1 << 31 || stream.uptime_ms == 0 {
+            *epochs += 1;
+            stream.epoch = *epochs;
+            stream.uptime_ms = header.uptime_ms;
+        } else if stream.uptime_ms.wrapping_sub(header.uptime_ms) > OVERTAKEN_MS {
             stream.uptime_ms = header.uptime_ms;
         }
+        stream.heard_us = now_us;
         match stream.datagrams.take(header.sequence) {
-            crate::sequence::Arrival::Duplicate => Taken::Duplicate,
-            _ if restarted => Taken::Restarted,
-            _ => Taken::New,
+            Arrival::Duplicate => Taken::Duplicate,
+            _ => Taken::New(stream.epoch),
+        }
+    }
+
+    /// A data source, which is new where there is `room` for one; `None` where there is none.
+    pub(crate) fn source(&mut self, source: DataSource, room: bool) -> Option<&mut Source> {
+        if !room && !self.sources.contains_key(&source) {
+            return None;
+        }
+        Some(self.sources.entry(source).or_default())
+    }
+
+    /// Forgets what has not been heard since.
+    pub(crate) fn forget_before(&mut self, since_us: u64) {
+        self.sources.retain(|_, source| source.last_seen_us >= since_us);
+        self.sub_agents.retain(|_, stream| stream.heard_us >= since_us);
+    }
+}
+
+impl Source {
+    /// Takes a flow sample; the packets that it stands for, and whether its pool was not believed. `None` for a
+    /// duplicate.
+    pub(crate) fn flow(
+        &mut self,
+        sample: &FlowSample<'_>,
+        rate: u32,
+        epoch: u64,
+        now_us: u64,
+    ) -> Option<(f64, bool)> {
+        self.heard(epoch, now_us);
+        if self.flow_samples.take(sample.sequence) == Arrival::Duplicate {
+            return None;
+        }
+        self.drops.take(sample.drops);
+        Some(self.estimate.take(sample.sample_pool, rate, now_us))
+    }
+
+    /// Takes a counters sample.
+    pub(crate) fn counters(&mut self, sample: &CountersSample<'_>, moment: Moment) {
+        self.heard(moment.epoch, moment.now_us);
+        if self.counter_samples.take(sample.sequence) != Arrival::Duplicate {
+            self.metrics.take(sample.records, moment);
+        }
+    }
+
+    fn heard(&mut self, epoch: u64, now_us: u64) {
+        self.last_seen_us = now_us;
+        if epoch != self.epoch {
+            self.epoch = epoch;
+            self.flow_samples.restart();
+            self.counter_samples.restart();
+            self.estimate.restart();
         }
     }
 }
@@ -233,5 +317,59 @@ mod tests {
             }
             assert!(disbelieved > 5, "step {step}");
         }
+    }
+
+    fn header(sub_agent: u32, sequence: u32, uptime_ms: u32) -> Header {
+        Header { sub_agent, sequence, uptime_ms, ..Header::default() }
+    }
+
+    const SENDER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const SECOND: u64 = 1_000_000;
+
+    #[test]
+    fn sub_agents_have_numbers_and_clocks_of_their_own() {
+        let (mut agent, mut epochs) = (Agent::new(0), 0);
+        let mut take =
+            |agent: &mut Agent, header: Header, at| agent.datagram(&header, SENDER, at, &mut epochs);
+        for n in 0..10 {
+            let at = u64::from(n) * SECOND;
+            // The second one's clock is behind the first one's by far, and neither is a restart.
+            assert_eq!(take(&mut agent, header(1, 500 + n, 90_000_000 + n * 1000), at), Taken::New(0));
+            assert_eq!(take(&mut agent, header(2, 1 + 2 * n, 5000 + n * 1000), at), Taken::New(0));
+        }
+        assert_eq!(take(&mut agent, header(2, 19, 14_000), 10 * SECOND), Taken::Duplicate);
+        let datagrams = agent.summary(Address::Unknown, 10 * SECOND).datagrams;
+        assert_eq!(
+            (datagrams.received, datagrams.lost, datagrams.duplicates, datagrams.resets),
+            (20, 9, 1, 0)
+        );
+        // One restarts: the other one goes on.
+        assert_eq!(take(&mut agent, header(1, 1, 2000), 11 * SECOND), Taken::New(1));
+        assert_eq!(take(&mut agent, header(2, 21, 16_000), 11 * SECOND), Taken::New(0));
+        assert_eq!(take(&mut agent, header(1, 2, 3000), 12 * SECOND), Taken::New(1));
+        let datagrams = agent.summary(Address::Unknown, 12 * SECOND).datagrams;
+        assert_eq!((datagrams.received, datagrams.lost, datagrams.resets), (23, 10, 1));
+        for sub_agent in 0..1000 {
+            let taken = take(&mut agent, header(sub_agent, 100, 20_000), 13 * SECOND);
+            assert_eq!(taken == Taken::Untracked, agent.sub_agents.get(&sub_agent).is_none());
+        }
+        assert_eq!(agent.sub_agents.len(), MOST_SUB_AGENTS);
+        agent.forget_before(13 * SECOND + 1);
+        assert!(agent.sub_agents.is_empty());
+    }
+
+    #[test]
+    fn an_uptime_that_falls_is_a_restart_and_one_that_comes_round_is_not() {
+        let after = |first: u32, second: u32, seconds: u64| {
+            let (mut agent, mut epochs) = (Agent::new(0), 0);
+            agent.datagram(&header(0, 1000, first), SENDER, 0, &mut epochs);
+            agent.datagram(&header(0, 1001, second), SENDER, seconds * SECOND, &mut epochs)
+        };
+        assert_eq!(after(90_000, 2000, 5), Taken::New(1));
+        assert_eq!(after(90_000, 85_000, 1), Taken::New(0), "overtaken");
+        assert_eq!(after(u32::MAX - 999, 4000, 5), Taken::New(0), "after 49.7 days");
+        assert_eq!(after(u32::MAX - 999, 7_200_000, 7201), Taken::New(0), "two hours of silence around it");
+        // Up for 40 days: the clock would have had to run for 9 more within a minute.
+        assert_eq!(after(40 * 86_400_000, 2000, 60), Taken::New(1));
     }
 }

@@ -7,6 +7,8 @@
 //! |---|---|
 //! | [`shard`] | what is fed and asked |
 //! | [`agent`] | who sends, and what was lost on the way |
+//! | `roster` | which agents are kept when there are too many |
+//! | `answer` | what is known of agents and metrics towards an answer |
 //! | [`sequence`] | loss, duplicates and order from sequence numbers |
 //! | [`flow`] | flow definitions, their language, and live tables |
 //! | [`metric`] | counters as metrics: the catalogue, rates, ageing |
@@ -26,6 +28,7 @@ pub mod metric;
 pub mod outbox;
 pub mod program;
 pub mod question;
+mod roster;
 pub mod select;
 pub mod sequence;
 pub mod shard;

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use decode::{Address, CountersSample, DataSource, Datagram, DatagramError, FlowSample, Sample, SampleError};
+use decode::{Address, DataSource, Datagram, DatagramError, FlowSample, Sample, SampleError};
 
 use std::sync::Arc;
 
 use decode::flow::{SAMPLED_HEADER, SampledHeader};
 use decode::packet::dissect;
 
-use crate::agent::{Agent, Map, Source, Taken};
-use crate::answer;
+use crate::agent::{Agent, Taken};
+use crate::answer::Known;
 use crate::flow::FlowPlan;
 use crate::flow::keys::Sampled;
 use crate::flow::table::{ActivePartial, FlowTable};
@@ -19,16 +19,21 @@ use crate::metric::store::Moment;
 use crate::outbox::Outbox;
 use crate::program::Program;
 use crate::question::{Partial, Question};
+use crate::roster::Roster;
 use crate::select::Agents;
-use crate::sequence::Arrival;
 
 /// Limits and choices of a shard.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Agents at most; beyond, the one that has been silent for longest gives way.
+    /// Agents at most; beyond, those heard but once give way to one another, then one that has been silent for long.
     pub agents: usize,
     /// Data sources of one agent at most; samples of further ones are counted and left out.
     pub sources_per_agent: usize,
+    /// Data sources of all agents together at most. Beyond, agents that were heard but once give way; where there is
+    /// none of those, samples of further data sources are counted and left out.
+    pub sources: usize,
+    /// How long an agent, or one of its data sources, may be silent before it is forgotten, microseconds.
+    pub agent_timeout_us: u64,
     /// How long metrics are believed after the last sample, microseconds; three intervals when `None`.
     pub metric_timeout_us: Option<u64>,
     /// Largest size of each flow table, bytes; beyond, the smallest flows give way.
@@ -37,12 +42,19 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { agents: 100_000, sources_per_agent: 10_000, metric_timeout_us: None, flow_bytes: 256 << 20 }
+        Self {
+            agents: 100_000,
+            sources_per_agent: 10_000,
+            sources: 1_000_000,
+            agent_timeout_us: 3_600_000_000,
+            metric_timeout_us: None,
+            flow_bytes: 256 << 20,
+        }
     }
 }
 
-/// How long the metrics of a data source are believed whose interval is not known yet.
-const FIRST_BELIEF_US: u64 = 90_000_000;
+/// Agents are looked through once in so many ticks, to forget what is gone: about once a second.
+const TICKS_OF_A_SWEEP: usize = 10;
 
 /// What a shard has counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,6 +81,10 @@ pub struct Counters {
     pub sample_errors: [u64; SampleError::ALL.len()],
     /// Agents that gave way to others.
     pub agents_evicted: u64,
+    /// Agents that have been silent for long.
+    pub agents_released: u64,
+    /// Datagrams of sub-agents beyond the limit, whose loss is not followed.
+    pub streams_refused: u64,
     /// Samples of data sources beyond the limit.
     pub sources_refused: u64,
     /// Windows of samples whose pool could not be believed.
@@ -104,9 +120,11 @@ impl Counters {
 #[derive(Debug)]
 pub struct Shard {
     options: Options,
-    agents: Map<Address, Agent>,
-    /// How often each agent has restarted is its own to know; this counts for the shard.
-    restarts: u64,
+    agents: Roster,
+    /// Data sources of all agents.
+    sources: usize,
+    /// The last epoch that a restart has begun.
+    epochs: u64,
     counters: Counters,
     flows: BTreeMap<String, Flow>,
     /// The packed key of one flow, kept for its allocation.
@@ -118,8 +136,9 @@ impl Shard {
     pub fn new(options: Options) -> Self {
         Self {
             options,
-            agents: Map::default(),
-            restarts: 0,
+            agents: Roster::default(),
+            sources: 0,
+            epochs: 0,
             counters: Counters::default(),
             flows: BTreeMap::new(),
             key: Vec::new(),
@@ -158,7 +177,7 @@ impl Shard {
     }
 
     /// Takes a datagram that `sender` sent.
-    pub fn datagram(&mut self, bytes: &[u8], sender: IpAddr, now_us: u64, _outbox: &mut Outbox) {
+    pub fn datagram(&mut self, bytes: &[u8], sender: IpAddr, now_us: u64, outbox: &mut Outbox) {
         let datagram = match Datagram::parse(bytes) {
             Ok(datagram) => datagram,
             Err(error) => {
@@ -171,34 +190,34 @@ impl Shard {
         self.counters.datagrams += 1;
         self.counters.bytes += bytes.len() as u64;
         let header = datagram.header;
-        if !self.agents.contains_key(&header.agent) {
-            self.make_room();
-            self.agents.insert(header.agent, Agent::new(now_us));
+        if !self.agents.contains(&header.agent) {
+            self.make_room(outbox);
+            self.agents.add(header.agent, Agent::new(now_us));
         }
-        let Some(agent) = self.agents.get_mut(&header.agent) else { return };
-        match agent.datagram(&header, sender, now_us) {
-            Taken::New => {}
-            Taken::Restarted => {
-                self.restarts += 1;
-                agent.epoch = self.restarts;
-                for source in agent.sources.values_mut() {
-                    source.flow_samples.restart();
-                    source.counter_samples.restart();
-                    source.estimate.restart();
-                }
+        let room = self.options.sources.saturating_sub(self.sources);
+        let Some(agent) = self.agents.heard(&header.agent, now_us) else { return };
+        let epoch = match agent.datagram(&header, sender, now_us, &mut self.epochs) {
+            Taken::New(epoch) => epoch,
+            Taken::Untracked => {
+                self.counters.streams_refused += 1;
+                0
             }
             Taken::Duplicate => {
                 self.counters.duplicates += 1;
                 return;
             }
-        }
-        let moment = Moment { now_us, uptime_ms: header.uptime_ms, epoch: agent.epoch };
-        let limit = self.options.sources_per_agent;
+        };
+        let moment = Moment { now_us, uptime_ms: header.uptime_ms, epoch };
+        let before = agent.sources.len();
+        let limit = self.options.sources_per_agent.min(before.saturating_add(room));
         for sample in datagram.samples() {
             let taken = match sample {
                 Ok(Sample::Flow(sample)) => {
                     self.counters.flow_samples += 1;
-                    let taken = agent.source(sample.source, limit).map(|source| source.flow(&sample, now_us));
+                    let rate = sample.sampling_rate.min(LARGEST_RATE);
+                    let room = agent.sources.len() < limit;
+                    let source = agent.source(sample.source, room);
+                    let taken = source.map(|source| source.flow(&sample, rate, epoch, now_us));
                     if let Some(Some((frames, disbelieved))) = taken {
                         self.counters.pools_disbelieved += u64::from(disbelieved);
                         let owner = (header.agent, sample.source);
@@ -209,7 +228,8 @@ impl Shard {
                 }
                 Ok(Sample::Counters(sample)) => {
                     self.counters.counters_samples += 1;
-                    agent.source(sample.source, limit).map(|source| source.counters(&sample, moment))
+                    let room = agent.sources.len() < limit;
+                    agent.source(sample.source, room).map(|source| source.counters(&sample, moment))
                 }
                 Ok(Sample::Discarded(_)) => {
                     self.counters.discarded += 1;
@@ -232,43 +252,64 @@ impl Shard {
             };
             self.counters.sources_refused += u64::from(taken.is_none());
         }
+        self.sources += agent.sources.len() - before;
     }
 
     /// Ends a batch: what its datagrams add to flows is in the tables when this returns.
     pub fn flush(&mut self, _now_us: u64, _outbox: &mut Outbox) {}
 
-    /// Where the limit is reached, the agent that has been silent for longest gives way.
-    fn make_room(&mut self) {
-        if self.agents.len() < self.options.agents {
+    /// Where a limit is reached, an agent gives way.
+    fn make_room(&mut self, outbox: &mut Outbox) {
+        let full = self.agents.len() >= self.options.agents;
+        if !full && self.sources < self.options.sources {
             return;
         }
-        let silent =
-            self.agents.iter().min_by_key(|(_, agent)| agent.last_seen_us).map(|(address, _)| *address);
-        if let Some(address) = silent {
-            self.agents.remove(&address);
+        if let Some((address, agent)) = self.agents.give_way(full) {
+            self.sources = self.sources.saturating_sub(agent.sources.len());
             self.counters.agents_evicted += 1;
+            outbox.released.push(address);
         }
     }
 
     /// Forgets what is no longer believed, ends flows, re-arms thresholds.
-    pub fn tick(&mut self, now_us: u64, _outbox: &mut Outbox) {
+    pub fn tick(&mut self, now_us: u64, outbox: &mut Outbox) {
         for flow in self.flows.values_mut() {
             flow.table.tick(now_us);
         }
+        self.forget(now_us, outbox);
+    }
+
+    /// Forgets metrics that are no longer believed, and agents and data sources that are gone. A tick visits a part
+    /// of the agents, so that it takes no longer than a batch does.
+    fn forget(&mut self, now_us: u64, outbox: &mut Outbox) {
         let timeout = self.options.metric_timeout_us;
-        for agent in self.agents.values_mut() {
-            for source in agent.sources.values_mut().filter(|source| !source.metrics.is_empty()) {
-                let believed = timeout.unwrap_or_else(|| source.metrics.believed_us(FIRST_BELIEF_US));
-                if now_us.saturating_sub(source.metrics.updated_us()) > believed {
-                    source.metrics = Default::default();
-                }
+        let since_us = now_us.saturating_sub(self.options.agent_timeout_us);
+        let (sources, counters) = (&mut self.sources, &mut self.counters);
+        self.agents.sweep(TICKS_OF_A_SWEEP, |address, agent| {
+            let before = agent.sources.len();
+            if agent.last_seen_us < since_us {
+                *sources = sources.saturating_sub(before);
+                counters.agents_released += 1;
+                outbox.released.push(address);
+                return false;
             }
-        }
+            agent.forget_before(since_us);
+            *sources = sources.saturating_sub(before - agent.sources.len());
+            for source in agent.sources.values_mut() {
+                source.metrics.forget(now_us, timeout);
+            }
+            true
+        });
+    }
+
+    /// The agents and what is believed of them now.
+    fn known(&self, now_us: u64) -> Known<'_> {
+        Known { agents: &self.agents, metric_timeout_us: self.options.metric_timeout_us, now_us }
     }
 
     /// What this shard knows towards the answer.
     pub fn ask(&self, question: &Question, now_us: u64) -> Partial {
-        if let Some(partial) = answer::ask(&self.agents, question, now_us) {
+        if let Some(partial) = self.known(now_us).ask(question) {
             return partial;
         }
         match question {
@@ -279,7 +320,7 @@ impl Shard {
                 let meant: Option<Vec<Address>> = match agents {
                     Agents::All => None,
                     Agents::Named(_) => {
-                        Some(answer::meant(&self.agents, agents).map(|(address, _)| address).collect())
+                        Some(self.known(now_us).meant(agents).map(|(address, _)| address).collect())
                     }
                 };
                 let wanted = |agent| meant.as_ref().is_none_or(|meant| meant.contains(&agent));
@@ -322,33 +363,6 @@ fn take_packet(
     for flow in flows.values_mut() {
         if let Some(value) = flow.plan.evaluate(&sampled, key) {
             flow.table.add(owner, key, value * frames, now_us);
-        }
-    }
-}
-
-impl Agent {
-    fn source(&mut self, source: DataSource, limit: usize) -> Option<&mut Source> {
-        if !self.sources.contains_key(&source) && self.sources.len() >= limit {
-            return None;
-        }
-        Some(self.sources.entry(source).or_default())
-    }
-}
-
-impl Source {
-    /// Takes a flow sample; the packets that it stands for, and whether its pool was not believed. `None` for a
-    /// duplicate.
-    fn flow(&mut self, sample: &FlowSample<'_>, now_us: u64) -> Option<(f64, bool)> {
-        if self.flow_samples.take(sample.sequence) == Arrival::Duplicate {
-            return None;
-        }
-        self.drops.take(sample.drops);
-        Some(self.estimate.take(sample.sample_pool, sample.sampling_rate.min(LARGEST_RATE), now_us))
-    }
-
-    fn counters(&mut self, sample: &CountersSample<'_>, moment: Moment) {
-        if self.counter_samples.take(sample.sequence) != Arrival::Duplicate {
-            self.metrics.take(sample.records.iter(), moment);
         }
     }
 }

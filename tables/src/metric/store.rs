@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::sync::{Arc, LazyLock};
 
 use decode::layout::{Fields, Value};
-use decode::{Record, counter};
+use decode::{Records, counter};
 
 use super::MetricValue;
 use super::catalogue::{DERIVED, Derived, Kind, METRICS, Metric};
@@ -84,7 +84,31 @@ struct Block {
 pub(crate) struct Metrics {
     blocks: Vec<Block>,
     updated_us: u64,
-    interval_us: Option<u64>,
+    intervals: Intervals,
+}
+
+/// How long the metrics of a data source are believed whose interval is not known yet.
+const FIRST_BELIEF_US: u64 = 90_000_000;
+
+/// The last two intervals between samples. One alone says little: Host sFlow sends a container's first sample when
+/// it begins and the second at any moment within the interval.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Intervals([Option<u64>; 2]);
+
+impl Intervals {
+    pub(super) fn take(&mut self, interval_us: u64) {
+        if interval_us >= CLOSEST_US {
+            self.0 = [Some(interval_us), self.0[0]];
+        }
+    }
+
+    /// Three of the longer one, microseconds.
+    pub(super) fn believed_us(self) -> u64 {
+        match self.0 {
+            [Some(a), Some(b)] => a.max(b).saturating_mul(3),
+            _ => FIRST_BELIEF_US,
+        }
+    }
 }
 
 /// A metric that a question names, resolved once.
@@ -132,15 +156,12 @@ impl Wanted {
 
 impl Metrics {
     /// Takes the counter records of one sample.
-    pub(crate) fn take<'a>(&mut self, records: impl Iterator<Item = Record<'a>>, moment: Moment) {
+    pub(crate) fn take(&mut self, records: Records<'_>, moment: Moment) {
         if self.updated_us > 0 {
-            let interval = moment.now_us.saturating_sub(self.updated_us);
-            if interval >= CLOSEST_US {
-                self.interval_us = Some(interval);
-            }
+            self.intervals.take(moment.now_us.saturating_sub(self.updated_us));
         }
         self.updated_us = moment.now_us.max(1);
-        for record in records {
+        for record in records.iter() {
             let Some(fields) = counter::fields(record) else { continue };
             let found = STRUCTURES.iter().position(|structure| std::ptr::eq(structure.layout, fields.layout));
             let Some(place) = found else { continue };
@@ -157,19 +178,18 @@ impl Metrics {
         }
     }
 
-    /// When the last sample arrived.
-    pub(crate) fn updated_us(&self) -> u64 {
-        self.updated_us
+    /// Whether there is something to ask for, and it is believed: for `timeout_us` after the last sample, or for
+    /// three of the data source's intervals.
+    pub(crate) fn are_believed(&self, now_us: u64, timeout_us: Option<u64>) -> bool {
+        let believed = timeout_us.unwrap_or_else(|| self.intervals.believed_us());
+        !self.blocks.is_empty() && now_us.saturating_sub(self.updated_us) <= believed
     }
 
-    /// Whether there is anything to ask for.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.blocks.is_empty()
-    }
-
-    /// How long the values are believed after the last sample, microseconds: three intervals.
-    pub(crate) fn believed_us(&self, until_known_us: u64) -> u64 {
-        self.interval_us.map_or(until_known_us, |interval| interval.saturating_mul(3))
+    /// Forgets what is no longer believed.
+    pub(crate) fn forget(&mut self, now_us: u64, timeout_us: Option<u64>) {
+        if !self.blocks.is_empty() && !self.are_believed(now_us, timeout_us) {
+            *self = Self::default();
+        }
     }
 
     /// A metric's value, and when it arrived.

@@ -1,0 +1,232 @@
+//! The agents of a shard, bounded in number: who gives way when there are too many, and who is gone.
+//!
+//! The agent's address is whatever a datagram says, so a spoofer chooses as many as it likes. Those heard once
+//! give way to one another in the order they came; an agent that is heard again after [`ESTABLISHED_US`] is
+//! established and gives way only when there is no newcomer left. Each step costs the same however many there are.
+
+use std::collections::VecDeque;
+
+use decode::Address;
+
+use crate::agent::{Agent, Map};
+
+/// An agent heard this long after its first datagram is no newcomer, microseconds.
+const ESTABLISHED_US: u64 = 1_000_000;
+
+/// Of so many established agents, those whose turn it is, the one that has been silent for longest gives way.
+const CANDIDATES: usize = 16;
+
+/// Agents by address.
+#[derive(Debug, Default)]
+pub(crate) struct Roster {
+    places: Map<Address, u32>,
+    slots: Vec<Option<Entry>>,
+    free: Vec<u32>,
+    /// Whose turn it is to give way. An entry whose ticket is no longer in its slot is passed over.
+    newcomers: VecDeque<Ticket>,
+    established: VecDeque<Ticket>,
+    next_serial: u64,
+    swept: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    address: Address,
+    agent: Agent,
+    serial: u64,
+    established: bool,
+}
+
+/// A slot, and the serial number of the agent that was there.
+#[derive(Clone, Copy, Debug)]
+struct Ticket {
+    place: u32,
+    serial: u64,
+}
+
+impl Roster {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    pub(crate) fn contains(&self, address: &Address) -> bool {
+        self.places.contains_key(address)
+    }
+
+    /// The agent, which is heard now.
+    pub(crate) fn heard(&mut self, address: &Address, now_us: u64) -> Option<&mut Agent> {
+        let place = *self.places.get(address)?;
+        let entry = self.slots.get_mut(place as usize)?.as_mut()?;
+        if !entry.established && now_us.saturating_sub(entry.agent.first_seen_us) >= ESTABLISHED_US {
+            entry.established = true;
+            self.established.push_back(Ticket { place, serial: entry.serial });
+        }
+        Some(&mut entry.agent)
+    }
+
+    /// Adds an agent whose address is not known yet.
+    pub(crate) fn add(&mut self, address: Address, agent: Agent) {
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        let entry = Some(Entry { address, agent, serial, established: false });
+        let place = match self.free.pop() {
+            Some(place) => place,
+            // Agents are capped far below this.
+            None => u32::try_from(self.slots.len()).unwrap_or(u32::MAX),
+        };
+        match self.slots.get_mut(place as usize) {
+            Some(slot) => *slot = entry,
+            None => self.slots.push(entry),
+        }
+        self.places.insert(address, place);
+        self.newcomers.push_back(Ticket { place, serial });
+    }
+
+    /// All agents.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Address, &Agent)> {
+        self.slots.iter().flatten().map(|entry| (entry.address, &entry.agent))
+    }
+
+    /// Takes away the agent whose turn it is to give way: a newcomer, or where there is none, and `even_established`,
+    /// one of the others.
+    pub(crate) fn give_way(&mut self, even_established: bool) -> Option<(Address, Agent)> {
+        while let Some(ticket) = self.newcomers.pop_front() {
+            if self.held(ticket).is_some_and(|entry| !entry.established) {
+                return self.take(ticket.place);
+            }
+        }
+        if !even_established {
+            return None;
+        }
+        let mut silent: Option<(u64, Ticket)> = None;
+        for _ in 0..CANDIDATES {
+            let Some(ticket) = self.established.pop_front() else { break };
+            let Some(entry) = self.held(ticket) else { continue };
+            let last_seen_us = entry.agent.last_seen_us;
+            match &mut silent {
+                Some((least, _)) if *least <= last_seen_us => self.established.push_back(ticket),
+                _ => {
+                    let passed_over = silent.replace((last_seen_us, ticket));
+                    self.established.extend(passed_over.map(|(_, ticket)| ticket));
+                }
+            }
+        }
+        silent.and_then(|(_, ticket)| self.take(ticket.place))
+    }
+
+    /// Visits one part in `parts` of the agents, those that were not visited for longest; one for which `keep` is
+    /// false is taken away.
+    pub(crate) fn sweep(&mut self, parts: usize, mut keep: impl FnMut(Address, &mut Agent) -> bool) {
+        for _ in 0..self.slots.len().div_ceil(parts) {
+            let place = self.swept;
+            self.swept = if place + 1 < self.slots.len() { place + 1 } else { 0 };
+            let Some(Some(entry)) = self.slots.get_mut(place) else { continue };
+            if !keep(entry.address, &mut entry.agent) {
+                self.take(u32::try_from(place).unwrap_or(u32::MAX));
+            }
+        }
+        self.discard_stale_tickets();
+    }
+
+    fn held(&self, ticket: Ticket) -> Option<&Entry> {
+        let entry = self.slots.get(ticket.place as usize)?.as_ref()?;
+        (entry.serial == ticket.serial).then_some(entry)
+    }
+
+    fn take(&mut self, place: u32) -> Option<(Address, Agent)> {
+        let entry = self.slots.get_mut(place as usize)?.take()?;
+        self.places.remove(&entry.address);
+        self.free.push(place);
+        Some((entry.address, entry.agent))
+    }
+
+    /// Keeps both queues in proportion to the agents that are there.
+    fn discard_stale_tickets(&mut self) {
+        let most = 2 * self.len() + 64;
+        let slots = &self.slots;
+        let held = |ticket: &Ticket, established| {
+            let entry = slots.get(ticket.place as usize).and_then(Option::as_ref);
+            entry.is_some_and(|entry| entry.serial == ticket.serial && entry.established == established)
+        };
+        if self.newcomers.len() > most {
+            self.newcomers.retain(|ticket| held(ticket, false));
+        }
+        if self.established.len() > most {
+            self.established.retain(|ticket| held(ticket, true));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(n: u32) -> Address {
+        Address::V4(n.into())
+    }
+
+    fn agent(now_us: u64) -> Agent {
+        Agent { last_seen_us: now_us, ..Agent::new(now_us) }
+    }
+
+    /// Whoever is heard again stays, however many come once.
+    #[test]
+    fn newcomers_give_way_to_one_another_before_the_established() {
+        let mut roster = Roster::default();
+        for n in 0..10 {
+            roster.add(address(n), agent(0));
+        }
+        for n in 0..5 {
+            assert!(roster.heard(&address(n), ESTABLISHED_US).is_some());
+        }
+        for n in 100..10_000 {
+            assert!(roster.give_way(true).is_some());
+            roster.add(address(n), agent(2 * ESTABLISHED_US));
+        }
+        assert_eq!(roster.len(), 10);
+        assert!((0..5).all(|n| roster.contains(&address(n))));
+        assert!((9995..10_000).all(|n| roster.contains(&address(n))), "the last ones are there");
+    }
+
+    #[test]
+    fn of_the_established_the_silent_one_gives_way() {
+        let mut roster = Roster::default();
+        for n in 0..CANDIDATES as u32 {
+            roster.add(address(n), agent(0));
+            let heard = roster.heard(&address(n), ESTABLISHED_US);
+            heard
+                .into_iter()
+                .for_each(|agent| agent.last_seen_us = if n == 7 { 1 } else { 10 + u64::from(n) });
+        }
+        assert!(roster.give_way(false).is_none());
+        assert_eq!(roster.give_way(true).map(|(address, _)| address), Some(address(7)));
+        assert_eq!(roster.give_way(true).map(|(address, _)| address), Some(address(0)));
+        assert_eq!(roster.len(), CANDIDATES - 2);
+    }
+
+    #[test]
+    fn a_sweep_visits_all_and_queues_stay_in_proportion() {
+        let mut roster = Roster::default();
+        for n in 0..1000 {
+            roster.add(address(n), agent(0));
+            if n % 2 == 0 {
+                roster.heard(&address(n), ESTABLISHED_US);
+            }
+        }
+        let mut visited = 0;
+        for _ in 0..10 {
+            roster.sweep(10, |address, _| {
+                visited += 1;
+                address == Address::V4(3.into())
+            });
+        }
+        assert_eq!((visited, roster.len()), (1000, 1));
+        roster.sweep(1, |_, _| true);
+        assert!(roster.newcomers.len() + roster.established.len() < 300);
+        for n in 0..1000 {
+            roster.add(address(5000 + n), agent(0));
+        }
+        assert_eq!(roster.slots.len(), 1001, "freed places are taken again");
+    }
+}
