@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use engine::{AskError, DefineError, Handle, Status};
 use serde_json::{Map, Value as Json, json};
-use tables::flow::table::FlowAggregation;
+use tables::flow::active::FlowAggregation;
 use tables::select::{Agents, Filter, MetricRef, SelectError};
 use tables::{Answer, Change, ChangeError, Question};
 

@@ -104,6 +104,20 @@ impl Mac {
     }
 }
 
+/// Hexadecimal without separators.
+impl core::str::FromStr for Mac {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if text.len() != 12 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(());
+        }
+        let number = u64::from_str_radix(text, 16).map_err(|_| ())?;
+        let [_, _, bytes @ ..] = number.to_be_bytes();
+        Ok(Self(bytes))
+    }
+}
+
 /// Upper-case hexadecimal without separators, as keys show it.
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ahash::RandomState;
-use decode::{Address, CountersSample, DataSource, FlowSample, Header};
+use decode::{Address, CountersSample, DataSource, DiscardedPacket, FlowSample, Header};
 use hashbrown::HashMap;
 
 use crate::metric::store::{Metrics, Moment};
@@ -30,6 +30,8 @@ pub(crate) struct Agent {
     pub(crate) senders: Vec<IpAddr>,
     pub(crate) sub_agents: Map<u32, SubAgent>,
     pub(crate) sources: Map<DataSource, Source>,
+    /// The number that flow tables know it by.
+    pub(crate) number: u32,
 }
 
 /// One stream of an agent's datagrams. Each has a clock, and a number of datagrams, of its own.
@@ -54,6 +56,9 @@ pub(crate) struct Source {
     pub(crate) drops: Dropped,
     pub(crate) estimate: Estimate,
     pub(crate) metrics: Metrics,
+    discards: Sequence,
+    /// The number that flow tables know it by.
+    pub(crate) number: u32,
 }
 
 /// A count that a sender keeps, and that may begin anew.
@@ -208,6 +213,12 @@ impl Source {
         }
         self.drops.take(sample.drops);
         Some(self.estimate.take(sample.sample_pool, rate, now_us))
+    }
+
+    /// Takes the notification of a dropped packet; false for a duplicate.
+    pub(crate) fn discarded(&mut self, sample: &DiscardedPacket<'_>, epoch: u64, now_us: u64) -> bool {
+        self.heard(epoch, now_us);
+        self.discards.take(sample.sequence) != Arrival::Duplicate
     }
 
     /// Takes a counters sample.

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use ahash::AHashSet;
 use decode::Address;
 
 use crate::agent::Agent;
+use crate::flow::flows::Flows;
 use crate::metric::MetricValue;
 use crate::metric::store::{Metrics, Wanted};
 use crate::question::{Metric, Owner, Partial, Question, Source as Named};
@@ -19,6 +21,8 @@ const PHYSICAL: u32 = 2;
 pub(crate) struct Known<'s> {
     /// All of them.
     pub(crate) agents: &'s Roster,
+    /// Their flows.
+    pub(crate) flows: &'s Flows,
     /// How long metrics are believed; by their interval when `None`.
     pub(crate) metric_timeout_us: Option<u64>,
     /// Now.
@@ -26,9 +30,9 @@ pub(crate) struct Known<'s> {
 }
 
 impl<'s> Known<'s> {
-    /// What is known towards the answer; `None` for a question about flows.
-    pub(crate) fn ask(&self, question: &Question) -> Option<Partial> {
-        Some(match question {
+    /// What is known towards the answer.
+    pub(crate) fn ask(&self, question: &Question) -> Partial {
+        match question {
             Question::Agents(agents) => Partial::Agents(
                 self.meant(agents).map(|(address, agent)| agent.summary(address, self.now_us)).collect(),
             ),
@@ -51,11 +55,61 @@ impl<'s> Known<'s> {
                     .collect(),
             ),
             Question::Table { .. } => Partial::Table(Vec::new()),
-            Question::ActiveFlows { .. }
-            | Question::FlowKeys
-            | Question::FlowValue { .. }
-            | Question::FlowLocations { .. } => return None,
+            Question::ActiveFlows { agents, flow, aggregation, most, .. } => {
+                let is_meant = self.is_meant(agents);
+                let wanted: Option<&dyn Fn(&Owner) -> bool> = match agents {
+                    Agents::All => None,
+                    Agents::Named(_) => Some(&is_meant),
+                };
+                Partial::Flows(self.flows.active(flow, *aggregation, *most, wanted, self.now_us))
+            }
+            Question::FlowKeys => Partial::FlowKeys(self.flows.keys(self.now_us)),
+            Question::FlowValue { agents, source, flow, key } => {
+                let is_meant = self.is_meant(agents);
+                let wanted = |owner: &Owner| {
+                    source.is_none_or(|source| owner.source == Named::Of(source)) && is_meant(owner)
+                };
+                Partial::FlowValue(self.flows.value(flow, key.as_deref(), &wanted, self.now_us))
+            }
+            Question::FlowLocations { agents, flow, key, .. } => {
+                let wanted = self.is_meant(agents);
+                Partial::Flows(self.flows.locations(flow, key, &wanted, self.now_us))
+            }
+        }
+    }
+
+    /// Asks whether an owner of flows is one of the agents that are meant.
+    fn is_meant(&self, agents: &Agents) -> impl Fn(&Owner) -> bool + use<> {
+        let meant: Option<AHashSet<Address>> = match agents {
+            Agents::All => None,
+            Agents::Named(_) => Some(self.meant(agents).map(|(address, _)| address).collect()),
+        };
+        move |owner| meant.as_ref().is_none_or(|meant| meant.contains(&owner.agent))
+    }
+
+    /// Whether a filter lets an owner of flows through: by what is known of its data source, or of its host.
+    pub(crate) fn passes(&self, owner: &Owner, filter: &Filter) -> bool {
+        let agent = self.agents.get(&owner.agent);
+        filter.holds(|metric| {
+            let agent = agent?;
+            let own = match owner.source {
+                Named::Of(source) if metric.may_be_of(source) => agent
+                    .sources
+                    .get(&source)
+                    .filter(|known| self.believes(&known.metrics))
+                    .and_then(|known| known.metrics.get(&metric.wanted)),
+                _ => None,
+            };
+            own.map(|(value, _)| value).or_else(|| self.of_host(agent, &metric.wanted))
         })
+    }
+
+    /// The number that a data source has of a metric.
+    pub(crate) fn number(&self, owner: &Owner, metric: &MetricRef) -> Option<f64> {
+        let Named::Of(source) = owner.source else { return None };
+        let known = self.agents.get(&owner.agent)?.sources.get(&source)?;
+        let (value, _) = metric.may_be_of(source).then(|| known.metrics.get(&metric.wanted)).flatten()?;
+        value.number()
     }
 
     /// The agents that are meant.

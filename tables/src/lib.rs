@@ -14,16 +14,18 @@
 //! | [`metric`] | counters as metrics: the catalogue, rates, ageing |
 //! | [`program`] | what users have defined |
 //! | [`threshold`], [`forwarding`] | definitions of thresholds and of forwarding |
+//! | [`mem`] | prefetching and huge pages |
 //! | [`outbox`] | what a shard has to tell others |
 //! | [`select`] | which agents, metrics and data sources a question means |
 //! | [`question`] | questions, partials and answers |
 //! | [`table`] | metrics joined by data source |
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod agent;
 mod answer;
 pub mod flow;
 pub mod forwarding;
+pub mod mem;
 pub mod metric;
 pub mod outbox;
 pub mod program;
@@ -34,6 +36,7 @@ pub mod sequence;
 pub mod shard;
 pub mod table;
 pub mod threshold;
+pub(crate) mod watch;
 
 pub use outbox::Outbox;
 pub use program::{Change, ChangeError, Program};

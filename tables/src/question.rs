@@ -9,8 +9,8 @@ use std::sync::Arc;
 use decode::{Address, DataSource};
 
 use crate::agent::AgentSummary;
+use crate::flow::active::{ActivePartial, FlowAggregation};
 use crate::flow::plan::ActiveFlow;
-use crate::flow::table::{ActivePartial, FlowAggregation};
 use crate::metric::MetricValue;
 use crate::select::{Agents, Aggregation, Filter, MetricRef};
 use crate::table;
@@ -78,6 +78,8 @@ pub enum Question {
         flow: String,
         /// The flow's keys as text.
         key: String,
+        /// What separates keys in text.
+        separator: String,
     },
     /// Metrics joined by data source, a row for each that has all of them.
     Table {
@@ -276,12 +278,13 @@ impl Partial {
                 let Question::Table { columns, .. } = question else { return Answer::Table(Vec::new()) };
                 Answer::Table(table::sorted(rows, columns))
             }
-            Self::Flows(flows) => {
-                let Question::ActiveFlows { aggregation, most, least, separator, .. } = question else {
-                    return Answer::Flows(Vec::new());
-                };
-                Answer::Flows(flows.largest(*aggregation, *most, *least, separator))
-            }
+            Self::Flows(flows) => Answer::Flows(match question {
+                Question::ActiveFlows { most, least, separator, .. } => {
+                    flows.largest(*most, *least, separator)
+                }
+                Question::FlowLocations { separator, .. } => flows.places(separator),
+                _ => Vec::new(),
+            }),
             Self::Values(values) => {
                 let Question::Metric { metrics, .. } = question else {
                     return Answer::Statistics(Vec::new());

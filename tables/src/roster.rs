@@ -83,6 +83,12 @@ impl Roster {
         self.newcomers.push_back(Ticket { place, serial });
     }
 
+    /// An agent.
+    pub(crate) fn get(&self, address: &Address) -> Option<&Agent> {
+        let place = *self.places.get(address)?;
+        Some(&self.slots.get(place as usize)?.as_ref()?.agent)
+    }
+
     /// All agents.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Address, &Agent)> {
         self.slots.iter().flatten().map(|entry| (entry.address, &entry.agent))

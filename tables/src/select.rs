@@ -174,6 +174,13 @@ impl MetricRef {
         if list.is_empty() { Err(SelectError::NoMetric) } else { Ok(list) }
     }
 
+    /// The metric's name, without aggregation and data source.
+    pub fn name(&self) -> &str {
+        let text = self.text.split_once(':').map_or(self.text.as_str(), |(_, rest)| rest);
+        let begins = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(0);
+        text.get(begins..).unwrap_or_default()
+    }
+
     /// Whether the metric may be that of this data source. A host's identity is no container's.
     pub(crate) fn may_be_of(&self, source: DataSource) -> bool {
         let identity = matches!(&self.wanted, Wanted::Counted(places)

@@ -1,26 +1,20 @@
 //! A shard: fed with datagrams, asked questions.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
-
-use decode::{Address, DataSource, Datagram, DatagramError, FlowSample, Sample, SampleError};
-
 use std::sync::Arc;
 
-use decode::flow::{SAMPLED_HEADER, SampledHeader};
-use decode::packet::dissect;
+use decode::{Address, DataSource, Datagram, DatagramError, Sample, SampleError};
 
 use crate::agent::{Agent, Taken};
 use crate::answer::Known;
-use crate::flow::FlowPlan;
-use crate::flow::keys::Sampled;
-use crate::flow::table::{ActivePartial, FlowTable};
+use crate::flow::atom::key_text;
+use crate::flow::flows::{Flows, Numbers};
 use crate::metric::store::Moment;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, ThresholdEvent};
 use crate::program::Program;
-use crate::question::{Partial, Question};
+use crate::question::{Owner, Partial, Question, Source as Named};
 use crate::roster::Roster;
-use crate::select::Agents;
+use crate::watch::{Numbered, Watch};
 
 /// Limits and choices of a shard.
 #[derive(Clone, Copy, Debug)]
@@ -91,18 +85,14 @@ pub struct Counters {
     pub pools_disbelieved: u64,
     /// Samples whose rate or frame length was beyond what is believed, and was cut.
     pub outliers: u64,
+    /// Packets left out of a flow because there was no room for the texts of its key.
+    pub texts_refused: u64,
+    /// Metrics that rose above a threshold when too many others were above theirs: they made no event.
+    pub thresholds_refused: u64,
 }
 
-/// The largest sampling rate, and frame, that are believed (promise A2).
+/// The largest sampling rate that is believed (promise A2).
 const LARGEST_RATE: u32 = 1 << 24;
-const LARGEST_FRAME: u32 = 65_535;
-
-/// A definition and its live flows.
-#[derive(Debug)]
-struct Flow {
-    plan: Arc<FlowPlan>,
-    table: FlowTable,
-}
 
 impl Counters {
     /// Datagrams that could not be read: reason and number.
@@ -126,9 +116,8 @@ pub struct Shard {
     /// The last epoch that a restart has begun.
     epochs: u64,
     counters: Counters,
-    flows: BTreeMap<String, Flow>,
-    /// The packed key of one flow, kept for its allocation.
-    key: Vec<u8>,
+    flows: Flows,
+    watch: Watch,
 }
 
 impl Shard {
@@ -140,35 +129,46 @@ impl Shard {
             sources: 0,
             epochs: 0,
             counters: Counters::default(),
-            flows: BTreeMap::new(),
-            key: Vec::new(),
+            flows: Flows::new(options.flow_bytes),
+            watch: Watch::default(),
         }
     }
 
-    /// Takes a new program. A flow whose definition did not change keeps its table.
-    pub fn adopt(&mut self, program: &Arc<Program>, now_us: u64, _outbox: &mut Outbox) {
-        let mut old = std::mem::take(&mut self.flows);
-        for (name, plan) in &program.flows {
-            let plan = Arc::clone(plan);
-            let kept = old.remove(name).filter(|flow| flow.plan.spec == plan.spec).map(|flow| flow.table);
-            let table = kept.unwrap_or_else(|| FlowTable::new(plan.spec.t, self.options.flow_bytes, now_us));
-            self.flows.insert(name.clone(), Flow { plan, table });
-        }
+    /// Takes a new program. A flow whose definition did not change keeps its table; others end with their records.
+    pub fn adopt(&mut self, program: &Arc<Program>, now_us: u64, outbox: &mut Outbox) {
+        self.watch.adopt(&program.thresholds);
+        self.flows.adopt(program, &self.watch, now_us, outbox);
+    }
+
+    /// Ends all flows, those that are being recorded with their records: the shard is about to go.
+    pub fn end(&mut self, now_us: u64, outbox: &mut Outbox) {
+        self.flush(now_us, outbox);
+        self.flows.end_all(now_us, outbox);
     }
 
     /// Flows that gave way to others, in all tables.
     pub fn flows_evicted(&self) -> u64 {
-        self.flows.values().map(|flow| flow.table.evicted).sum()
+        self.flows.evicted()
     }
 
     /// Live flows, in all tables.
     pub fn flows(&self) -> usize {
-        self.flows.values().map(|flow| flow.table.len()).sum()
+        self.flows.len()
+    }
+
+    /// What the flow tables and the texts of their keys take, bytes.
+    pub fn flow_bytes(&self) -> usize {
+        self.flows.bytes()
     }
 
     /// What was counted so far.
     pub fn counters(&self) -> Counters {
-        self.counters
+        Counters {
+            outliers: self.counters.outliers + self.flows.outliers,
+            texts_refused: self.flows.texts_refused(),
+            thresholds_refused: self.watch.refused,
+            ..self.counters
+        }
     }
 
     /// How many agents are known.
@@ -210,30 +210,45 @@ impl Shard {
         let moment = Moment { now_us, uptime_ms: header.uptime_ms, epoch };
         let before = agent.sources.len();
         let limit = self.options.sources_per_agent.min(before.saturating_add(room));
+        let mut counted = Vec::new();
+        let mut number = agent.number;
         for sample in datagram.samples() {
             let taken = match sample {
                 Ok(Sample::Flow(sample)) => {
                     self.counters.flow_samples += 1;
                     let rate = sample.sampling_rate.min(LARGEST_RATE);
                     let room = agent.sources.len() < limit;
-                    let source = agent.source(sample.source, room);
-                    let taken = source.map(|source| source.flow(&sample, rate, epoch, now_us));
-                    if let Some(Some((frames, disbelieved))) = taken {
+                    agent.source(sample.source, room).map(|source| {
+                        let Some((frames, disbelieved)) = source.flow(&sample, rate, epoch, now_us) else {
+                            return;
+                        };
                         self.counters.pools_disbelieved += u64::from(disbelieved);
-                        let owner = (header.agent, sample.source);
-                        let counters = &mut self.counters;
-                        take_packet(&mut self.flows, &mut self.key, owner, &sample, frames, now_us, counters);
-                    }
-                    taken.map(|_| ())
+                        self.counters.outliers += u64::from(sample.sampling_rate > LARGEST_RATE);
+                        let mut numbers = Numbers { source: source.number, agent: number };
+                        self.flows.sampled(header.agent, &mut numbers, &sample, frames, now_us, outbox);
+                        (source.number, number) = (numbers.source, numbers.agent);
+                    })
                 }
                 Ok(Sample::Counters(sample)) => {
                     self.counters.counters_samples += 1;
                     let room = agent.sources.len() < limit;
-                    agent.source(sample.source, room).map(|source| source.counters(&sample, moment))
+                    let taken =
+                        agent.source(sample.source, room).map(|source| source.counters(&sample, moment));
+                    if !self.watch.thresholds.is_empty() {
+                        counted.push(sample.source);
+                    }
+                    taken
                 }
-                Ok(Sample::Discarded(_)) => {
+                Ok(Sample::Discarded(sample)) => {
                     self.counters.discarded += 1;
-                    continue;
+                    let room = agent.sources.len() < limit;
+                    agent.source(sample.source, room).map(|source| {
+                        if source.discarded(&sample, epoch, now_us) {
+                            let mut numbers = Numbers { source: source.number, agent: number };
+                            self.flows.discarded(header.agent, &mut numbers, &sample, now_us, outbox);
+                            (source.number, number) = (numbers.source, numbers.agent);
+                        }
+                    })
                 }
                 Ok(Sample::RtMetric(_) | Sample::RtFlow(_)) => {
                     self.counters.custom += 1;
@@ -252,11 +267,74 @@ impl Shard {
             };
             self.counters.sources_refused += u64::from(taken.is_none());
         }
+        agent.number = number;
         self.sources += agent.sources.len() - before;
+        for source in counted {
+            self.watch_counters(header.agent, source, now_us, outbox);
+        }
     }
 
-    /// Ends a batch: what its datagrams add to flows is in the tables when this returns.
-    pub fn flush(&mut self, _now_us: u64, _outbox: &mut Outbox) {}
+    /// Ends a batch: what its datagrams add to flows is in the tables when this returns, and flows that rose above a
+    /// threshold have made their events.
+    pub fn flush(&mut self, now_us: u64, outbox: &mut Outbox) {
+        self.flows.flush(now_us, outbox);
+        for (hit, owner, stays_us) in self.flows.hits(&self.watch) {
+            let Some(Numbered { name, threshold, .. }) = self.watch.numbered(hit.id).cloned() else {
+                continue;
+            };
+            let known = know(&self.agents, &self.flows, &self.options, now_us);
+            let passes = || known.passes(&owner, &threshold.filter);
+            let watched = (hit.id, hit.owner, hit.flow);
+            if self.watch.above(watched, Some(now_us + stays_us), now_us, passes) {
+                let separator = self.flows.table(threshold.metric.name()).map(|t| t.plan.spec.fs.clone());
+                outbox.events.push(ThresholdEvent {
+                    threshold: name,
+                    owner,
+                    metric: threshold.metric.name().to_owned(),
+                    limit: threshold.value,
+                    value: hit.value,
+                    flow_key: Some(key_text(&hit.key, &separator.unwrap_or_default())),
+                    values: hit.values,
+                    at_us: now_us,
+                });
+            }
+        }
+    }
+
+    /// Holds the counters of a data source against the thresholds on them.
+    fn watch_counters(&mut self, agent: Address, source: DataSource, now_us: u64, outbox: &mut Outbox) {
+        let thresholds: Vec<Numbered> = self
+            .watch
+            .thresholds
+            .iter()
+            .filter(|numbered| self.flows.table(numbered.threshold.metric.name()).is_none())
+            .cloned()
+            .collect();
+        for Numbered { id, name, threshold } in thresholds {
+            let owner = Owner { agent, source: Named::Of(source) };
+            let known = know(&self.agents, &self.flows, &self.options, now_us);
+            let Some(value) = known.number(&owner, &threshold.metric) else { continue };
+            let number = self.flows.number(agent, source, now_us);
+            let watched = (id, number, 0);
+            if value <= threshold.value {
+                self.watch.below(watched, now_us);
+                continue;
+            }
+            let known = know(&self.agents, &self.flows, &self.options, now_us);
+            if self.watch.above(watched, None, now_us, || known.passes(&owner, &threshold.filter)) {
+                outbox.events.push(ThresholdEvent {
+                    threshold: name,
+                    owner,
+                    metric: threshold.metric.name().to_owned(),
+                    limit: threshold.value,
+                    value,
+                    flow_key: None,
+                    values: Vec::new(),
+                    at_us: now_us,
+                });
+            }
+        }
+    }
 
     /// Where a limit is reached, an agent gives way.
     fn make_room(&mut self, outbox: &mut Outbox) {
@@ -273,9 +351,9 @@ impl Shard {
 
     /// Forgets what is no longer believed, ends flows, re-arms thresholds.
     pub fn tick(&mut self, now_us: u64, outbox: &mut Outbox) {
-        for flow in self.flows.values_mut() {
-            flow.table.tick(now_us);
-        }
+        let watch = &mut self.watch;
+        self.flows.tick(now_us, outbox, |owner| watch.forget(owner));
+        self.watch.tick(now_us);
         self.forget(now_us, outbox);
     }
 
@@ -302,67 +380,18 @@ impl Shard {
         });
     }
 
-    /// The agents and what is believed of them now.
+    /// All that is known, at this moment.
     fn known(&self, now_us: u64) -> Known<'_> {
-        Known { agents: &self.agents, metric_timeout_us: self.options.metric_timeout_us, now_us }
+        know(&self.agents, &self.flows, &self.options, now_us)
     }
 
     /// What this shard knows towards the answer.
     pub fn ask(&self, question: &Question, now_us: u64) -> Partial {
-        if let Some(partial) = self.known(now_us).ask(question) {
-            return partial;
-        }
-        match question {
-            Question::ActiveFlows { agents, flow, .. } => {
-                let Some(flow) = self.flows.get(flow) else {
-                    return Partial::Flows(ActivePartial::default());
-                };
-                let meant: Option<Vec<Address>> = match agents {
-                    Agents::All => None,
-                    Agents::Named(_) => {
-                        Some(self.known(now_us).meant(agents).map(|(address, _)| address).collect())
-                    }
-                };
-                let wanted = |agent| meant.as_ref().is_none_or(|meant| meant.contains(&agent));
-                Partial::Flows(flow.table.active(now_us, |(agent, _)| wanted(agent)))
-            }
-            Question::FlowKeys => Partial::FlowKeys(BTreeMap::new()),
-            Question::FlowValue { .. } => Partial::FlowValue(None),
-            _ => Partial::Flows(ActivePartial::default()),
-        }
+        self.known(now_us).ask(question)
     }
 }
 
-/// Adds a sampled packet to the flows of every definition.
-fn take_packet(
-    flows: &mut BTreeMap<String, Flow>,
-    key: &mut Vec<u8>,
-    owner: (Address, DataSource),
-    sample: &FlowSample<'_>,
-    frames: f64,
-    now_us: u64,
-    counters: &mut Counters,
-) {
-    if flows.is_empty() {
-        return;
-    }
-    let header = sample.records.iter().find(|record| record.tag == SAMPLED_HEADER);
-    let Some(header) = header.and_then(|record| SampledHeader::parse(record.body).ok()) else { return };
-    counters.outliers +=
-        u64::from(header.frame_length > LARGEST_FRAME || sample.sampling_rate > LARGEST_RATE);
-    let packet = dissect(header.protocol, header.bytes);
-    let sampled = Sampled {
-        source: sample.source,
-        input: sample.input,
-        output: sample.output,
-        frame_length: header.frame_length.min(LARGEST_FRAME),
-        stripped: header.stripped,
-        packet: &packet,
-        records: sample.records,
-    };
-    for flow in flows.values_mut() {
-        if let Some(value) = flow.plan.evaluate(&sampled, key) {
-            flow.table.add(owner, key, value * frames, now_us);
-        }
-    }
+/// What is known at one moment, of fields that are borrowed one by one.
+fn know<'s>(agents: &'s Roster, flows: &'s Flows, options: &Options, now_us: u64) -> Known<'s> {
+    Known { agents, flows, metric_timeout_us: options.metric_timeout_us, now_us }
 }

@@ -15,6 +15,8 @@ use serde_json::json;
 use tables::flow::atom::key_text;
 use tables::flow::group::{GroupSet, ValueMap};
 use tables::flow::keys::{KEYS, Sampled};
+use tables::flow::layout::LONGEST_KEY;
+use tables::flow::texts::Texts;
 use tables::flow::{FlowPlan, FlowSpec, Lookups};
 
 const A: Mac = Mac([2, 0, 0, 0, 0, 0xaa]);
@@ -151,19 +153,26 @@ fn evaluate(specimen: &Specimen, spec: serde_json::Value) -> Option<(String, f64
     let Some(Ok(Sample::Flow(sample))) = datagram.samples().next() else { panic!() };
     let header = sample.records.iter().find(|record| record.tag == SAMPLED_HEADER).unwrap();
     let header = SampledHeader::parse(header.body).unwrap();
-    let packet = dissect(header.protocol, header.bytes);
+    let (packet, arena) = (dissect(header.protocol, header.bytes), bumpalo::Bump::new());
     let sampled = Sampled {
         source: sample.source,
         input: sample.input,
         output: sample.output,
         frame_length: header.frame_length,
         stripped: header.stripped,
+        reason: Some(256),
         packet: &packet,
         records: sample.records,
+        arena: &arena,
     };
-    let mut key = Vec::new();
-    let value = plan.evaluate(&sampled, &mut key)?;
-    Some((key_text(&key, &plan.spec.fs), value))
+    let (atoms, measured) = plan.evaluate(&sampled, &ahash::RandomState::new())?;
+    let mut texts = Texts::new(1 << 20);
+    let mut buffer = [0; LONGEST_KEY];
+    // A key whose form is not that of its atom has no place in a table.
+    plan.layout.pack(&atoms, &mut buffer, &mut texts).unwrap_or_else(|| panic!("{spec}: {atoms:?}"));
+    let words: Vec<u64> = buffer.as_chunks::<8>().0.iter().map(|bytes| u64::from_ne_bytes(*bytes)).collect();
+    let key = key_text(&plan.layout.portable(&words, &texts), &plan.spec.fs);
+    Some((key, f64::from_bits(measured[0])))
 }
 
 fn key(specimen: &Specimen, key: &str) -> Option<String> {
@@ -279,6 +288,7 @@ fn every_key_of_the_catalogue_answers() {
         ("queueindex", tcp(), "3"),
         ("queuedepth", tcp(), "4096"),
         ("transitdelay", tcp(), "250"),
+        ("reason", tcp(), "unknown"),
     ];
     for (name, specimen, text) in &expected {
         assert_eq!(key(specimen, name).as_deref(), Some(*text), "{name}");
@@ -384,7 +394,10 @@ fn what_is_not_understood_is_named() {
         (json!({"keys": "prefix:[stack", "value": "bytes"}), "bracket is not closed"),
         (json!({"keys": "prefix:stack:.:x", "value": "bytes"}), "needs a number"),
         (json!({"value": "byte"}), "value: \"byte\" is no key"),
-        (json!({"value": "avg:bytes"}), "not supported yet"),
+        (json!({"value": "avg:byte"}), "value: \"byte\" is no key"),
+        (json!({"value": "bytes", "values": "bytes,"}), "values: is empty"),
+        (json!({"value": "bytes", "values": "bytes,".repeat(9) + "bytes"}), "values: more than 7"),
+        (json!({"value": "bytes", "keys": "ip6source,".repeat(33) + "ip6source"}), "more than 512 bytes"),
         (json!({"value": "bytes", "filter": "ipprotocol"}), "filter: a comparison has no"),
         (json!({"value": "bytes", "filter": "(ipprotocol=6"}), "bracket is not closed"),
         (json!({"value": "bytes", "filter": "stack~("}), "filter: "),

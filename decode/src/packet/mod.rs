@@ -84,6 +84,29 @@ impl LayerKind {
     /// How many kinds there are.
     pub const COUNT: usize = Self::Bth as usize + 1;
 
+    /// All kinds, in the order of their numbers.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Ethernet,
+        Self::Vlan,
+        Self::Mpls,
+        Self::Pppoe,
+        Self::Llc,
+        Self::Arp,
+        Self::Ipv4,
+        Self::Ipv6,
+        Self::Tcp,
+        Self::Udp,
+        Self::Icmp,
+        Self::Icmpv6,
+        Self::Sctp,
+        Self::Gre,
+        Self::Erspan,
+        Self::Vxlan,
+        Self::Geneve,
+        Self::Dns,
+        Self::Bth,
+    ];
+
     /// The layer's name in a `stack`.
     pub const fn token(self) -> &'static str {
         match self {

@@ -4,8 +4,8 @@
 //! argument that has colons of its own, `prefix:[or:ipsource:ip6source]:.:2`; a backslash takes the character
 //! after it as it is. A filter compares keys with lists: `ipprotocol=6&(tcpsourceport=80,443|stack~.*dns)`.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use regex::{Regex, RegexBuilder};
 use super::atom::Atom;
 use super::group::{GroupSet, ValueMap};
 use super::keys::{self, KEYS, Sampled};
+use super::layout::Form;
 use super::spec::{SpecError, wrong};
 
 /// How deep functions and brackets may nest.
@@ -75,7 +76,7 @@ pub enum Function {
 const NOT_YET: [&str; 7] = ["country", "asn", "oui", "host", "dns", "uri", "link"];
 
 /// Splits at a character outside brackets, and takes backslashes as they mean.
-fn split(text: &str, at: char) -> Result<Vec<String>, String> {
+pub(crate) fn split(text: &str, at: char) -> Result<Vec<String>, String> {
     let mut parts = vec![String::new()];
     let mut depth = 0_usize;
     let mut characters = text.chars();
@@ -115,17 +116,17 @@ fn plain(text: &str) -> String {
 ///
 /// # Errors
 /// One cannot be understood.
-pub(crate) fn list(text: &str, lookups: &Lookups) -> Result<Vec<Expression>, SpecError> {
+pub(crate) fn list(attribute: &str, text: &str, lookups: &Lookups) -> Result<Vec<Expression>, SpecError> {
     if text.len() > LONGEST {
-        return Err(wrong("keys", format!("longer than {LONGEST} characters")));
+        return Err(wrong(attribute, format!("longer than {LONGEST} characters")));
     }
     if text.trim().is_empty() {
         return Ok(Vec::new());
     }
-    let parts = split(text, ',').map_err(|reason| wrong("keys", reason))?;
+    let parts = split(text, ',').map_err(|reason| wrong(attribute, reason))?;
     parts
         .iter()
-        .map(|part| compile(part.trim(), lookups, 0).map_err(|reason| wrong("keys", reason)))
+        .map(|part| compile(part.trim(), lookups, 0).map_err(|reason| wrong(attribute, reason)))
         .collect()
 }
 
@@ -204,6 +205,19 @@ fn delimiter(text: String) -> Result<String, String> {
 }
 
 impl Expression {
+    /// What kind of value it has.
+    pub fn form(&self) -> Form {
+        match self {
+            Self::Key(place, _) => KEYS.get(*place).map_or(Form::Any, |key| key.form),
+            Self::Function(function) => function.form(),
+        }
+    }
+
+    /// Whether it looks something up: most packets of a rare kind are null there, and it is evaluated first.
+    pub(crate) fn looks_up(&self) -> bool {
+        matches!(self, Self::Function(function) if matches!(**function, Function::Group(..) | Function::Map(..)))
+    }
+
     /// The value for a packet; `None` is null.
     pub fn evaluate<'a>(&'a self, sampled: &Sampled<'a>) -> Option<Atom<'a>> {
         match self {
@@ -214,10 +228,37 @@ impl Expression {
 }
 
 fn shared<'a>(label: &'a Arc<str>) -> Atom<'a> {
-    Atom::Text(Cow::Borrowed(label))
+    Atom::Text(label)
+}
+
+/// A network as text: `10.0.0.0/8`, `2001:DB8::/32`.
+fn network_text<'a>(sampled: &Sampled<'a>, network: Atom<'a>, bits: u8) -> Atom<'a> {
+    let mut out = bumpalo::collections::String::new_in(sampled.arena);
+    network.write(&mut out);
+    // An arena takes everything.
+    let _ = write!(out, "/{bits}");
+    Atom::Text(out.into_bump_str())
 }
 
 impl Function {
+    fn form(&self) -> Form {
+        let same = |a: Form, b: Form| if a == b { a } else { Form::Any };
+        match self {
+            Self::Range(..) | Self::Equal(..) => Form::Bool,
+            Self::Bits(..) => Form::U64,
+            Self::Null(key, _) => same(key.form(), Form::Text),
+            Self::Or(keys) => keys.iter().map(Expression::form).reduce(same).unwrap_or(Form::Any),
+            Self::If(_, _, then, otherwise) => same(then.form(), otherwise.form()),
+            Self::Group(..)
+            | Self::Map(..)
+            | Self::Prefix(..)
+            | Self::Suffix(..)
+            | Self::Mask(..)
+            | Self::First(..)
+            | Self::Concat(..) => Form::Text,
+        }
+    }
+
     fn evaluate<'a>(&'a self, sampled: &Sampled<'a>) -> Option<Atom<'a>> {
         match self {
             Self::Group(key, sets) => {
@@ -228,52 +269,56 @@ impl Function {
                 };
                 sets.iter().find_map(|set| set.group(address)).map(shared)
             }
-            Self::Map(key, map) => map.label(&key.evaluate(sampled)?.text()).map(shared),
+            Self::Map(key, map) => map.label(key.evaluate(sampled)?.text(sampled.arena)).map(shared),
             Self::Prefix(key, delimiter, n) => {
-                let value = key.evaluate(sampled)?;
-                let text = value.text();
-                let tokens: Vec<&str> = text.split(delimiter.as_str()).take(*n).collect();
-                Some(Atom::Text(tokens.join(delimiter).into()))
+                let text = key.evaluate(sampled)?.text(sampled.arena);
+                let ends = text.match_indices(delimiter.as_str()).map(|(at, _)| at).nth(n.checked_sub(1)?);
+                Some(Atom::Text(ends.and_then(|end| text.get(..end)).unwrap_or(text)))
             }
             Self::Suffix(key, delimiter, n) => {
-                let value = key.evaluate(sampled)?;
-                let text = value.text();
-                let tokens: Vec<&str> = text.split(delimiter.as_str()).collect();
-                let tokens = tokens.get(tokens.len().saturating_sub(*n)..).unwrap_or_default();
-                Some(Atom::Text(tokens.join(delimiter).into()))
+                let text = key.evaluate(sampled)?.text(sampled.arena);
+                let begins = text.rmatch_indices(delimiter.as_str()).nth(n.checked_sub(1)?);
+                let begins = begins.map(|(at, found)| at + found.len());
+                Some(Atom::Text(begins.and_then(|begins| text.get(begins..)).unwrap_or(text)))
             }
-            Self::Mask(key, bits) => {
-                let network = match key.evaluate(sampled)? {
-                    Atom::V4(address) => ip_network::IpNetwork::new_truncate(address, (*bits).min(32)),
-                    Atom::V6(address) => ip_network::IpNetwork::new_truncate(address, (*bits).min(128)),
-                    _ => return None,
-                };
-                Some(Atom::Text(network.ok()?.to_string().to_ascii_uppercase().into()))
-            }
+            Self::Mask(key, bits) => match key.evaluate(sampled)? {
+                Atom::V4(address) => {
+                    let bits = (*bits).min(32);
+                    let network = ip_network::Ipv4Network::new_truncate(address, bits).ok()?;
+                    Some(network_text(sampled, Atom::V4(network.network_address()), bits))
+                }
+                Atom::V6(address) => {
+                    let bits = (*bits).min(128);
+                    let network = ip_network::Ipv6Network::new_truncate(address, bits).ok()?;
+                    Some(network_text(sampled, Atom::V6(network.network_address()), bits))
+                }
+                _ => None,
+            },
             Self::Range(key, low, high) => {
                 let number = key.evaluate(sampled)?.number()?;
                 Some(Atom::Bool(number >= *low && high.is_none_or(|high| number <= high)))
             }
             Self::Equal(a, b) => Some(Atom::Bool(a.evaluate(sampled)? == b.evaluate(sampled)?)),
-            Self::Null(key, text) => {
-                Some(key.evaluate(sampled).unwrap_or(Atom::Text(Cow::Borrowed(text.as_str()))))
-            }
+            Self::Null(key, text) => Some(key.evaluate(sampled).unwrap_or(Atom::Text(text.as_str()))),
             Self::Or(keys) => keys.iter().find_map(|key| key.evaluate(sampled)),
             Self::If(key, wanted, then, otherwise) => {
-                let holds = key.evaluate(sampled).is_some_and(|value| value.text() == wanted.as_str());
+                let holds =
+                    key.evaluate(sampled).is_some_and(|value| value.text(sampled.arena) == wanted.as_str());
                 if holds { then } else { otherwise }.evaluate(sampled)
             }
             Self::First(key, delimiter, tokens) => {
-                let value = key.evaluate(sampled)?;
-                let text = value.text();
+                let text = key.evaluate(sampled)?.text(sampled.arena);
                 let found =
                     text.split(delimiter.as_str()).find_map(|token| tokens.iter().find(|t| *t == token))?;
-                Some(Atom::Text(Cow::Borrowed(found.as_str())))
+                Some(Atom::Text(found.as_str()))
             }
             Self::Concat(separator, keys) => {
-                let parts: Option<Vec<String>> =
-                    keys.iter().map(|key| Some(key.evaluate(sampled)?.text().into_owned())).collect();
-                Some(Atom::Text(parts?.join(separator).into()))
+                let mut out = bumpalo::collections::String::new_in(sampled.arena);
+                for (place, key) in keys.iter().enumerate() {
+                    out.push_str(if place == 0 { "" } else { separator });
+                    key.evaluate(sampled)?.write(&mut out);
+                }
+                Some(Atom::Text(out.into_bump_str()))
             }
             Self::Bits(key, mask) => Some(Atom::Number(key.evaluate(sampled)?.number()? as u64 & mask)),
         }
@@ -332,12 +377,14 @@ impl Filter {
                 let holds = match with {
                     Comparison::OneOf(texts) => match &value {
                         Some(value) => {
-                            let text = value.text();
-                            texts.iter().any(|wanted| *wanted == text)
+                            let text = value.text(sampled.arena);
+                            texts.iter().any(|wanted| wanted == text)
                         }
                         None => texts.iter().any(|wanted| wanted == "null"),
                     },
-                    Comparison::Matches(regex) => value.is_some_and(|value| regex.is_match(&value.text())),
+                    Comparison::Matches(regex) => {
+                        value.is_some_and(|value| regex.is_match(value.text(sampled.arena)))
+                    }
                 };
                 holds != *not
             }

@@ -6,17 +6,30 @@
 //! | [`expression`] | the language of keys, key functions, filters and values |
 //! | [`keys`] | the catalogue of keys |
 //! | [`atom`] | what a key evaluates to, packed into a table's key and shown as text |
+//! | [`layout`], [`texts`] | keys packed into words, and the texts that they hold |
 //! | [`plan`] | a definition compiled |
-//! | [`table`] | entries whose values decay |
+//! | [`measure`] | what is measured of packets, and how many become one value |
+//! | [`table`], `lanes` | entries whose values decay, and what they need beside |
+//! | [`owners`] | whose entries they are |
+//! | [`active`] | the largest flows |
+//! | `flows`, `seen` | all tables of a shard; the keys that recent packets had |
 //! | [`group`] | address groups and maps |
 
+pub mod active;
 pub mod atom;
 pub mod expression;
+pub(crate) mod flows;
 pub mod group;
 pub mod keys;
+pub(crate) mod lanes;
+pub mod layout;
+pub mod measure;
+pub mod owners;
 pub mod plan;
+pub(crate) mod seen;
 pub mod spec;
 pub mod table;
+pub mod texts;
 
 pub use plan::{FlowPlan, Lookups};
 pub use spec::{FlowSpec, SpecError};

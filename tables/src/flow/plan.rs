@@ -1,23 +1,16 @@
 //! A flow definition compiled: which keys are read, which packets count, what is measured.
 
+use ahash::RandomState;
+use bumpalo::collections::Vec as ArenaVec;
+
+use super::atom::Atom;
 pub use super::expression::Lookups;
 use super::expression::{self, Expression, Filter};
-use super::keys::{self, Sampled};
+use super::keys::Sampled;
+use super::layout::{KeyLayout, LONGEST_KEY};
+use super::measure::Measure;
 use super::spec::{FlowSpec, SpecError, wrong};
 use crate::question::Owner;
-
-/// What is measured of each packet.
-#[derive(Clone, Debug)]
-enum Measure {
-    /// Bytes of the frame.
-    Bytes,
-    /// Bits of the frame.
-    Bits,
-    /// The frame itself.
-    Frames,
-    /// A key that is a number.
-    Key(Expression),
-}
 
 /// A compiled definition.
 #[derive(Clone, Debug)]
@@ -25,9 +18,17 @@ pub struct FlowPlan {
     /// As it was defined.
     pub spec: FlowSpec,
     keys: Vec<Expression>,
+    /// The places of the keys in the order in which they are evaluated.
+    order: Vec<usize>,
+    /// How keys are packed in a table.
+    pub layout: KeyLayout,
     filter: Option<Filter>,
-    measure: Measure,
+    /// What is measured: `value` first, then `values`.
+    pub measures: Vec<Measure>,
 }
+
+/// What a definition makes of a packet: its keys, and for each measure the bits of a number.
+pub type Evaluated<'a> = (ArenaVec<'a, Atom<'a>>, ArenaVec<'a, u64>);
 
 impl FlowPlan {
     /// Compiles a definition.
@@ -35,48 +36,49 @@ impl FlowPlan {
     /// # Errors
     /// A key, function, filter or value cannot be understood; the message names it.
     pub fn compile(spec: FlowSpec, lookups: &Lookups) -> Result<Self, SpecError> {
-        let measure = match spec.value.trim() {
-            "bytes" => Measure::Bytes,
-            "bps" => Measure::Bits,
-            "frames" | "fps" => Measure::Frames,
-            name if name.contains(':') => {
-                return Err(wrong("value", format!("{name:?} is not supported yet")));
-            }
-            name => match keys::find(name) {
-                Some((key, layer)) => Measure::Key(Expression::Key(key, layer)),
-                None => return Err(wrong("value", format!("{name:?} is no key"))),
-            },
-        };
+        let keys = expression::list("keys", &spec.keys, lookups)?;
+        let layout = KeyLayout::new(keys.iter().map(Expression::form))
+            .ok_or_else(|| wrong("keys", format!("take more than {LONGEST_KEY} bytes together")))?;
+        let mut order: Vec<usize> = (0..keys.len()).collect();
+        order.sort_by_key(|place| !keys.get(*place).is_some_and(Expression::looks_up));
         Ok(Self {
-            keys: expression::list(&spec.keys, lookups)?,
+            order,
+            layout,
             filter: spec.filter.as_deref().map(|filter| Filter::compile(filter, lookups)).transpose()?,
-            measure,
+            measures: Measure::list(&spec.value, spec.values.as_deref(), lookups)?,
+            keys,
             spec,
         })
     }
 
     /// Whether it looks something up in group sets or maps.
     pub(crate) fn looks_up(&self) -> bool {
-        let texts = [Some(self.spec.keys.as_str()), self.spec.filter.as_deref()];
+        let spec = &self.spec;
+        let texts = [
+            Some(spec.keys.as_str()),
+            Some(spec.value.as_str()),
+            spec.values.as_deref(),
+            spec.filter.as_deref(),
+        ];
         texts.iter().flatten().any(|text| text.contains("group:") || text.contains("map:"))
     }
 
-    /// Packs the keys of a packet into `key`, and gives what it counts for. `None` when the filter leaves it out, or
-    /// a key or the value is null: then it contributes nothing.
-    pub fn evaluate(&self, sampled: &Sampled<'_>, key: &mut Vec<u8>) -> Option<f64> {
+    /// The keys of a packet, and what it counts for. `None` when the filter leaves it out, or a key or a measure is
+    /// null: then it contributes nothing.
+    #[inline]
+    pub fn evaluate<'a>(&'a self, sampled: &Sampled<'a>, hasher: &RandomState) -> Option<Evaluated<'a>> {
         if self.filter.as_ref().is_some_and(|filter| !filter.holds(sampled)) {
             return None;
         }
-        key.clear();
-        for expression in &self.keys {
-            expression.evaluate(sampled)?.pack(key);
+        let mut atoms = bumpalo::vec![in sampled.arena; Atom::Bool(false); self.keys.len()];
+        for place in &self.order {
+            *atoms.get_mut(*place)? = self.keys.get(*place)?.evaluate(sampled)?;
         }
-        match &self.measure {
-            Measure::Bytes => Some(f64::from(sampled.frame_length)),
-            Measure::Bits => Some(f64::from(sampled.frame_length) * 8.0),
-            Measure::Frames => Some(1.0),
-            Measure::Key(expression) => expression.evaluate(sampled)?.number(),
+        let mut measured = ArenaVec::with_capacity_in(self.measures.len(), sampled.arena);
+        for measure in &self.measures {
+            measured.push(measure.of(sampled, hasher)?);
         }
+        Some((atoms, measured))
     }
 }
 

@@ -25,6 +25,16 @@ pub(crate) fn wrong(attribute: &str, reason: impl Into<String>) -> SpecError {
     SpecError::Attribute { attribute: attribute.to_owned(), reason: reason.into() }
 }
 
+/// Whose tables there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Per {
+    /// One for each data source.
+    #[default]
+    DataSource,
+    /// One for each agent.
+    Agent,
+}
+
 /// A flow definition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FlowSpec {
@@ -32,6 +42,8 @@ pub struct FlowSpec {
     pub keys: String,
     /// What is measured.
     pub value: String,
+    /// What else is measured, separated by commas.
+    pub values: Option<String>,
     /// Which packets count.
     pub filter: Option<String>,
     /// How many of the largest flows a data source's metric names: 5 to 20.
@@ -40,22 +52,36 @@ pub struct FlowSpec {
     pub t: f64,
     /// What separates keys in text.
     pub fs: String,
+    /// Whether flows are recorded.
+    pub log: bool,
+    /// Whether a record is made at the first packet of a flow, and not when it is flushed.
+    pub flow_start: bool,
+    /// Seconds after its first packet that a flow is flushed: 1 to 86,400.
+    pub active_timeout: f64,
+    /// Whether dropped packets are meant, and not sampled ones.
+    pub dropped: bool,
+    /// Whose tables there are.
+    pub per: Per,
 }
 
 /// Attributes that are understood.
-const ATTRIBUTES: [&str; 6] = ["keys", "value", "filter", "n", "t", "fs"];
-
-/// Attributes that clients of the incumbent may send and that this collector does not have yet.
-const NOT_YET: [&str; 8] = [
+const ATTRIBUTES: [&str; 12] = [
+    "keys",
+    "value",
     "values",
+    "filter",
+    "n",
+    "t",
+    "fs",
     "log",
     "flowStart",
     "activeTimeout",
     "dropped",
     "aggMode",
-    "ipfixCollectors",
-    "activeFlowTimeout",
 ];
+
+/// Attributes that clients of the incumbent may send and that this collector does not have.
+const NOT_SUPPORTED: [&str; 1] = ["ipfixCollectors"];
 
 impl FlowSpec {
     /// Reads a definition.
@@ -64,39 +90,73 @@ impl FlowSpec {
     /// It is no object, has no value, or an attribute is wrong or not known; the message names it.
     pub fn from_json(json: &Json) -> Result<Self, SpecError> {
         let object = json.as_object().ok_or(SpecError::NotAnObject)?;
-        for name in object.keys() {
-            if NOT_YET.contains(&name.as_str()) && !is_off(&object[name.as_str()]) {
-                return Err(wrong(name, "not supported yet"));
+        for (name, value) in object {
+            if NOT_SUPPORTED.contains(&name.as_str()) {
+                if is_off(value) {
+                    continue;
+                }
+                return Err(wrong(name, "is not supported"));
             }
-            if !ATTRIBUTES.contains(&name.as_str()) && !NOT_YET.contains(&name.as_str()) {
+            if !ATTRIBUTES.contains(&name.as_str()) {
                 return Err(wrong(name, "is no attribute of a flow"));
             }
         }
+        let per = match text(object, "aggMode")?.map(|mode| mode.to_ascii_lowercase()).as_deref() {
+            None | Some("" | "datasource") => Per::DataSource,
+            Some("agent") => Per::Agent,
+            Some(mode @ ("edge" | "core")) => {
+                return Err(wrong("aggMode", format!("{mode} needs topology")));
+            }
+            Some(mode) => return Err(wrong("aggMode", format!("{mode:?} is not agent"))),
+        };
         Ok(Self {
             keys: list(object, "keys")?.unwrap_or_default(),
             value: text(object, "value")?.ok_or(SpecError::Missing("value"))?,
+            values: list(object, "values")?.filter(|values| !values.trim().is_empty()),
             filter: text(object, "filter")?.filter(|filter| !filter.trim().is_empty()),
             n: number(object, "n")?.map_or(5, |n| n.clamp(5.0, 20.0) as u32),
             t: number(object, "t")?.map_or(2.0, |t| t.clamp(0.2, 600.0)),
             fs: text(object, "fs")?.unwrap_or_else(|| ",".to_owned()),
+            log: flag(object, "log")?,
+            flow_start: flag(object, "flowStart")?,
+            active_timeout: number(object, "activeTimeout")?.map_or(60.0, |t| t.clamp(1.0, 86_400.0)),
+            dropped: flag(object, "dropped")?,
+            per,
         })
     }
 
     /// The definition with its defaults.
     pub fn to_json(&self) -> Json {
-        let mut object = json!({
+        let mut json = json!({
             "keys": self.keys, "value": self.value, "n": self.n, "t": self.t, "fs": self.fs,
+            "log": self.log, "flowStart": self.flow_start, "activeTimeout": self.active_timeout,
+            "dropped": self.dropped,
         });
-        if let (Some(filter), Some(object)) = (&self.filter, object.as_object_mut()) {
-            object.insert("filter".to_owned(), filter.clone().into());
+        let Some(object) = json.as_object_mut() else { return json };
+        for (name, text) in [("values", &self.values), ("filter", &self.filter)] {
+            if let Some(text) = text {
+                object.insert(name.to_owned(), text.clone().into());
+            }
         }
-        object
+        if self.per == Per::Agent {
+            object.insert("aggMode".to_owned(), "AGENT".into());
+        }
+        json
     }
 }
 
 /// Whether an attribute asks for what is the case anyway.
 fn is_off(value: &Json) -> bool {
-    matches!(value, Json::Null | Json::Bool(false)) || value.as_str() == Some("false")
+    matches!(value, Json::Null | Json::Bool(false)) || value.as_array().is_some_and(Vec::is_empty)
+}
+
+fn flag(object: &Map<String, Json>, name: &str) -> Result<bool, SpecError> {
+    match object.get(name) {
+        None | Some(Json::Null) => Ok(false),
+        Some(Json::Bool(flag)) => Ok(*flag),
+        Some(Json::String(text)) if text == "true" || text == "false" => Ok(text == "true"),
+        Some(_) => Err(wrong(name, "must be true or false")),
+    }
 }
 
 fn text(object: &Map<String, Json>, name: &str) -> Result<Option<String>, SpecError> {
@@ -152,11 +212,22 @@ mod tests {
             (json!({"value": 5}), "value"),
             (json!({"value": "bytes", "t": "soon"}), "t: must be a number"),
             (json!({"value": "bytes", "key": "ipsource"}), "key: is no attribute"),
-            (json!({"value": "bytes", "log": true}), "log: not supported yet"),
+            (json!({"value": "bytes", "log": "perhaps"}), "log: must be true or false"),
+            (json!({"value": "bytes", "aggMode": "edge"}), "aggMode: edge needs topology"),
+            (json!({"value": "bytes", "ipfixCollectors": ["a"]}), "ipfixCollectors: is not supported"),
         ] {
             let error = FlowSpec::from_json(&json).unwrap_err().to_string();
             assert!(error.contains(named), "{error}");
         }
-        assert!(FlowSpec::from_json(&json!({"value": "bytes", "log": false})).is_ok());
+        let all = json!({
+            "value": "bytes", "values": ["count:ipsource", "avg:bytes"], "log": "true", "flowStart": true,
+            "activeTimeout": 10, "dropped": true, "aggMode": "agent", "ipfixCollectors": [], "filter": "vlan=5",
+        });
+        let all = FlowSpec::from_json(&all).unwrap();
+        assert_eq!(
+            (all.values.as_deref(), all.log, all.per),
+            (Some("count:ipsource,avg:bytes"), true, Per::Agent)
+        );
+        assert_eq!(FlowSpec::from_json(&all.to_json()).unwrap(), all);
     }
 }

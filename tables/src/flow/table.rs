@@ -3,346 +3,530 @@
 //! Every packet adds `V / t` to its entry, and entries decay with `exp(-dt / t)`. Decay is forward: what is added is
 //! scaled up by the time since a landmark, so that entries need no touching as time passes, and a reading is scaled
 //! down once. The landmark moves, and all entries with it, before the scale grows out of bounds.
+//!
+//! Entries are dense columns: words (owner, hash and key), values, and lanes for what a definition needs beside its
+//! value. An index of one word per slot, open addressing with linear probing, finds them. Updates are collected and
+//! made 64 at a time: the index is prefetched when an update comes, its entry before the updates are made, so that
+//! the misses of a batch overlap. Values in a column of their own make the largest of a million flows a scan of
+//! eight megabytes.
 
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ahash::RandomState;
-use decode::{Address, DataSource};
-use hashbrown::HashMap;
 
-use super::atom::key_text;
-use super::plan::ActiveFlow;
+use super::lanes::Lanes;
+use super::layout::KeyBuffer;
+use super::measure::Mode;
+use super::owners::Owners;
+use super::plan::FlowPlan;
+use super::texts::Texts;
+use crate::mem;
+use crate::outbox::FlowRecord;
 
-/// Time constants after which the landmark moves: e^60 is far from what a double can hold.
-const LONGEST_SCALE: f64 = 60.0;
+/// Time constants after which the landmark moves: e^300 times any value is far from what a double can hold.
+const LONGEST_SCALE: f64 = 300.0;
 
-/// Entries that have decayed to this share of a unit per second are forgotten.
-const NEGLIGIBLE: f64 = 1e-6;
+/// Entries that have decayed to this much per second are forgotten.
+const NEGLIGIBLE: f64 = 1e-3;
 
-/// What an entry costs beside its key, bytes.
-const ENTRY_BYTES: usize = 64;
+/// Updates that are made together.
+const BATCH: usize = 64;
 
-/// Which data source an entry belongs to.
-pub type Owner = (Address, DataSource);
+/// Entries among which the smallest gives way: two cache lines of values.
+const WINDOW: usize = 16;
 
-/// How the data sources' values of one key become one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FlowAggregation {
-    /// The largest: a flow that crosses three switches is counted once.
-    #[default]
-    Max,
-    /// All together.
-    Sum,
+/// Entries that a tick looks at, at most: it must not keep datagrams waiting.
+const SWEEP: usize = 32_768;
+
+/// Slots of the smallest index.
+const SMALLEST_INDEX: usize = 64;
+
+/// What a table shares with the others of its shard, and where it says what happened.
+#[derive(Debug)]
+pub struct Context<'c> {
+    /// Texts of keys.
+    pub texts: &'c mut Texts,
+    /// Owners of entries.
+    pub owners: &'c mut Owners,
+    /// Flow records.
+    pub records: &'c mut Vec<FlowRecord>,
+    /// Flows that rose above a limit.
+    pub hits: &'c mut Vec<Hit>,
 }
 
-/// The entries of one definition.
+/// A limit on the value of every flow.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limit {
+    /// Whose it is: the caller's number.
+    pub id: u32,
+    /// What is above it is a hit.
+    pub value: f64,
+    /// Whether each flow counts, and not only its owner.
+    pub by_flow: bool,
+}
+
+/// A flow is above a limit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hit {
+    /// Whose limit.
+    pub id: u32,
+    /// Whose flow.
+    pub owner: u32,
+    /// The flow: a hash of its key, 0 where the limit is not by flow.
+    pub flow: u64,
+    /// Its value.
+    pub value: f64,
+    /// Its further values.
+    pub values: Vec<f64>,
+    /// Its key in portable form.
+    pub key: Box<[u8]>,
+}
+
+/// The live flows of one definition.
 #[derive(Debug)]
 pub struct FlowTable {
+    /// The definition.
+    pub plan: Arc<FlowPlan>,
+    name: Arc<str>,
     t_us: f64,
     landmark_us: u64,
-    entries: HashMap<(Owner, Box<[u8]>), f64, RandomState>,
-    key_bytes: usize,
+    /// Words of an entry: owner and hash, then the key.
+    stride: usize,
+    index: Vec<u64>,
+    words: Vec<u64>,
+    values: Vec<f64>,
+    lanes: Lanes,
+    /// Updates that wait: the words of an entry, frames, the measures.
+    pending: Vec<u64>,
+    hasher: RandomState,
     most_bytes: usize,
+    /// Where the next entry to give way is looked for.
+    hand: usize,
+    /// Where the next tick goes on looking.
+    swept: usize,
+    /// Limits on values.
+    pub limits: Vec<Limit>,
     /// Entries that gave way to others.
     pub evicted: u64,
 }
 
 impl FlowTable {
-    /// An empty table with a time constant of `t` seconds, of at most `most_bytes`.
-    pub fn new(t: f64, most_bytes: usize, now_us: u64) -> Self {
+    /// An empty table of at most `most_bytes`.
+    pub fn new(name: Arc<str>, plan: Arc<FlowPlan>, most_bytes: usize, now_us: u64) -> Self {
         Self {
-            t_us: t * 1e6,
+            name,
+            t_us: plan.spec.t * 1e6,
             landmark_us: now_us,
-            entries: HashMap::default(),
-            key_bytes: 0,
+            stride: 1 + plan.layout.words(),
+            index: vec![0; SMALLEST_INDEX],
+            words: Vec::new(),
+            values: Vec::new(),
+            lanes: Lanes::new(&plan),
+            pending: Vec::new(),
+            hasher: RandomState::new(),
             most_bytes,
+            hand: 0,
+            swept: 0,
+            limits: Vec::new(),
             evicted: 0,
+            plan,
         }
     }
 
     /// How many entries there are.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.values.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.values.is_empty()
     }
 
-    /// What the entries cost, bytes.
+    /// What index and entries take, bytes.
     pub fn bytes(&self) -> usize {
-        self.key_bytes + self.entries.len() * ENTRY_BYTES
+        self.index.len() * 8 + self.len() * self.entry_bytes() + self.lanes.distinct_bytes()
     }
 
-    /// Adds a packet's volume to the entry of its key.
-    pub fn add(&mut self, owner: Owner, key: &[u8], volume: f64, now_us: u64) {
-        if !volume.is_finite() {
+    fn entry_bytes(&self) -> usize {
+        (self.stride + 1 + self.lanes.stride()) * 8
+    }
+
+    /// The keyed hash of the process, for measures that count different values.
+    pub fn hasher(&self) -> &RandomState {
+        &self.hasher
+    }
+
+    /// Takes the packet of an owner: its key, whose texts are counted on its behalf, for how many frames it stands, and
+    /// the bits of its measures. It is in the table after [`FlowTable::flush`] at the latest.
+    #[inline]
+    pub fn push(
+        &mut self,
+        owner: u32,
+        key: &KeyBuffer,
+        frames: f64,
+        measures: &[u64],
+        now_us: u64,
+        context: &mut Context<'_>,
+    ) {
+        let begins = self.pending.len();
+        self.pending.push(u64::from(owner) << 32);
+        let words = key.as_chunks::<8>().0.iter().take(self.stride - 1);
+        self.pending.extend(words.map(|bytes| u64::from_ne_bytes(*bytes)));
+        let hash = hash(&self.hasher, self.pending.get(begins..).unwrap_or_default());
+        if let Some(head) = self.pending.get_mut(begins) {
+            *head |= u64::from(hash);
+        }
+        self.pending.push(frames.to_bits());
+        self.pending.extend_from_slice(measures);
+        mem::prefetch(&self.index, hash as usize & (self.index.len() - 1));
+        if self.pending.len() >= BATCH * (self.stride + 1 + self.plan.measures.len()) {
+            self.flush(now_us, context);
+        }
+    }
+
+    /// Makes all updates that wait.
+    pub fn flush(&mut self, now_us: u64, context: &mut Context<'_>) {
+        if self.pending.is_empty() {
             return;
         }
-        let mut scale = self.scale(now_us);
-        if scale > LONGEST_SCALE {
+        if self.scale(now_us) > LONGEST_SCALE {
             self.move_landmark(now_us);
-            scale = 0.0;
         }
-        let added = volume / (self.t_us / 1e6) * scale.exp();
-        if let Some(value) = self.entries.get_mut(&KeyRef(owner, key)) {
-            *value += added;
-            return;
+        let scale = self.scale(now_us).exp();
+        let pending = std::mem::take(&mut self.pending);
+        let width = self.stride + 1 + self.plan.measures.len();
+        for update in pending.chunks_exact(width) {
+            let Some(head) = update.first() else { continue };
+            // The slot of the hash is near by now; it says where the entry is, in nearly all cases.
+            let slot = self.index.get(*head as u32 as usize & (self.index.len() - 1));
+            if let Some(entry) = slot.and_then(|slot| (*slot as u32 as usize).checked_sub(1)) {
+                mem::prefetch(&self.words, entry * self.stride);
+                mem::prefetch(&self.values, entry);
+                self.lanes.prefetch(entry);
+            }
         }
-        if self.bytes() + key.len() + ENTRY_BYTES > self.most_bytes {
-            self.evict();
+        for update in pending.chunks_exact(width) {
+            let (entry, rest) = update.split_at(self.stride);
+            self.update(entry, rest, scale, now_us, context);
         }
-        self.key_bytes += key.len();
-        self.entries.insert((owner, key.into()), added);
+        self.pending = pending;
+        self.pending.clear();
+    }
+
+    #[inline]
+    fn update(&mut self, words: &[u64], rest: &[u64], scale: f64, now_us: u64, context: &mut Context<'_>) {
+        let at = match self.find(words) {
+            Some(at) => {
+                // The key is there already: what this one counted is given back.
+                self.plan.layout.release(words.get(1..).unwrap_or_default(), context.texts);
+                at
+            }
+            None => self.insert(words, context),
+        };
+        let Some((frames, measures)) = rest.split_first() else { return };
+        let frames = f64::from_bits(*frames);
+        let gain = scale / (self.t_us / 1e6);
+        let first = self.lanes.weight(frames, measures);
+        if let Some(value) = self.values.get_mut(at) {
+            *value += first * gain;
+        }
+        if self.lanes.stride() > 0 {
+            let opened = self.lanes.add(at, frames, gain, measures, now_us);
+            if opened && self.plan.spec.flow_start {
+                self.record(at, now_us, context);
+            }
+        }
+        if !self.limits.is_empty() {
+            self.check(at, now_us, context);
+        }
+    }
+
+    /// The entry with these words.
+    #[inline]
+    fn find(&self, words: &[u64]) -> Option<usize> {
+        let hash = *words.first()? as u32;
+        let mask = self.index.len() - 1;
+        let mut place = hash as usize & mask;
+        loop {
+            let slot = *self.index.get(place)?;
+            if slot == 0 {
+                return None;
+            }
+            if (slot >> 32) as u32 == hash {
+                let at = slot as u32 as usize - 1;
+                if self.words.get(at * self.stride..(at + 1) * self.stride) == Some(words) {
+                    return Some(at);
+                }
+            }
+            place = (place + 1) & mask;
+        }
+    }
+
+    #[cold]
+    fn insert(&mut self, words: &[u64], context: &mut Context<'_>) -> usize {
+        let full = (self.len() + 1) * 8 > self.index.len() * 7;
+        let more = self.entry_bytes() + if full { self.index.len() * 8 } else { 0 };
+        if self.bytes() + more > self.most_bytes && !self.is_empty() {
+            self.evict(context);
+        } else if full {
+            self.grow_index();
+        }
+        let at = self.len();
+        let most = self.most_bytes / self.entry_bytes() + 1;
+        mem::grow(&mut self.words, self.stride, most * self.stride);
+        self.words.extend_from_slice(words);
+        mem::grow(&mut self.values, 1, most);
+        self.values.push(0.0);
+        self.lanes.push(most);
+        context.owners.hold(owner(words));
+        place(&mut self.index, word(words), at);
+        at
+    }
+
+    fn grow_index(&mut self) {
+        let length = self.index.len() * 2;
+        let mut larger = mem::roomy(length);
+        larger.resize(length, 0);
+        for slot in self.index.iter().filter(|slot| **slot != 0) {
+            place(&mut larger, slot >> 32, *slot as u32 as usize - 1);
+        }
+        self.index = larger;
+    }
+
+    /// The smallest of the next few entries gives way. Values of one table are scaled alike, so they compare as they are.
+    fn evict(&mut self, context: &mut Context<'_>) {
+        if self.hand >= self.len() {
+            self.hand = 0;
+        }
+        let window = self.values.iter().enumerate().skip(self.hand).take(WINDOW);
+        let Some((at, _)) = window.min_by(|(_, a), (_, b)| a.total_cmp(b)) else { return };
+        self.hand += WINDOW;
+        self.remove(at, context);
+        self.evicted += 1;
+    }
+
+    /// Takes an entry away; the last one moves to its place. A flow that is being recorded ends with its record.
+    fn remove(&mut self, at: usize, context: &mut Context<'_>) {
+        if self.lanes.is_open(at) && !self.plan.spec.flow_start {
+            self.record(at, 0, context);
+        }
+        let Some(words) = self.words.get(at * self.stride..(at + 1) * self.stride) else { return };
+        self.plan.layout.release(words.get(1..).unwrap_or_default(), context.texts);
+        context.owners.release(owner(words));
+        let hash = word(words) as u32;
+        let last = self.len() - 1;
+        self.unplace(hash, at);
+        if last != at {
+            let moved = self.words.get(last * self.stride).map_or(0, |word| *word as u32);
+            if let Some(slot) = self.slot_of(moved, last)
+                && let Some(slot) = self.index.get_mut(slot)
+            {
+                *slot = u64::from(moved) << 32 | (at as u64 + 1);
+            }
+            self.words.copy_within(last * self.stride.., at * self.stride);
+        }
+        self.words.truncate(last * self.stride);
+        self.values.swap_remove(at);
+        self.lanes.swap_remove(at);
+    }
+
+    fn slot_of(&self, hash: u32, at: usize) -> Option<usize> {
+        let mask = self.index.len() - 1;
+        let wanted = u64::from(hash) << 32 | (at as u64 + 1);
+        let mut place = hash as usize & mask;
+        loop {
+            match *self.index.get(place)? {
+                0 => return None,
+                slot if slot == wanted => return Some(place),
+                _ => place = (place + 1) & mask,
+            }
+        }
+    }
+
+    /// Empties the slot of an entry, and moves those behind it up that would not be found otherwise.
+    fn unplace(&mut self, hash: u32, at: usize) {
+        let mask = self.index.len() - 1;
+        let Some(mut hole) = self.slot_of(hash, at) else { return };
+        let mut next = (hole + 1) & mask;
+        while let Some(&slot) = self.index.get(next).filter(|slot| **slot != 0) {
+            let home = (slot >> 32) as usize & mask;
+            if next.wrapping_sub(home) & mask >= next.wrapping_sub(hole) & mask {
+                if let Some(place) = self.index.get_mut(hole) {
+                    *place = slot;
+                }
+                hole = next;
+            }
+            next = (next + 1) & mask;
+        }
+        if let Some(place) = self.index.get_mut(hole) {
+            *place = 0;
+        }
     }
 
     fn scale(&self, now_us: u64) -> f64 {
         now_us.saturating_sub(self.landmark_us) as f64 / self.t_us
     }
 
+    /// What a stored value is scaled by to be read now.
+    pub(crate) fn decay(&self, now_us: u64) -> f64 {
+        (-self.scale(now_us)).exp()
+    }
+
     fn move_landmark(&mut self, now_us: u64) {
-        let decay = (-self.scale(now_us)).exp();
+        let decay = self.decay(now_us);
         self.landmark_us = now_us;
-        let mut freed = 0;
-        self.entries.retain(|(_, key), value| {
-            *value *= decay;
-            let stays = *value >= NEGLIGIBLE;
-            freed += if stays { 0 } else { key.len() };
-            stays
-        });
-        self.key_bytes -= freed;
+        self.values.iter_mut().for_each(|value| *value *= decay);
+        self.lanes.rescale(decay);
     }
 
-    /// The smallest eighth gives way, so that a full table is not searched for every newcomer.
-    fn evict(&mut self) {
-        let mut values: Vec<f64> = self.entries.values().copied().collect();
-        let Some(place) = (values.len() / 8).checked_sub(1).or((!values.is_empty()).then_some(0)) else {
-            return;
-        };
-        let (_, &mut bound, _) = values.select_nth_unstable_by(place, f64::total_cmp);
-        let before = self.entries.len();
-        let mut freed = 0;
-        // Of equal ones no more than the eighth go: a flood of equal flows must not empty the table.
-        let mut left = place + 1;
-        self.entries.retain(|(_, key), value| {
-            let goes = left > 0 && *value <= bound;
-            if goes {
-                left -= 1;
-                freed += key.len();
-            }
-            !goes
-        });
-        self.key_bytes -= freed;
-        self.evicted += (before - self.entries.len()) as u64;
-    }
-
-    /// Forgets what has decayed away.
-    pub fn tick(&mut self, now_us: u64) {
+    /// Forgets what has decayed away and flushes the flows whose time is over: a part of a large table at a time.
+    pub fn tick(&mut self, now_us: u64, context: &mut Context<'_>) {
         if self.scale(now_us) > LONGEST_SCALE / 2.0 {
             self.move_landmark(now_us);
         }
-    }
-
-    /// The values of each key that its data sources have, for those of `wanted` owners.
-    pub fn active(&self, now_us: u64, wanted: impl Fn(Owner) -> bool) -> ActivePartial {
-        let decay = (-self.scale(now_us)).exp();
-        let mut keys: BTreeMap<Box<[u8]>, KeyValues> = BTreeMap::new();
-        for ((owner, key), value) in self.entries.iter().filter(|((owner, _), _)| wanted(*owner)) {
-            let value = value * decay;
-            if value < NEGLIGIBLE {
-                continue;
+        let negligible = NEGLIGIBLE / self.decay(now_us);
+        let timeout_us = (self.plan.spec.active_timeout * 1e6) as u64;
+        for _ in 0..self.len().min(SWEEP) {
+            if self.swept >= self.len() {
+                self.swept = 0;
             }
-            let one = KeyValues { sum: value, max: value, owner: *owner };
-            match keys.get_mut(key) {
-                Some(known) => known.merge(one),
-                None => drop(keys.insert(key.clone(), one)),
-            }
-        }
-        ActivePartial { keys }
-    }
-}
-
-/// A key that is looked up without being owned.
-#[derive(Hash)]
-struct KeyRef<'k>(Owner, &'k [u8]);
-
-impl hashbrown::Equivalent<(Owner, Box<[u8]>)> for KeyRef<'_> {
-    fn equivalent(&self, key: &(Owner, Box<[u8]>)) -> bool {
-        self.0 == key.0 && *self.1 == *key.1
-    }
-}
-
-/// What is known of one key.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct KeyValues {
-    sum: f64,
-    max: f64,
-    /// Who has the largest value.
-    owner: Owner,
-}
-
-impl KeyValues {
-    fn merge(&mut self, other: Self) {
-        self.sum += other.sum;
-        // Of equal values that of the lower owner, so that the order of merging does not matter.
-        let larger = other.max.total_cmp(&self.max).then_with(|| self.owner.cmp(&other.owner));
-        if larger == Ordering::Greater {
-            self.max = other.max;
-            self.owner = other.owner;
-        }
-    }
-}
-
-/// What one shard, or several, know of a definition's flows.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ActivePartial {
-    keys: BTreeMap<Box<[u8]>, KeyValues>,
-}
-
-impl ActivePartial {
-    /// Both together.
-    #[must_use]
-    pub fn merge(mut self, other: Self) -> Self {
-        for (key, values) in other.keys {
-            match self.keys.get_mut(&key) {
-                Some(known) => known.merge(values),
-                None => drop(self.keys.insert(key, values)),
-            }
-        }
-        self
-    }
-
-    /// The largest flows, at most `most` of at least `least`, largest first.
-    pub fn largest(
-        self,
-        aggregation: FlowAggregation,
-        most: usize,
-        least: f64,
-        separator: &str,
-    ) -> Vec<ActiveFlow> {
-        let value = |values: &KeyValues| match aggregation {
-            FlowAggregation::Max => values.max,
-            FlowAggregation::Sum => values.sum,
-        };
-        let mut all: Vec<_> = self.keys.into_iter().filter(|(_, values)| value(values) >= least).collect();
-        all.sort_by(|(a_key, a), (b_key, b)| value(b).total_cmp(&value(a)).then_with(|| a_key.cmp(b_key)));
-        all.truncate(most);
-        all.iter()
-            .map(|(key, values)| ActiveFlow {
-                owner: crate::question::Owner {
-                    agent: values.owner.0,
-                    source: crate::question::Source::Of(values.owner.1),
-                },
-                values: Vec::new(),
-                key: key_text(key, separator),
-                value: value(values),
-            })
-            .collect()
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
-mod tests {
-    use super::*;
-
-    const SECOND: u64 = 1_000_000;
-    const ROOM: usize = 1 << 20;
-
-    fn owner(port: u32) -> Owner {
-        (Address::V4([10, 0, 0, 1].into()), DataSource { class: 0, index: port })
-    }
-
-    fn value(table: &FlowTable, now_us: u64) -> f64 {
-        let flows = table.active(now_us, |_| true).largest(FlowAggregation::Max, 1, 0.0, ",");
-        flows.first().map_or(0.0, |flow| flow.value)
-    }
-
-    /// Traffic of 1.25 MB/s for 30 s, none for 30 s, over and over; the mean of the readings over whole periods.
-    #[test]
-    fn a_step_load_is_followed_or_averaged_by_the_time_constant() {
-        for (t, on, off) in [(1.0, 1_250_000.0, 0.0), (500.0, 625_000.0, 625_000.0)] {
-            let mut table = FlowTable::new(t, ROOM, 0);
-            let mut readings = Vec::new();
-            for ms in 0..6_000_000_u64 {
-                if ms / 30_000 % 2 == 0 && ms % 10 == 0 {
-                    table.add(owner(1), b"", 12_500.0, ms * 1000);
+            let at = self.swept;
+            if self.lanes.is_over(at, now_us, timeout_us) {
+                if !self.plan.spec.flow_start {
+                    self.record(at, now_us, context);
                 }
-                if ms >= 5_940_000 && ms % 30_000 == 29_995 {
-                    readings.push(value(&table, ms * 1000));
-                }
+                self.lanes.close(at);
             }
-            for (reading, expected) in readings.iter().zip([on, off]) {
-                assert!((reading - expected).abs() < 0.04 * 1_250_000.0, "t={t}: {reading}, not {expected}");
+            let gone = self.values.get(at).is_none_or(|value| *value < negligible);
+            // A flow that is being recorded stays until its time is over.
+            if gone && !self.lanes.is_open(at) {
+                self.remove(at, context);
+            } else {
+                self.swept += 1;
             }
-            assert_eq!(readings.len(), 2);
         }
     }
 
-    #[test]
-    fn a_curve_is_that_of_the_definition() {
-        let mut table = FlowTable::new(2.0, ROOM, 0);
-        table.add(owner(1), b"k", 1000.0, SECOND);
-        for seconds in [1.0, 2.0, 10.0_f64] {
-            let now = SECOND + (seconds * 1e6) as u64;
-            let expected = 500.0 * (-seconds / 2.0).exp();
-            assert!((value(&table, now) - expected).abs() < 1e-6 * expected);
+    /// Ends all flows: those that are being recorded with their records.
+    pub fn end(&mut self, context: &mut Context<'_>) {
+        while let Some(last) = self.len().checked_sub(1) {
+            self.remove(last, context);
         }
-        // The landmark moves, the curve does not.
-        table.add(owner(1), b"k", 0.0, 200 * SECOND);
-        assert_eq!(table.landmark_us, 200 * SECOND);
-        assert!(table.is_empty() || value(&table, 200 * SECOND) < NEGLIGIBLE);
     }
 
-    #[test]
-    fn a_flow_on_three_switches_is_counted_once_or_thrice() {
-        let mut table = FlowTable::new(1.0, ROOM, 0);
-        for (port, volume) in [(1, 100.0), (2, 120.0), (3, 110.0)] {
-            table.add(owner(port), b"k", volume, SECOND);
+    /// Records a flow. `now_us` matters for values that are no totals.
+    fn record(&self, at: usize, now_us: u64, context: &mut Context<'_>) {
+        let Some((number, key)) = self.entry(at) else { return };
+        let Some(owner) = context.owners.owner(number) else { return };
+        let (start_us, end_us) = self.lanes.times(at);
+        let decay = self.decay(now_us.max(end_us));
+        let mut totals = (0..self.plan.measures.len()).map(|measure| match self.lanes.total(at, measure) {
+            Some(total) => total,
+            None => self.reading(at, measure, decay, now_us.max(end_us)),
+        });
+        context.records.push(FlowRecord {
+            plan: Arc::clone(&self.plan),
+            name: Arc::clone(&self.name),
+            owner: owner.clone(),
+            key: self.plan.layout.portable(key, context.texts),
+            value: totals.next().unwrap_or(0.0),
+            values: totals.collect(),
+            start_us,
+            end_us,
+        });
+    }
+
+    fn check(&self, at: usize, now_us: u64, context: &mut Context<'_>) {
+        let value = self.reading(at, 0, self.decay(now_us), now_us);
+        let Some((owner, key)) = self.entry(at) else { return };
+        for limit in self.limits.iter().filter(|limit| value > limit.value) {
+            let flow = if limit.by_flow { self.hasher.hash_one(key) | 1 } else { 0 };
+            let known = context
+                .hits
+                .iter_mut()
+                .rev()
+                .find(|hit| (hit.id, hit.owner, hit.flow) == (limit.id, owner, flow));
+            match known {
+                Some(hit) => hit.value = value,
+                None => context.hits.push(Hit {
+                    id: limit.id,
+                    owner,
+                    flow,
+                    value,
+                    values: self.further(at, self.decay(now_us), now_us),
+                    key: self.plan.layout.portable(key, context.texts),
+                }),
+            }
         }
-        let partial = table.active(SECOND, |_| true);
-        let max = partial.clone().largest(FlowAggregation::Max, 10, 0.0, ",");
-        assert_eq!(
-            (max.len(), max[0].value.round(), max[0].owner.source.to_string().as_str()),
-            (1, 120.0, "2")
+    }
+
+    /// How long a value of the first measure stays above a limit when nothing more comes, microseconds.
+    pub fn stays_above_us(&self, value: f64, limit: f64) -> u64 {
+        let rate = self.plan.measures.first().is_some_and(|measure| measure.mode == Mode::Rate);
+        if rate && limit > 0.0 { (self.t_us * (value / limit).ln()).max(0.0) as u64 } else { 0 }
+    }
+
+    /// The owner and key of an entry.
+    pub(crate) fn entry(&self, at: usize) -> Option<(u32, &[u64])> {
+        let words = self.words.get(at * self.stride..(at + 1) * self.stride)?;
+        Some((owner(words), words.get(1..)?))
+    }
+
+    /// The value of a measure of an entry.
+    pub(crate) fn reading(&self, at: usize, measure: usize, decay: f64, now_us: u64) -> f64 {
+        let value = self.values.get(at).copied().unwrap_or(0.0) * decay;
+        self.lanes.reading(at, measure, value, decay, now_us)
+    }
+
+    /// The values of all measures of an entry but the first.
+    pub(crate) fn further(&self, at: usize, decay: f64, now_us: u64) -> Vec<f64> {
+        (1..self.plan.measures.len()).map(|measure| self.reading(at, measure, decay, now_us)).collect()
+    }
+
+    /// The stored values, which scale alike; they are those of the first measure when it is a rate.
+    pub(crate) fn values(&self) -> &[f64] {
+        &self.values
+    }
+
+    /// The entry of an owner and a key.
+    pub(crate) fn lookup(&self, owner: u32, key: &KeyBuffer) -> Option<usize> {
+        let mut words = vec![u64::from(owner) << 32];
+        words.extend(
+            key.as_chunks::<8>().0.iter().take(self.stride - 1).map(|bytes| u64::from_ne_bytes(*bytes)),
         );
-        assert_eq!(partial.largest(FlowAggregation::Sum, 10, 0.0, ",")[0].value.round(), 330.0);
-        let one = table.active(SECOND, |(_, source)| source.index == 3);
-        assert_eq!(one.largest(FlowAggregation::Sum, 10, 0.0, ",")[0].value.round(), 110.0);
+        let hash = hash(&self.hasher, &words);
+        *words.first_mut()? |= u64::from(hash);
+        self.find(&words)
     }
+}
 
-    #[test]
-    fn the_smallest_give_way_and_are_counted() {
-        let mut table = FlowTable::new(1.0, 100 * (ENTRY_BYTES + 4), 0);
-        for n in 0..10_000_u32 {
-            table.add(owner(1), &n.to_be_bytes(), f64::from(n), SECOND);
-            assert!(table.bytes() <= 100 * (ENTRY_BYTES + 4));
-        }
-        assert_eq!(table.evicted + table.len() as u64, 10_000);
-        let largest = table.active(SECOND, |_| true).largest(FlowAggregation::Max, 3, 0.0, ",");
-        assert_eq!(largest[0].value.round(), 9999.0);
+/// The hash of an owner and a key; the low half of the first word does not count.
+#[inline]
+fn hash(hasher: &RandomState, words: &[u64]) -> u32 {
+    use std::hash::{BuildHasher, Hasher};
+    let mut state = hasher.build_hasher();
+    words.iter().for_each(|word| state.write_u64(*word));
+    (state.finish() >> 32) as u32
+}
+
+fn word(words: &[u64]) -> u64 {
+    words.first().map_or(0, |word| *word & u64::from(u32::MAX))
+}
+
+fn owner(words: &[u64]) -> u32 {
+    words.first().map_or(0, |word| (*word >> 32) as u32)
+}
+
+/// Puts an entry into the first free slot from that of its hash on; there is one.
+#[inline]
+fn place(index: &mut [u64], hash: u64, at: usize) {
+    let mask = index.len() - 1;
+    let mut place = hash as usize & mask;
+    while index.get(place).is_some_and(|slot| *slot != 0) {
+        place = (place + 1) & mask;
     }
-
-    #[test]
-    fn any_partition_gives_the_answer_of_one_table() {
-        let mut whole = FlowTable::new(1.0, ROOM, 0);
-        let mut parts: Vec<_> = (0..4).map(|_| FlowTable::new(1.0, ROOM, 0)).collect();
-        for n in 0..500_u32 {
-            let (port, key) = (n % 7, (n % 13).to_be_bytes());
-            whole.add(owner(port), &key, f64::from(n), SECOND);
-            parts[port as usize % 4].add(owner(port), &key, f64::from(n), SECOND);
-        }
-        let mut partials = parts.iter().map(|part| part.active(SECOND, |_| true));
-        let (a, b) = (partials.next().unwrap(), partials.next().unwrap());
-        let (c, d) = (partials.next().unwrap(), partials.next().unwrap());
-        let left = a.clone().merge(b.clone()).merge(c.clone()).merge(d.clone());
-        let right = d.merge(c).merge(b.merge(a));
-        for aggregation in [FlowAggregation::Max, FlowAggregation::Sum] {
-            let one = whole.active(SECOND, |_| true).largest(aggregation, 100, 0.0, ",");
-            assert_eq!(left.clone().largest(aggregation, 100, 0.0, ","), one);
-            assert_eq!(right.clone().largest(aggregation, 100, 0.0, ","), one);
-        }
+    if let Some(slot) = index.get_mut(place) {
+        *slot = hash << 32 | (at as u64 + 1);
     }
 }

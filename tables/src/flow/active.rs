@@ -1,0 +1,282 @@
+//! The largest flows of a definition: what one shard knows of them, and how several shards' knowledge becomes one.
+//!
+//! Where a flow counts with the largest value that any data source has, each shard's largest flows are enough: the
+//! largest of all are among them. Where its values are added up, every flow matters: the shard copies its columns, and
+//! the asking thread adds them up.
+
+use std::cmp::Ordering;
+
+use ahash::{AHashMap, AHashSet};
+
+use super::atom::key_text;
+use super::measure::Mode;
+use super::owners::Owners;
+use super::plan::ActiveFlow;
+use super::table::FlowTable;
+use super::texts::Texts;
+use crate::question::Owner;
+
+/// How the data sources' values of one key become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FlowAggregation {
+    /// The largest: a flow that crosses three switches is counted once.
+    #[default]
+    Max,
+    /// All together.
+    Sum,
+}
+
+/// What is known of one key.
+#[derive(Clone, Debug, PartialEq)]
+struct KeyValues {
+    /// Whose value is the largest.
+    owner: Owner,
+    /// That value.
+    largest: f64,
+    /// The values that are shown: those of `owner`, or of all together.
+    shown: Vec<f64>,
+}
+
+impl KeyValues {
+    fn merge(&mut self, other: Self, aggregation: FlowAggregation, modes: &[Mode]) {
+        // Of equal values that of the lower owner, so that the order of merging does not matter.
+        let larger = other.largest.total_cmp(&self.largest).then_with(|| self.owner.cmp(&other.owner));
+        let larger = larger == Ordering::Greater;
+        match aggregation {
+            FlowAggregation::Sum => {
+                for ((mine, theirs), mode) in self.shown.iter_mut().zip(&other.shown).zip(modes) {
+                    *mine = mode.add(*mine, *theirs);
+                }
+            }
+            FlowAggregation::Max if larger => self.shown = other.shown,
+            FlowAggregation::Max => {}
+        }
+        if larger {
+            self.largest = other.largest;
+            self.owner = other.owner;
+        }
+    }
+}
+
+/// What one shard, or several, know of a definition's flows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ActivePartial {
+    aggregation: FlowAggregation,
+    modes: Vec<Mode>,
+    keys: AHashMap<Box<[u8]>, KeyValues>,
+    places: Vec<Place>,
+}
+
+/// A flow where it was seen.
+#[derive(Clone, Debug, PartialEq)]
+struct Place {
+    owner: Owner,
+    key: Box<[u8]>,
+    value: f64,
+    values: Vec<f64>,
+}
+
+impl ActivePartial {
+    fn new(aggregation: FlowAggregation, modes: Vec<Mode>) -> Self {
+        Self { aggregation, modes, ..Self::default() }
+    }
+
+    /// Takes the values of one data source.
+    fn add(&mut self, key: Box<[u8]>, owner: Owner, shown: Vec<f64>) {
+        let largest = shown.first().copied().unwrap_or(0.0);
+        let one = KeyValues { owner, largest, shown };
+        self.add_values(key, one);
+    }
+
+    fn add_values(&mut self, key: Box<[u8]>, one: KeyValues) {
+        match self.keys.get_mut(&key) {
+            Some(known) => known.merge(one, self.aggregation, &self.modes),
+            None => drop(self.keys.insert(key, one)),
+        }
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn merge(mut self, other: Self) -> Self {
+        self.places.extend(other.places);
+        if self.modes.is_empty() {
+            self.modes = other.modes;
+            self.aggregation = other.aggregation;
+        }
+        for (key, values) in other.keys {
+            self.add_values(key, values);
+        }
+        self
+    }
+
+    /// Every place, the largest value first.
+    pub fn places(mut self, separator: &str) -> Vec<ActiveFlow> {
+        self.places.sort_by(|a, b| b.value.total_cmp(&a.value).then_with(|| a.owner.cmp(&b.owner)));
+        self.places
+            .into_iter()
+            .map(|place| ActiveFlow {
+                owner: place.owner,
+                key: key_text(&place.key, separator),
+                value: place.value,
+                values: place.values,
+            })
+            .collect()
+    }
+
+    /// The largest flows, at most `most` of at least `least`, largest first.
+    pub fn largest(self, most: usize, least: f64, separator: &str) -> Vec<ActiveFlow> {
+        let value = |values: &KeyValues| values.shown.first().copied().unwrap_or(0.0);
+        let mut all: Vec<_> = self.keys.into_iter().filter(|(_, values)| value(values) >= least).collect();
+        let order = |(a_key, a): &(Box<[u8]>, KeyValues), (b_key, b): &(Box<[u8]>, KeyValues)| {
+            value(b).total_cmp(&value(a)).then_with(|| a_key.cmp(b_key))
+        };
+        if all.len() > most && most > 0 {
+            all.select_nth_unstable_by(most - 1, order);
+        }
+        all.truncate(most);
+        all.sort_by(order);
+        all.into_iter()
+            .map(|(key, values)| {
+                let mut shown = values.shown.into_iter();
+                ActiveFlow {
+                    owner: values.owner,
+                    key: key_text(&key, separator),
+                    value: shown.next().unwrap_or(0.0),
+                    values: shown.collect(),
+                }
+            })
+            .collect()
+    }
+}
+
+/// Readings below this are nothing.
+const NOTHING: f64 = 1e-3;
+
+/// What a table's shard shares with it, for questions.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'s> {
+    /// Texts of keys.
+    pub texts: &'s Texts,
+    /// Owners of entries.
+    pub owners: &'s Owners,
+    /// When.
+    pub now_us: u64,
+}
+
+impl FlowTable {
+    /// The flows that matter for the `most` largest ones, of the owners that are `wanted` (by number; all when `None`).
+    pub fn active(
+        &self,
+        aggregation: FlowAggregation,
+        most: usize,
+        wanted: Option<&[bool]>,
+        asked: Asked<'_>,
+    ) -> ActivePartial {
+        let modes: Vec<Mode> = self.plan.measures.iter().map(|measure| measure.mode).collect();
+        let mut partial = ActivePartial::new(aggregation, modes);
+        let decay = self.decay(asked.now_us);
+        let entries: Vec<usize> = match aggregation {
+            FlowAggregation::Max => self.top(most, wanted, asked.now_us),
+            FlowAggregation::Sum => (0..self.len()).filter(|at| self.is_wanted(*at, wanted)).collect(),
+        };
+        for at in entries {
+            let Some((owner, key)) = self.entry(at) else { continue };
+            let Some(owner) = asked.owners.owner(owner) else { continue };
+            let mut shown = vec![self.reading(at, 0, decay, asked.now_us)];
+            if shown.first().is_some_and(|value| *value < NOTHING) {
+                continue;
+            }
+            shown.extend(self.further(at, decay, asked.now_us));
+            partial.add(self.plan.layout.portable(key, asked.texts), owner.clone(), shown);
+        }
+        partial
+    }
+
+    /// Where a flow is seen: each owner that has it is a flow of the answer.
+    pub(crate) fn locations(
+        &self,
+        key: &str,
+        owners: impl Iterator<Item = u32>,
+        asked: Asked<'_>,
+    ) -> ActivePartial {
+        let decay = self.decay(asked.now_us);
+        let mut found = Vec::new();
+        if let Some(packed) = self.plan.layout.parse(key, &self.plan.spec.fs, asked.texts) {
+            found.extend(owners.filter_map(|owner| self.lookup(owner, &packed)));
+        }
+        let mut partial = ActivePartial::default();
+        for at in found {
+            let Some((number, key)) = self.entry(at) else { continue };
+            let Some(owner) = asked.owners.owner(number) else { continue };
+            let value = self.reading(at, 0, decay, asked.now_us);
+            if value >= NOTHING {
+                partial.places.push(Place {
+                    owner: owner.clone(),
+                    key: self.plan.layout.portable(key, asked.texts),
+                    value,
+                    values: self.further(at, decay, asked.now_us),
+                });
+            }
+        }
+        partial
+    }
+
+    fn is_wanted(&self, at: usize, wanted: Option<&[bool]>) -> bool {
+        let Some(wanted) = wanted else { return true };
+        self.entry(at).is_some_and(|(owner, _)| wanted.get(owner as usize).copied().unwrap_or(false))
+    }
+
+    /// The entries that have the `most` largest keys, each with the largest value that any owner has of it.
+    fn top(&self, most: usize, wanted: Option<&[bool]>, now_us: u64) -> Vec<usize> {
+        if most == 0 {
+            return Vec::new();
+        }
+        let readings: Vec<f64>;
+        let rate = self.plan.measures.first().is_some_and(|measure| measure.mode == Mode::Rate);
+        // Stored rates scale alike: the largest readings are the largest stored values.
+        let values = if rate {
+            self.values()
+        } else {
+            let decay = self.decay(now_us);
+            readings = (0..self.len()).map(|at| self.reading(at, 0, decay, now_us)).collect();
+            &readings
+        };
+        let mut room = most.saturating_mul(2).max(64);
+        loop {
+            let found = largest(values, room, |at| self.is_wanted(at, wanted));
+            let keys: AHashSet<&[u64]> =
+                found.iter().filter_map(|at| self.entry(*at)).map(|(_, key)| key).collect();
+            if keys.len() >= most || found.len() < room {
+                return found;
+            }
+            room = room.saturating_mul(4);
+        }
+    }
+}
+
+/// The places of the `room` largest values among those that `counts`, largest first.
+fn largest(values: &[f64], room: usize, counts: impl Fn(usize) -> bool) -> Vec<usize> {
+    let by_value = |a: &(f64, usize), b: &(f64, usize)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+    let mut found: Vec<(f64, usize)> = Vec::with_capacity(room.saturating_mul(2).min(values.len()));
+    let mut least = f64::NEG_INFINITY;
+    // Blocks without a value above the least are passed over without a branch per value.
+    for (block, chunk) in values.chunks(16).enumerate() {
+        if chunk.iter().fold(f64::NEG_INFINITY, |a, b| if a > *b { a } else { *b }) <= least {
+            continue;
+        }
+        for (place, value) in chunk.iter().enumerate() {
+            let at = block * 16 + place;
+            if *value > least && counts(at) {
+                found.push((*value, at));
+            }
+        }
+        if found.len() >= room.saturating_mul(2) {
+            found.select_nth_unstable_by(room - 1, by_value);
+            found.truncate(room);
+            least = found.last().map_or(least, |(value, _)| *value);
+        }
+    }
+    found.sort_unstable_by(by_value);
+    found.truncate(room);
+    found.into_iter().map(|(_, at)| at).collect()
+}

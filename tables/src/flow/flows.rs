@@ -1,0 +1,375 @@
+//! All flow tables of a shard, and what they share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ahash::RandomState;
+use bumpalo::Bump;
+use decode::flow::{SAMPLED_HEADER, SampledHeader};
+use decode::packet::{Packet, dissect};
+use decode::{Address, DataSource, DiscardedPacket, FlowSample, Interface, Records};
+
+use super::active::{ActivePartial, Asked, FlowAggregation};
+use super::keys::Sampled;
+use super::layout::{KeyBuffer, LONGEST_KEY};
+use super::owners::Owners;
+use super::plan::FlowPlan;
+use super::seen::Seen;
+use super::spec::Per;
+use super::table::{Context, FlowTable, Hit, Limit};
+use super::texts::Texts;
+use crate::outbox::Outbox;
+use crate::program::Program;
+use crate::question::{Owner, Source};
+use crate::watch::Watch;
+
+/// The largest frame that is believed (promise A2).
+const LARGEST_FRAME: u32 = 65_535;
+
+/// Owners without flows are forgotten after this long, microseconds.
+const OWNER_TIMEOUT_US: u64 = 60_000_000;
+
+/// The numbers that flow tables know an agent and its data source by, kept with them so that nothing is looked up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Numbers {
+    /// The data source's.
+    pub(crate) source: u32,
+    /// The agent's.
+    pub(crate) agent: u32,
+}
+
+/// All flow tables of a shard.
+#[derive(Debug)]
+pub(crate) struct Flows {
+    /// Definitions by the place of their tables.
+    plans: Vec<Arc<FlowPlan>>,
+    names: Vec<Arc<str>>,
+    tables: Vec<FlowTable>,
+    texts: Texts,
+    owners: Owners,
+    seen: Seen,
+    hits: Vec<Hit>,
+    hasher: RandomState,
+    /// Texts of one sample.
+    arena: Bump,
+    key: Box<KeyBuffer>,
+    table_bytes: usize,
+    /// Frames that were said to be longer than any is, and were cut.
+    pub(crate) outliers: u64,
+    evicted: u64,
+}
+
+impl Flows {
+    /// No tables; each will take at most `table_bytes`, and their texts a quarter of that together.
+    pub(crate) fn new(table_bytes: usize) -> Self {
+        Self {
+            plans: Vec::new(),
+            names: Vec::new(),
+            tables: Vec::new(),
+            texts: Texts::new(table_bytes / 4),
+            owners: Owners::default(),
+            seen: Seen::default(),
+            hits: Vec::new(),
+            hasher: RandomState::new(),
+            arena: Bump::new(),
+            key: Box::new([0; LONGEST_KEY]),
+            table_bytes,
+            outliers: 0,
+            evicted: 0,
+        }
+    }
+
+    /// Live flows in all tables.
+    pub(crate) fn len(&self) -> usize {
+        self.tables.iter().map(FlowTable::len).sum()
+    }
+
+    /// What all tables and their texts take, bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.tables.iter().map(FlowTable::bytes).sum::<usize>() + self.texts.bytes()
+    }
+
+    /// Flows that gave way to others.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.evicted + self.tables.iter().map(|table| table.evicted).sum::<u64>()
+    }
+
+    /// Packets that were left out because there was no room for their texts.
+    pub(crate) fn texts_refused(&self) -> u64 {
+        self.texts.refused
+    }
+
+    /// Takes new definitions. A flow whose definition did not change keeps its table; the live flows of others end
+    /// with their records.
+    pub(crate) fn adopt(&mut self, program: &Program, watch: &Watch, now_us: u64, outbox: &mut Outbox) {
+        self.flush(now_us, outbox);
+        let mut old: BTreeMap<Arc<str>, FlowTable> =
+            self.names.drain(..).zip(self.tables.drain(..)).collect();
+        self.plans.clear();
+        for (name, plan) in &program.flows {
+            let name: Arc<str> = Arc::from(name.as_str());
+            let kept = old.remove(&name);
+            let (kept, ended) = match kept {
+                Some(table) if table.plan.spec == plan.spec => (Some(table), None),
+                other => (None, other),
+            };
+            self.end(ended, outbox);
+            let mut table = kept.unwrap_or_else(|| {
+                FlowTable::new(Arc::clone(&name), Arc::clone(plan), self.table_bytes, now_us)
+            });
+            table.plan = Arc::clone(plan);
+            table.limits = watch
+                .thresholds
+                .iter()
+                .filter(|numbered| numbered.threshold.metric.name() == &*name)
+                .map(|numbered| Limit {
+                    id: numbered.id,
+                    value: numbered.threshold.value,
+                    by_flow: numbered.threshold.by_flow,
+                })
+                .collect();
+            self.plans.push(Arc::clone(plan));
+            self.names.push(name);
+            self.tables.push(table);
+        }
+        for (_, table) in old {
+            self.end(Some(table), outbox);
+        }
+    }
+
+    fn end(&mut self, table: Option<FlowTable>, outbox: &mut Outbox) {
+        let Some(mut table) = table else { return };
+        self.evicted += table.evicted;
+        table.end(&mut Context {
+            texts: &mut self.texts,
+            owners: &mut self.owners,
+            records: &mut outbox.records,
+            hits: &mut self.hits,
+        });
+    }
+
+    /// Ends all flows: those that are being recorded with their records.
+    pub(crate) fn end_all(&mut self, now_us: u64, outbox: &mut Outbox) {
+        self.flush(now_us, outbox);
+        self.plans.clear();
+        self.names.clear();
+        for table in std::mem::take(&mut self.tables) {
+            self.end(Some(table), outbox);
+        }
+    }
+
+    /// Takes a sampled packet that stands for `frames` of them.
+    pub(crate) fn sampled(
+        &mut self,
+        agent: Address,
+        numbers: &mut Numbers,
+        sample: &FlowSample<'_>,
+        frames: f64,
+        now_us: u64,
+        outbox: &mut Outbox,
+    ) {
+        let about = About {
+            agent,
+            source: sample.source,
+            input: sample.input,
+            output: sample.output,
+            reason: None,
+            records: sample.records,
+        };
+        self.packet(&about, numbers, frames, now_us, outbox);
+    }
+
+    /// Takes the notification of a dropped packet.
+    pub(crate) fn discarded(
+        &mut self,
+        agent: Address,
+        numbers: &mut Numbers,
+        sample: &DiscardedPacket<'_>,
+        now_us: u64,
+        outbox: &mut Outbox,
+    ) {
+        let about = About {
+            agent,
+            source: sample.source,
+            input: Interface::index(sample.input),
+            output: Interface::index(sample.output),
+            reason: Some(sample.reason),
+            records: sample.records,
+        };
+        self.packet(&about, numbers, 1.0, now_us, outbox);
+    }
+
+    fn packet(
+        &mut self,
+        about: &About<'_>,
+        numbers: &mut Numbers,
+        frames: f64,
+        now_us: u64,
+        outbox: &mut Outbox,
+    ) {
+        let header = about.records.iter().find(|record| record.tag == SAMPLED_HEADER);
+        let header = header.and_then(|record| SampledHeader::parse(record.body).ok());
+        let packet: Packet<'_> = header.map_or_else(|| dissect(0, &[]), |h| dissect(h.protocol, h.bytes));
+        let frame_length = header.map_or(0, |header| header.frame_length);
+        self.outliers += u64::from(frame_length > LARGEST_FRAME);
+        let sampled = Sampled {
+            source: about.source,
+            input: about.input,
+            output: about.output,
+            frame_length: frame_length.min(LARGEST_FRAME),
+            stripped: header.map_or(0, |header| header.stripped),
+            reason: about.reason,
+            packet: &packet,
+            records: about.records,
+            arena: &self.arena,
+        };
+        self.seen.packet(&sampled, now_us);
+        let mut context = Context {
+            texts: &mut self.texts,
+            owners: &mut self.owners,
+            records: &mut outbox.records,
+            hits: &mut self.hits,
+        };
+        for (plan, table) in self.plans.iter().zip(&mut self.tables) {
+            if plan.spec.dropped != about.reason.is_some() {
+                continue;
+            }
+            let Some((atoms, measures)) = plan.evaluate(&sampled, &self.hasher) else { continue };
+            if plan.layout.pack(&atoms, &mut self.key, context.texts).is_none() {
+                continue;
+            }
+            let owner = match plan.spec.per {
+                Per::DataSource => {
+                    let source = Source::Of(about.source);
+                    context.owners.number(&mut numbers.source, about.agent, &source, now_us)
+                }
+                Per::Agent => context.owners.number(&mut numbers.agent, about.agent, &Source::Agent, now_us),
+            };
+            table.push(owner, &self.key, frames, &measures, now_us, &mut context);
+        }
+        self.arena.reset();
+    }
+
+    /// Makes all updates that wait.
+    pub(crate) fn flush(&mut self, now_us: u64, outbox: &mut Outbox) {
+        let mut context = Context {
+            texts: &mut self.texts,
+            owners: &mut self.owners,
+            records: &mut outbox.records,
+            hits: &mut self.hits,
+        };
+        self.tables.iter_mut().for_each(|table| table.flush(now_us, &mut context));
+    }
+
+    /// Flows that rose above limits since the last call, and for each how long it stays there when nothing more comes,
+    /// microseconds.
+    pub(crate) fn hits(&mut self, watch: &Watch) -> Vec<(Hit, Owner, u64)> {
+        std::mem::take(&mut self.hits)
+            .into_iter()
+            .filter_map(|hit| {
+                let threshold = &watch.numbered(hit.id)?.threshold;
+                let table = self.table(threshold.metric.name())?;
+                let stays_us = table.stays_above_us(hit.value, threshold.value);
+                let owner = self.owners.owner(hit.owner)?.clone();
+                Some((hit, owner, stays_us))
+            })
+            .collect()
+    }
+
+    /// Forgets and flushes what is due. Owners that are gone are given to `gone`.
+    pub(crate) fn tick(&mut self, now_us: u64, outbox: &mut Outbox, gone: impl FnMut(u32)) {
+        let mut context = Context {
+            texts: &mut self.texts,
+            owners: &mut self.owners,
+            records: &mut outbox.records,
+            hits: &mut self.hits,
+        };
+        self.tables.iter_mut().for_each(|table| table.tick(now_us, &mut context));
+        self.owners.forget_before(now_us.saturating_sub(OWNER_TIMEOUT_US), gone);
+    }
+
+    /// The number of a data source, for thresholds on its counters.
+    pub(crate) fn number(&mut self, agent: Address, source: DataSource, now_us: u64) -> u32 {
+        self.owners.number(&mut { u32::MAX }, agent, &Source::Of(source), now_us)
+    }
+
+    /// The keys that recent packets had, and the age of the youngest packet of each, microseconds.
+    pub(crate) fn keys(&self, now_us: u64) -> BTreeMap<String, u64> {
+        self.seen.keys(now_us)
+    }
+
+    /// The table of a definition.
+    pub(crate) fn table(&self, name: &str) -> Option<&FlowTable> {
+        let place = self.names.iter().position(|known| **known == *name)?;
+        self.tables.get(place)
+    }
+
+    /// The largest flows of a definition, at the owners that are wanted.
+    pub(crate) fn active(
+        &self,
+        name: &str,
+        aggregation: FlowAggregation,
+        most: usize,
+        wanted: Option<&dyn Fn(&Owner) -> bool>,
+        now_us: u64,
+    ) -> ActivePartial {
+        let Some(table) = self.table(name) else { return ActivePartial::default() };
+        let wanted = wanted.map(|wanted| self.which(wanted));
+        table.active(aggregation, most, wanted.as_deref(), self.asked(now_us))
+    }
+
+    /// For each owner by number whether it is wanted.
+    fn which(&self, wanted: &dyn Fn(&Owner) -> bool) -> Vec<bool> {
+        let mut which = vec![false; self.owners.numbers()];
+        for (number, owner) in self.owners.all() {
+            if let Some(place) = which.get_mut(number as usize) {
+                *place = wanted(owner);
+            }
+        }
+        which
+    }
+
+    fn asked(&self, now_us: u64) -> Asked<'_> {
+        Asked { texts: &self.texts, owners: &self.owners, now_us }
+    }
+
+    /// Where a flow is seen: every wanted owner that has it.
+    pub(crate) fn locations(
+        &self,
+        name: &str,
+        key: &str,
+        wanted: &dyn Fn(&Owner) -> bool,
+        now_us: u64,
+    ) -> ActivePartial {
+        let Some(table) = self.table(name) else { return ActivePartial::default() };
+        let wanted = self.owners.all().filter(|(_, owner)| wanted(owner)).map(|(number, _)| number);
+        table.locations(key, wanted, self.asked(now_us))
+    }
+
+    /// The value of a flow at the wanted owner that has most of it; of the largest flow when no key is given. `None` when
+    /// there is none.
+    pub(crate) fn value(
+        &self,
+        name: &str,
+        key: Option<&str>,
+        wanted: &dyn Fn(&Owner) -> bool,
+        now_us: u64,
+    ) -> Option<f64> {
+        let found = match key {
+            Some(key) => self.locations(name, key, wanted, now_us).places(""),
+            None => self.active(name, FlowAggregation::Max, 1, Some(wanted), now_us).largest(1, 0.0, ""),
+        };
+        found.first().map(|flow| flow.value)
+    }
+}
+
+/// What is said about a packet beside its header.
+struct About<'a> {
+    agent: Address,
+    source: DataSource,
+    input: Interface,
+    output: Interface,
+    /// Why it was dropped, where it was.
+    reason: Option<u32>,
+    records: Records<'a>,
+}

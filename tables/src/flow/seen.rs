@@ -1,0 +1,91 @@
+//! The keys that recent packets had.
+//!
+//! Evaluating the whole catalogue for every packet would cost more than all else. Packets with the same layers and the
+//! same records have the same keys, nearly: so one packet in a while of each such kind is looked at.
+
+use std::collections::BTreeMap;
+
+use super::keys::{KEYS, Sampled};
+use super::layout::Form;
+
+/// A packet of one kind is looked at once in this long, microseconds.
+const PAUSE_US: u64 = 1_000_000;
+
+/// Kinds of packets that are told apart; two that share a place take turns.
+const KINDS: usize = 256;
+
+/// Layers of one kind whose keys are listed: `ipsource`, `ipsource.1`, `ipsource.2`.
+const DEEPEST: usize = 3;
+
+/// Keys of packets that are older than this are no longer recent, microseconds.
+const RECENT_US: u64 = 3_600_000_000;
+
+/// The keys that recent packets had.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// By the hash of a kind: the kind, and when one was looked at.
+    kinds: Vec<(u64, u64)>,
+    /// For each key and layer the moment after which it was last there, 0 for never.
+    keys: Vec<[u64; DEEPEST]>,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self { kinds: vec![(0, 0); KINDS], keys: vec![[0; DEEPEST]; KEYS.len()] }
+    }
+}
+
+impl Seen {
+    /// Takes a packet.
+    #[inline]
+    pub(crate) fn packet(&mut self, sampled: &Sampled<'_>, now_us: u64) {
+        // FNV-1a over the layers and the records' tags: kinds are few, and a collision only delays.
+        let mut kind = 0xcbf2_9ce4_8422_2325_u64;
+        let mut add = |number: u64| kind = (kind ^ number).wrapping_mul(0x0000_0100_0000_01b3);
+        sampled.packet.layers().iter().for_each(|layer| add(layer.kind as u64 + 1));
+        sampled.records.iter().for_each(|record| add(u64::from(record.tag.0) << 8));
+        let place = (kind >> 32) as usize % KINDS;
+        let Some(known) = self.kinds.get_mut(place) else { return };
+        if known.0 == kind && now_us < known.1 + PAUSE_US {
+            return;
+        }
+        *known = (kind, now_us);
+        self.look(sampled, now_us);
+    }
+
+    #[cold]
+    fn look(&mut self, sampled: &Sampled<'_>, now_us: u64) {
+        for (key, moments) in KEYS.iter().zip(&mut self.keys) {
+            for (layer, moment) in moments.iter_mut().enumerate() {
+                if (key.get)(sampled, layer).is_none() {
+                    break;
+                }
+                *moment = now_us + 1;
+                if !is_layered(sampled, key) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The keys, with the age of the youngest packet of each, microseconds.
+    pub(crate) fn keys(&self, now_us: u64) -> BTreeMap<String, u64> {
+        let mut found = BTreeMap::new();
+        for (key, moments) in KEYS.iter().zip(&self.keys) {
+            for (layer, moment) in moments.iter().enumerate().filter(|(_, moment)| **moment > 0) {
+                let age_us = (now_us + 1).saturating_sub(*moment);
+                if age_us > RECENT_US {
+                    continue;
+                }
+                let name = if layer == 0 { key.name.to_owned() } else { format!("{}.{layer}", key.name) };
+                found.insert(name, age_us);
+            }
+        }
+        found
+    }
+}
+
+/// Whether a key reads another value in a layer further in: one that is of the sample reads the same in all.
+fn is_layered(sampled: &Sampled<'_>, key: &super::keys::Key) -> bool {
+    key.form != Form::Stack && (key.get)(sampled, decode::packet::DEPTH).is_none()
+}

@@ -1,0 +1,86 @@
+//! What the packet path asks of the processor and the kernel about memory: prefetching, huge pages. The one place
+//! of this crate with unsafe code.
+#![allow(unsafe_code, reason = "prefetch and madvise; each block says why it holds")]
+
+/// Asks the processor to bring the cache line of an element near; does nothing beyond the end, or on processors
+/// without the instruction.
+#[inline(always)]
+pub fn prefetch<T>(slice: &[T], at: usize) {
+    let Some(element) = slice.get(at) else { return };
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing that a program can see and cannot fault; the address is that of an element.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(element).cast());
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above; the instruction touches no register and no flag.
+    unsafe {
+        std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) element, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = element;
+}
+
+/// Below this size huge pages are not worth a system call.
+const HUGE_FROM: usize = 4 << 20;
+
+/// An empty vector with room for `capacity` elements, on huge pages where it is large and the kernel has them: random
+/// access to it then misses the translation cache far less often.
+pub fn roomy<T>(capacity: usize) -> Vec<T> {
+    let vector = Vec::with_capacity(capacity);
+    advise(&vector);
+    vector
+}
+
+/// Asks for huge pages under the room of a vector.
+fn advise<T>(vector: &Vec<T>) {
+    let bytes = vector.capacity() * size_of::<T>();
+    if bytes < HUGE_FROM {
+        return;
+    }
+    #[cfg(target_os = "linux")]
+    {
+        const PAGE: usize = 4096;
+        let begins = vector.as_ptr().addr();
+        let skipped = begins.next_multiple_of(PAGE) - begins;
+        let length = (bytes - skipped) / PAGE * PAGE;
+        // SAFETY: the range lies within memory that this vector owns, on page boundaries, and MADV_HUGEPAGE
+        // changes neither its contents nor its protection. The kernel may refuse, which changes nothing.
+        let _ = unsafe {
+            let start = vector.as_ptr().cast::<u8>().add(skipped).cast_mut();
+            rustix::mm::madvise(start.cast(), length, rustix::mm::Advice::LinuxHugepage)
+        };
+    }
+}
+
+/// Makes room for `more` elements on huge pages, doubling as vectors do. Room for more than `most` elements is made in
+/// small steps, for whoever goes beyond.
+pub fn grow<T: Copy>(vector: &mut Vec<T>, more: usize, most: usize) {
+    if vector.len() + more <= vector.capacity() {
+        return;
+    }
+    let needed = vector.len() + more;
+    let wanted =
+        (vector.capacity() * 2).max(64).min(most).max(needed + if needed > most { needed / 8 } else { 0 });
+    let mut larger = roomy(wanted);
+    larger.extend_from_slice(vector);
+    *vector = larger;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_grows_and_keeps_what_is_there() {
+        let mut numbers: Vec<u64> = Vec::new();
+        for n in 0..1_000_000_u64 {
+            grow(&mut numbers, 1, 700_000);
+            numbers.push(n);
+        }
+        assert!(numbers.iter().copied().eq(0..1_000_000));
+        prefetch(&numbers, 5);
+        prefetch(&numbers, 5_000_000);
+    }
+}

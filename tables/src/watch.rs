@@ -1,0 +1,177 @@
+//! Thresholds at work: which metrics are above theirs, since when, and when they may be an event again.
+//!
+//! A metric that rises above its threshold is an event. It is an event again only after it has been at or below the
+//! threshold for the time that the definition says. How long a flow stays above is known when it is seen there, because
+//! flows decay by a law; a counter's metric stays where it is until the next sample.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ahash::RandomState;
+use hashbrown::HashMap;
+
+use crate::threshold::Threshold;
+
+/// Metrics above their thresholds at most; further ones are counted and make no event.
+const MOST: usize = 100_000;
+
+/// How long a data source that a filter leaves out is not asked again, microseconds.
+const LEFT_OUT_US: u64 = 1_000_000;
+
+/// Which metric: the number of the threshold, that of the owner, and a hash of the flow (0 for none).
+pub(crate) type Watched = (u32, u32, u64);
+
+/// How a metric stands to its threshold.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// It is above, and stays there until something says otherwise.
+    Above,
+    /// It is above until this moment, microseconds.
+    Until(u64),
+    /// The filter leaves it out; ask again at this moment.
+    LeftOut(u64),
+}
+
+/// A threshold of the program with the number that its states carry.
+#[derive(Clone, Debug)]
+pub(crate) struct Numbered {
+    pub(crate) id: u32,
+    pub(crate) name: Arc<str>,
+    pub(crate) threshold: Arc<Threshold>,
+}
+
+/// The thresholds of a shard.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    pub(crate) thresholds: Vec<Numbered>,
+    next: u32,
+    states: HashMap<Watched, State, RandomState>,
+    /// Metrics that rose above a threshold when there was no room for more.
+    pub(crate) refused: u64,
+}
+
+impl Watch {
+    /// Takes the thresholds of a new program. An unchanged one keeps its number, and so what is known of it.
+    pub(crate) fn adopt(&mut self, thresholds: &BTreeMap<String, Arc<Threshold>>) {
+        let old = std::mem::take(&mut self.thresholds);
+        for (name, threshold) in thresholds {
+            let kept = old.iter().find(|old| *old.name == **name && old.threshold == *threshold).cloned();
+            self.thresholds.push(kept.unwrap_or_else(|| {
+                self.next += 1;
+                Numbered { id: self.next, name: name.as_str().into(), threshold: Arc::clone(threshold) }
+            }));
+        }
+        let known: Vec<u32> = self.thresholds.iter().map(|numbered| numbered.id).collect();
+        self.states.retain(|(id, ..), _| known.contains(id));
+    }
+
+    /// The threshold of a number.
+    pub(crate) fn numbered(&self, id: u32) -> Option<&Numbered> {
+        self.thresholds.iter().find(|numbered| numbered.id == id)
+    }
+
+    /// A metric is above its threshold: until `until_us`, or until further notice. Whether it has risen there; `passes`
+    /// says whether the filter lets it through and is asked only then.
+    pub(crate) fn above(
+        &mut self,
+        watched: Watched,
+        until_us: Option<u64>,
+        now_us: u64,
+        passes: impl FnOnce() -> bool,
+    ) -> bool {
+        let state = until_us.map_or(State::Above, State::Until);
+        match self.states.get_mut(&watched) {
+            Some(State::LeftOut(again_us)) if now_us < *again_us => return false,
+            Some(known @ (State::Above | State::Until(_))) => {
+                *known = state;
+                return false;
+            }
+            _ => {}
+        }
+        if self.states.len() >= MOST && !self.states.contains_key(&watched) {
+            self.refused += 1;
+            return false;
+        }
+        let rose = passes();
+        self.states.insert(watched, if rose { state } else { State::LeftOut(now_us + LEFT_OUT_US) });
+        rose
+    }
+
+    /// A metric is at or below its threshold.
+    pub(crate) fn below(&mut self, watched: Watched, now_us: u64) {
+        if let Some(state @ State::Above) = self.states.get_mut(&watched) {
+            *state = State::Until(now_us);
+        }
+    }
+
+    /// Forgets those that have been below for long enough.
+    pub(crate) fn tick(&mut self, now_us: u64) {
+        let Self { thresholds, states, .. } = self;
+        states.retain(|(id, ..), state| match state {
+            State::Above => true,
+            State::LeftOut(again_us) => now_us < *again_us,
+            State::Until(until_us) => {
+                let threshold = thresholds.iter().find(|numbered| numbered.id == *id);
+                threshold.is_some_and(|t| now_us.saturating_sub(*until_us) < t.threshold.timeout_us.max(1))
+            }
+        });
+    }
+
+    /// The owner is gone: whoever gets its number next begins anew.
+    pub(crate) fn forget(&mut self, owner: u32) {
+        self.states.retain(|(_, known, _), _| *known != owner);
+    }
+
+    #[cfg(test)]
+    fn is_triggered(&self, id: u32, owner: u32) -> bool {
+        let mut states = self.states.iter();
+        states.any(|((of, known, _), state)| {
+            *of == id && *known == owner && !matches!(state, State::LeftOut(_))
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn watch(timeout: f64) -> Watch {
+        let threshold = json!({"metric": "load_one", "value": 1, "timeout": timeout});
+        let mut watch = Watch::default();
+        let threshold = Arc::new(Threshold::from_json(&threshold).unwrap());
+        watch.adopt(&BTreeMap::from([("t".to_owned(), threshold)]));
+        watch
+    }
+
+    #[test]
+    fn an_event_again_only_after_the_time_below() {
+        let mut watch = watch(5.0);
+        let metric = (watch.thresholds[0].id, 7, 0);
+        assert!(watch.above(metric, None, 1, || true));
+        assert!(!watch.above(metric, None, 2, || true), "it is above already");
+        watch.below(metric, 3_000_000);
+        watch.tick(7_999_999);
+        assert!(!watch.above(metric, None, 7_999_999, || true), "not long enough below");
+        watch.below(metric, 8_000_000);
+        watch.tick(13_000_000);
+        assert!(!watch.is_triggered(metric.0, 7));
+        assert!(watch.above(metric, Some(14_000_000), 13_000_000, || true));
+        watch.tick(18_999_999);
+        assert!(watch.is_triggered(metric.0, 7));
+        watch.tick(19_000_000);
+        assert!(!watch.is_triggered(metric.0, 7), "it fell by itself");
+    }
+
+    #[test]
+    fn what_a_filter_leaves_out_is_asked_again_later() {
+        let mut watch = watch(1.0);
+        let metric = (watch.thresholds[0].id, 7, 0);
+        assert!(!watch.above(metric, None, 0, || false));
+        assert!(!watch.above(metric, None, LEFT_OUT_US - 1, || panic!("asked too soon")));
+        assert!(watch.above(metric, None, LEFT_OUT_US, || true));
+        watch.forget(7);
+        assert!(!watch.is_triggered(metric.0, 7));
+    }
+}
