@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{decode_cmd, replay, run};
+use crate::{decode_cmd, replay, run, simulate};
 
 /// sFlow collector for network and platform engineers: live metrics, decoding, replay.
 #[derive(Debug, Parser)]
@@ -23,6 +23,8 @@ enum Command {
     Decode(decode_cmd::DecodeArgs),
     /// Send the sFlow of a capture file to a collector
     Replay(replay::ReplayArgs),
+    /// Send the sFlow of a simulated fabric to a collector, in real time
+    Simulate(simulate::SimulateArgs),
     /// Print the completions of a shell
     Completions {
         /// Which shell
@@ -52,6 +54,7 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Run(args) => return run::run(args),
         Command::Decode(args) => return decode_cmd::run(args),
         Command::Replay(args) => return replay::run(args),
+        Command::Simulate(args) => return simulate::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "finderscope", &mut std::io::stdout());
         }

@@ -5,6 +5,7 @@
 //! | [`cli`] | the command line: one definition from which parser, help, completions and man page come |
 //! | [`decode_cmd`] | `finderscope decode` |
 //! | [`replay`] | `finderscope replay` |
+//! | [`simulate`] | `finderscope simulate`, and the fabric of the demo |
 //! | [`run`] | `finderscope run`, the collector |
 //! | [`escape`] | names from the network in lines of text |
 #![forbid(unsafe_code)]
@@ -14,6 +15,7 @@ pub mod decode_cmd;
 pub mod escape;
 pub mod replay;
 pub mod run;
+pub mod simulate;
 
 use std::process::ExitCode;
 

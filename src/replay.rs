@@ -41,7 +41,8 @@ pub struct ReplayArgs {
     turns: u64,
 }
 
-fn positive(text: &str) -> Result<f64, String> {
+/// The value of an option that is a number above 0.
+pub(crate) fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
         _ => Err("a number above 0 is needed".to_owned()),

@@ -5,4 +5,5 @@ mod captures;
 mod collector;
 mod layering;
 mod replay;
+mod simulate;
 mod support;
