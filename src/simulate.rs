@@ -201,7 +201,7 @@ impl Simulation {
             leaves: 4,
             hosts: 16,
             flows: 300,
-            sampling: 100,
+            sampling: 1000,
             polling_s: 2,
             rate: Some(150.0),
             load: Curve::Sine { period_s: 240.0 },

@@ -25,7 +25,7 @@ use crate::truth::{self, Listed, Truth};
 pub const TICK_US: u64 = 20_000;
 
 /// Speeds of ports, gigabits per second.
-const SPEEDS_GBPS: [u64; 7] = [10, 25, 100, 400, 800, 1600, 3200];
+const SPEEDS_GBPS: [u64; 8] = [1, 10, 25, 100, 400, 800, 1600, 3200];
 
 /// A packet that was sampled in this tick.
 #[derive(Clone, Copy, Debug)]

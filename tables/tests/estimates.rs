@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use decode::Address;
-use fabric::{Fabric, FabricOptions, Truth};
+use fabric::{Curve, Fabric, FabricOptions, Truth};
 use serde_json::json;
 use tables::flow::table::FlowAggregation;
 use tables::outbox::Outbox;
@@ -188,4 +188,70 @@ fn totals_of_slow_data_sources_are_not_biased() {
         error.abs() < 3.0 / samples.sqrt(),
         "{estimate} frames per second, not {truth}: {error}; {samples} samples, {per_second} per second and source"
     );
+}
+
+/// A service that is on for 30 s and off for 30 s, over and over, every packet sampled: the reading at the end of each
+/// half is that of an exponential mean, from "follows the traffic" (t = 1) to "the average" (t = 500).
+#[test]
+fn a_step_load_is_read_as_its_time_constant_says() {
+    let options = FabricOptions {
+        hosts: 8,
+        flows: 0,
+        suspects: 0,
+        sampling: 1,
+        polling_s: 3600,
+        replicas: 1,
+        load: Curve::Step { period_s: 60.0 },
+        web_bytes_per_s: 50_000.0,
+        ..FabricOptions::default()
+    };
+    let constants = [1_u32, 5, 30, 100, 500];
+    let mut program = Program::default();
+    for t in constants {
+        // The responses, which are 1,100 bytes of the 1,250 of a request and its response.
+        let definition = json!({"value": "bytes", "filter": "tcpsourceport=80", "t": t});
+        program = program.changed(Change::Flow(format!("t{t}"), Some(definition))).unwrap();
+    }
+    let (peak, mut readings) = (50_000.0 * 1100.0 / 1250.0, 0);
+    let mut shard = Shard::new(Options::default());
+    let mut outbox = Outbox::default();
+    shard.adopt(&Arc::new(program), 0, &mut outbox);
+    let mut fabric = Fabric::new(&options).unwrap();
+    // The first container is behind the first leaf, where its responses come in by one port.
+    let leaf = Address::V4([10, 255, 0, 1].into());
+    let sender = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let step = 100_000;
+    for now_us in (step..=1200 * SECOND).step_by(step as usize) {
+        fabric.step(now_us, &mut |_, bytes| shard.datagram(bytes, sender, now_us, &mut outbox));
+        shard.flush(now_us, &mut outbox);
+        shard.tick(now_us, &mut outbox);
+        if now_us < 1140 * SECOND || now_us % (30 * SECOND) != 0 {
+            continue;
+        }
+        for t in constants {
+            let question = Question::ActiveFlows {
+                agents: Agents::Named(vec![leaf.to_string()]),
+                flow: format!("t{t}"),
+                aggregation: FlowAggregation::Max,
+                most: 10,
+                least: 0.0,
+                separator: ",".to_owned(),
+            };
+            let Answer::Flows(flows) = shard.ask(&question, now_us).finish(&question) else {
+                panic!("not the answer to the question")
+            };
+            let reading = flows.first().map_or(0.0, |flow| flow.value);
+            // The sum over all periods so far, of which the oldest have decayed most.
+            let (t, seconds) = (f64::from(t), (now_us / SECOND) as f64);
+            let half = (-30.0 / t).exp();
+            let on = seconds % 60.0 > 0.0;
+            let periods = (seconds / 60.0).ceil();
+            let share = if on { 1.0 } else { half } / (1.0 + half) * (1.0 - (-60.0 * periods / t).exp());
+            let error = (reading - share * peak).abs() / peak;
+            // A sample is about a tenth of a second on its way.
+            assert!(error < 0.03 + 0.1 / t, "t={t}, {seconds} s: {reading}, not {}", share * peak);
+            readings += 1;
+        }
+    }
+    assert_eq!(readings, 3 * constants.len());
 }
