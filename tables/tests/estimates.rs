@@ -8,7 +8,7 @@ use std::sync::Arc;
 use decode::Address;
 use fabric::{Curve, Fabric, FabricOptions, Truth};
 use serde_json::json;
-use tables::flow::table::FlowAggregation;
+use tables::flow::active::FlowAggregation;
 use tables::outbox::Outbox;
 use tables::select::Agents;
 use tables::{Answer, Change, Options, Partial, Program, Question, Shard};
