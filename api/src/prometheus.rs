@@ -36,8 +36,12 @@ pub(crate) fn metrics(metrics: &[Metric], names: &[Metric]) -> String {
         let MetricValue::Number(number) = metric.value else { continue };
         let name = name(&metric.name);
         let lines = by_name.entry(name.clone()).or_default();
-        let _ =
-            write!(lines, "{name}{{agent=\"{}\",datasource=\"{}\"", metric.owner.agent, metric.owner.source);
+        let _ = write!(
+            lines,
+            "{name}{{agent=\"{}\",datasource={}",
+            metric.owner.agent,
+            quoted(&metric.owner.source.to_string())
+        );
         if let Some(host) = hosts.get(&metric.owner.agent) {
             let _ = write!(lines, ",host={host}");
         }
@@ -86,6 +90,9 @@ pub(crate) fn analyzer(status: &Status) -> String {
     line("evicted_agents", "", counters.agents_evicted);
     line("released_agents", "", counters.agents_released);
     line("untracked_stream_datagrams", "", counters.streams_refused);
+    line("refused_custom_metrics", "{reason=\"name\"}", counters.custom_misnamed);
+    line("refused_custom_metrics", "{reason=\"limit\"}", counters.custom_refused);
+    line("cut_texts", "", counters.texts_cut);
     line("refused_source_samples", "", counters.sources_refused);
     out
 }

@@ -6,7 +6,9 @@ use ahash::RandomState;
 use decode::{Address, CountersSample, DataSource, DiscardedPacket, FlowSample, Header};
 use hashbrown::HashMap;
 
-use crate::metric::store::{Metrics, Moment};
+use crate::metric::Moment;
+use crate::metric::custom::Custom;
+use crate::metric::store::Metrics;
 use crate::sequence::{Arrival, Sequence};
 
 /// Senders remembered per agent; a spoofer chooses as many as it likes.
@@ -32,6 +34,7 @@ pub(crate) struct Agent {
     pub(crate) sources: Map<DataSource, Source>,
     /// The number that flow tables know it by.
     pub(crate) number: u32,
+    pub(crate) custom: Custom,
 }
 
 /// One stream of an agent's datagrams. Each has a clock, and a number of datagrams, of its own.
@@ -188,6 +191,16 @@ impl Agent {
         }
     }
 
+    /// How much it takes of what all agents may have together: data sources and custom metrics.
+    pub(crate) fn weight(&self) -> usize {
+        self.sources.len() + self.custom.len()
+    }
+
+    /// Whether it may have one data source more.
+    pub(crate) fn has_room(&self, sources: usize, weight: usize) -> bool {
+        self.sources.len() < sources && self.weight() < weight
+    }
+
     /// A data source, which is new where there is `room` for one; `None` where there is none.
     pub(crate) fn source(&mut self, source: DataSource, room: bool) -> Option<&mut Source> {
         if !room && !self.sources.contains_key(&source) {
@@ -227,12 +240,13 @@ impl Source {
         self.discards.take(sample.sequence) != Arrival::Duplicate
     }
 
-    /// Takes a counters sample.
-    pub(crate) fn counters(&mut self, sample: &CountersSample<'_>, moment: Moment) {
+    /// Takes a counters sample; how many of its texts were cut.
+    pub(crate) fn counters(&mut self, sample: &CountersSample<'_>, moment: Moment) -> u64 {
         self.heard(moment.epoch, moment.now_us);
-        if self.counter_samples.take(sample.sequence) != Arrival::Duplicate {
-            self.metrics.take(sample.records, moment);
+        if self.counter_samples.take(sample.sequence) == Arrival::Duplicate {
+            return 0;
         }
+        self.metrics.take(sample.records, moment)
     }
 
     fn heard(&mut self, epoch: u64, now_us: u64) {

@@ -1,17 +1,20 @@
 //! Answers to the questions about agents and their metrics: what one shard knows towards them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ahash::AHashSet;
-use decode::Address;
+use decode::{Address, DataSource};
 
 use crate::agent::Agent;
 use crate::flow::flows::Flows;
 use crate::metric::MetricValue;
+use crate::metric::custom::CustomSource;
 use crate::metric::store::{Metrics, Wanted};
-use crate::question::{Metric, Owner, Partial, Question, Source as Named};
+use crate::question::{Column, Metric, Owner, Partial, Question, Source};
 use crate::roster::Roster;
 use crate::select::{Agents, Filter, MetricRef};
+use crate::table::{self, Row};
 
 /// Class of physical entities: the host itself.
 const PHYSICAL: u32 = 2;
@@ -27,6 +30,46 @@ pub(crate) struct Known<'s> {
     pub(crate) metric_timeout_us: Option<u64>,
     /// Now.
     pub(crate) now_us: u64,
+}
+
+/// A data source and its metrics.
+#[derive(Clone, Copy)]
+enum Held<'s> {
+    /// One of the agent's own.
+    Of(DataSource, &'s Metrics),
+    /// One that custom metrics name.
+    Named(&'s Arc<str>, &'s CustomSource),
+}
+
+impl Held<'_> {
+    fn name(&self) -> Source {
+        match self {
+            Self::Of(source, _) => Source::Of(*source),
+            Self::Named(name, _) => Source::Named(Arc::clone(name)),
+        }
+    }
+
+    /// Its value of a metric, and when that arrived.
+    fn get(&self, metric: &MetricRef) -> Option<(MetricValue, u64)> {
+        match self {
+            Self::Of(source, metrics) if metric.may_be_of(*source) => metrics.get(&metric.wanted),
+            Self::Named(source, metrics) if metric.source.is_none() => match &metric.wanted {
+                Wanted::Named(name) => metrics.get(source, name),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// All its values by name, and when they arrived.
+    fn all(&self) -> Vec<(String, MetricValue, u64)> {
+        match self {
+            Self::Of(source, metrics) => metrics.all(source.class),
+            Self::Named(_, metrics) => {
+                metrics.all().map(|(name, value, at)| (name.to_string(), value, at)).collect()
+            }
+        }
+    }
 }
 
 impl<'s> Known<'s> {
@@ -48,13 +91,13 @@ impl<'s> Known<'s> {
             Question::Dump { agents, metrics, filter } => {
                 Partial::Metrics(self.every(agents, metrics, filter))
             }
-            Question::Metric { agents, metrics, filter } => Partial::Values(
-                metrics
-                    .iter()
-                    .map(|metric| self.every(agents, std::slice::from_ref(metric), filter))
-                    .collect(),
-            ),
-            Question::Table { .. } => Partial::Table(Vec::new()),
+            Question::Metric { agents, metrics, filter } => {
+                Partial::Values(self.values(agents, metrics, filter))
+            }
+            Question::Table { agents, columns, filter } => {
+                // The largest of all are among the largest of each shard.
+                Partial::Table(table::sorted(self.rows(agents, columns, filter), columns))
+            }
             Question::ActiveFlows { agents, flow, aggregation, most, .. } => {
                 let is_meant = self.is_meant(agents);
                 let wanted: Option<&dyn Fn(&Owner) -> bool> = match agents {
@@ -67,7 +110,7 @@ impl<'s> Known<'s> {
             Question::FlowValue { agents, source, flow, key } => {
                 let is_meant = self.is_meant(agents);
                 let wanted = |owner: &Owner| {
-                    source.is_none_or(|source| owner.source == Named::Of(source)) && is_meant(owner)
+                    source.is_none_or(|source| owner.source == Source::Of(source)) && is_meant(owner)
                 };
                 Partial::FlowValue(self.flows.value(flow, key.as_deref(), &wanted, self.now_us))
             }
@@ -90,66 +133,119 @@ impl<'s> Known<'s> {
     /// Whether a filter lets an owner of flows through: by what is known of its data source, or of its host.
     pub(crate) fn passes(&self, owner: &Owner, filter: &Filter) -> bool {
         let agent = self.agents.get(&owner.agent);
+        let held = agent.and_then(|agent| self.held(agent, &owner.source));
         filter.holds(|metric| {
-            let agent = agent?;
-            let own = match owner.source {
-                Named::Of(source) if metric.may_be_of(source) => agent
-                    .sources
-                    .get(&source)
-                    .filter(|known| self.believes(&known.metrics))
-                    .and_then(|known| known.metrics.get(&metric.wanted)),
-                _ => None,
-            };
-            own.map(|(value, _)| value).or_else(|| self.of_host(agent, &metric.wanted))
+            let own = held.and_then(|held| held.get(metric)).map(|(value, _)| value);
+            own.or_else(|| self.of_host(agent?, metric).map(|(_, value, _)| value))
         })
     }
 
     /// The number that a data source has of a metric.
     pub(crate) fn number(&self, owner: &Owner, metric: &MetricRef) -> Option<f64> {
-        let Named::Of(source) = owner.source else { return None };
-        let known = self.agents.get(&owner.agent)?.sources.get(&source)?;
-        let (value, _) = metric.may_be_of(source).then(|| known.metrics.get(&metric.wanted)).flatten()?;
-        value.number()
+        let agent = self.agents.get(&owner.agent)?;
+        self.held(agent, &owner.source)?.get(metric)?.0.number()
+    }
+
+    /// A data source of an agent, where something is believed of it.
+    fn held(&self, agent: &'s Agent, source: &Source) -> Option<Held<'s>> {
+        let Source::Of(source) = source else { return None };
+        let known = agent.sources.get(source).filter(|known| self.believes(&known.metrics))?;
+        Some(Held::Of(*source, &known.metrics))
     }
 
     /// The agents that are meant.
     pub(crate) fn meant(self, agents: &Agents) -> impl Iterator<Item = (Address, &'s Agent)> {
-        let host_name = Wanted::find("host_name");
-        self.agents
+        let host_name: Option<MetricRef> = "host_name".parse().ok();
+        self.agents.iter().filter(move |(address, agent)| {
+            let host_name = || self.of_host(agent, host_name.as_ref()?).map(|(_, value, _)| value);
+            agents.mean(*address, host_name)
+        })
+    }
+
+    /// The data sources of an agent that the filter lets through.
+    fn passed(&self, agent: &'s Agent, filter: &Filter) -> impl Iterator<Item = Held<'s>> {
+        let own = agent
+            .sources
             .iter()
-            .filter(move |(address, agent)| agents.mean(*address, || self.of_host(agent, &host_name)))
+            .filter(|(_, known)| self.believes(&known.metrics))
+            .map(|(source, known)| Held::Of(*source, &known.metrics));
+        let named = agent
+            .custom
+            .sources()
+            .filter(|(_, known)| known.is_believed(self.now_us, self.metric_timeout_us))
+            .map(|(name, known)| Held::Named(name, known));
+        own.chain(named).filter(|held| {
+            filter.holds(|metric| {
+                let own = held.get(metric).map(|(value, _)| value);
+                own.or_else(|| self.of_host(agent, metric).map(|(_, value, _)| value))
+            })
+        })
     }
 
     /// The values of the data sources that the filter lets through: those asked for, or all when none is named.
     fn every(&self, agents: &Agents, metrics: &[MetricRef], filter: &Filter) -> Vec<Metric> {
         let mut found = Vec::new();
-        for (address, agent) in self.meant(agents) {
-            for (&source, known) in agent.sources.iter().filter(|(_, known)| self.believes(&known.metrics)) {
-                let passes = filter.holds(|metric| {
-                    let own = metric.may_be_of(source).then(|| known.metrics.get(&metric.wanted)).flatten();
-                    own.map(|(value, _)| value).or_else(|| self.of_host(agent, &metric.wanted))
-                });
-                if !passes {
-                    continue;
-                }
-                let mut add = |name: String, value, at: u64| {
-                    let age_us = self.now_us.saturating_sub(at);
-                    let owner = Owner { agent: address, source: Named::Of(source) };
-                    found.push(Metric { owner, name, value, age_us, top_keys: Vec::new() });
-                };
+        for (agent, known) in self.meant(agents) {
+            for held in self.passed(known, filter) {
+                let owner = Owner { agent, source: held.name() };
                 if metrics.is_empty() {
-                    for (name, value, at) in known.metrics.all(source.class) {
-                        add(name, value, at);
-                    }
+                    let all = held.all().into_iter();
+                    found.extend(all.map(|(name, value, at)| self.metric(owner.clone(), name, value, at)));
                 }
-                for metric in metrics.iter().filter(|metric| metric.may_be_of(source)) {
-                    if let Some((value, at)) = known.metrics.get(&metric.wanted) {
-                        add(metric.text.clone(), value, at);
-                    }
+                for metric in metrics {
+                    let Some((value, at)) = held.get(metric) else { continue };
+                    found.push(self.metric(owner.clone(), metric.text.clone(), value, at));
                 }
             }
         }
         found
+    }
+
+    /// For each metric, its values at the data sources that the filter lets through.
+    fn values(&self, agents: &Agents, metrics: &[MetricRef], filter: &Filter) -> Vec<Vec<Metric>> {
+        let mut values = vec![Vec::new(); metrics.len()];
+        for (agent, known) in self.meant(agents) {
+            for held in self.passed(known, filter) {
+                for (metric, values) in metrics.iter().zip(&mut values) {
+                    let Some((value, at)) = held.get(metric) else { continue };
+                    let owner = Owner { agent, source: held.name() };
+                    values.push(self.metric(owner, metric.text.clone(), value, at));
+                }
+            }
+        }
+        values
+    }
+
+    /// A row for each data source that the filter lets through and that has a value of its own, with all cells that
+    /// are not optional. What it has not may be its host's.
+    fn rows(&self, agents: &Agents, columns: &[Column], filter: &Filter) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for (agent, known) in self.meant(agents) {
+            for held in self.passed(known, filter) {
+                let mut has_own = false;
+                let row: Option<Row> = columns
+                    .iter()
+                    .map(|Column { metric, optional, .. }| {
+                        let own = held.get(metric).map(|(value, at)| (held.name(), value, at));
+                        has_own |= own.is_some();
+                        let cell = own.or_else(|| {
+                            let (source, value, at) = self.of_host(known, metric)?;
+                            Some((Source::Of(source), value, at))
+                        });
+                        let cell = cell.map(|(source, value, at)| {
+                            self.metric(Owner { agent, source }, metric.text.clone(), value, at)
+                        });
+                        (cell.is_some() || *optional).then_some(cell)
+                    })
+                    .collect();
+                rows.extend(row.filter(|_| has_own));
+            }
+        }
+        rows
+    }
+
+    fn metric(&self, owner: Owner, name: String, value: MetricValue, at_us: u64) -> Metric {
+        Metric { owner, name, value, age_us: self.now_us.saturating_sub(at_us), top_keys: Vec::new() }
     }
 
     /// Whether there is something to ask for that is not too old.
@@ -157,15 +253,16 @@ impl<'s> Known<'s> {
         metrics.are_believed(self.now_us, self.metric_timeout_us)
     }
 
-    /// A metric of the agent's host: that of its lowest physical data source that has it.
-    fn of_host(&self, agent: &Agent, wanted: &Wanted) -> Option<MetricValue> {
-        let hosts = agent
-            .sources
-            .iter()
-            .filter(|(source, known)| source.class == PHYSICAL && self.believes(&known.metrics));
+    /// A metric of the agent's host: that of its lowest physical data source that has it, or of the one that is
+    /// named.
+    fn of_host(&self, agent: &Agent, metric: &MetricRef) -> Option<(DataSource, MetricValue, u64)> {
+        let hosts = agent.sources.iter().filter(|(source, known)| {
+            source.class == PHYSICAL && metric.may_be_of(**source) && self.believes(&known.metrics)
+        });
         hosts
-            .filter_map(|(source, known)| Some((*source, known.metrics.get(wanted)?.0)))
-            .min_by_key(|(source, _)| *source)
-            .map(|(_, value)| value)
+            .filter_map(|(source, known)| {
+                known.metrics.get(&metric.wanted).map(|(value, at)| (*source, value, at))
+            })
+            .min_by_key(|(source, ..)| *source)
     }
 }

@@ -8,7 +8,7 @@ use regex::{Regex, RegexBuilder};
 
 use crate::flow::spec::{SpecError, wrong};
 use crate::metric::MetricValue;
-use crate::metric::store::{LOGICAL, Wanted, is_virtual_identity};
+use crate::metric::store::{LOGICAL, Wanted, is_shared_at, is_virtual};
 
 /// A question cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +19,12 @@ pub enum SelectError {
     /// A prefix is no aggregation.
     #[error("{0:?} is no aggregation: max, min, sum, avg, var, sdev, med, q1, q2, q3, iqr or any")]
     Aggregation(String),
+    /// A column says wrongly how to sort, or is the second one that does.
+    #[error("{0:?} does not sort: one column may be sort:METRIC:-10 (the ten largest) or sort:METRIC:10")]
+    Sort(String),
+    /// A column aggregates.
+    #[error("{0:?}: a cell of a table is of one data source, without an aggregation")]
+    NoStatistic(String),
     /// A pattern cannot be compiled.
     #[error("{pattern:?} is no pattern: {reason}")]
     Pattern {
@@ -153,7 +159,7 @@ impl FromStr for MetricRef {
             text: text.to_owned(),
             aggregation,
             source,
-            logical: is_virtual_identity(name),
+            logical: is_virtual(name),
             wanted: Wanted::find(name),
         })
     }
@@ -183,10 +189,15 @@ impl MetricRef {
 
     /// Whether the metric may be that of this data source. A host's identity is no container's.
     pub(crate) fn may_be_of(&self, source: DataSource) -> bool {
-        let identity = matches!(&self.wanted, Wanted::Counted(places)
-            if places.iter().any(|(structure, _)| crate::metric::store::is_identity(*structure)));
-        self.source.is_none_or(|wanted| wanted == source)
-            && (!identity || self.logical == (source.class == LOGICAL))
+        let logical = source.class == LOGICAL;
+        let class_has_it = match &self.wanted {
+            Wanted::Counted(places) => {
+                self.logical == logical || !places.iter().any(|(structure, _)| is_shared_at(*structure))
+            }
+            Wanted::Label(_) => logical,
+            Wanted::Derived(..) | Wanted::Named(_) => true,
+        };
+        class_has_it && self.source.is_none_or(|wanted| wanted == source)
     }
 }
 
@@ -302,7 +313,7 @@ mod tests {
         assert_eq!(metric.aggregation, Aggregation::Avg);
         assert_eq!(metric.source, Some(DataSource { class: 2, index: 1 }));
         assert!(matches!("load_one".parse::<MetricRef>().unwrap().wanted, Wanted::Counted(_)));
-        assert!(matches!("nosuch".parse::<MetricRef>().unwrap().wanted, Wanted::Unknown));
+        assert!(matches!("nosuch".parse::<MetricRef>().unwrap().wanted, Wanted::Named(_)));
         assert_eq!("top:load_one".parse::<MetricRef>().unwrap_err(), SelectError::Aggregation("top".into()));
         assert_eq!(MetricRef::list(" , ").unwrap_err(), SelectError::NoMetric);
     }

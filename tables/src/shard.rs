@@ -9,7 +9,7 @@ use crate::agent::{Agent, Taken};
 use crate::answer::Known;
 use crate::flow::atom::key_text;
 use crate::flow::flows::{Flows, Numbers};
-use crate::metric::store::Moment;
+use crate::metric::Moment;
 use crate::outbox::{Outbox, ThresholdEvent};
 use crate::program::Program;
 use crate::question::{Owner, Partial, Question, Source as Named};
@@ -23,7 +23,9 @@ pub struct Options {
     pub agents: usize,
     /// Data sources of one agent at most; samples of further ones are counted and left out.
     pub sources_per_agent: usize,
-    /// Data sources of all agents together at most. Beyond, agents that were heard but once give way; where there is
+    /// Custom metrics of one agent at most; further ones are counted and left out.
+    pub custom_per_agent: usize,
+    /// Data sources and custom metrics of all agents together at most. Beyond, agents that were heard but once give way; where there is
     /// none of those, samples of further data sources are counted and left out.
     pub sources: usize,
     /// How long an agent, or one of its data sources, may be silent before it is forgotten, microseconds.
@@ -39,6 +41,7 @@ impl Default for Options {
         Self {
             agents: 100_000,
             sources_per_agent: 10_000,
+            custom_per_agent: 10_000,
             sources: 1_000_000,
             agent_timeout_us: 3_600_000_000,
             metric_timeout_us: None,
@@ -81,6 +84,12 @@ pub struct Counters {
     pub streams_refused: u64,
     /// Samples of data sources beyond the limit.
     pub sources_refused: u64,
+    /// Custom metrics whose name, or data source's name, cannot be kept.
+    pub custom_misnamed: u64,
+    /// Custom metrics beyond the limit.
+    pub custom_refused: u64,
+    /// Texts of counters samples and custom metrics that were too long, and were cut.
+    pub texts_cut: u64,
     /// Windows of samples whose pool could not be believed.
     pub pools_disbelieved: u64,
     /// Samples whose rate or frame length was beyond what is believed, and was cut.
@@ -111,7 +120,7 @@ impl Counters {
 pub struct Shard {
     options: Options,
     agents: Roster,
-    /// Data sources of all agents.
+    /// Data sources and custom metrics of all agents.
     sources: usize,
     /// The last epoch that a restart has begun.
     epochs: u64,
@@ -208,8 +217,8 @@ impl Shard {
             }
         };
         let moment = Moment { now_us, uptime_ms: header.uptime_ms, epoch };
-        let before = agent.sources.len();
-        let limit = self.options.sources_per_agent.min(before.saturating_add(room));
+        let before = agent.weight();
+        let most = before.saturating_add(room);
         let mut counted = Vec::new();
         let mut number = agent.number;
         for sample in datagram.samples() {
@@ -217,7 +226,7 @@ impl Shard {
                 Ok(Sample::Flow(sample)) => {
                     self.counters.flow_samples += 1;
                     let rate = sample.sampling_rate.min(LARGEST_RATE);
-                    let room = agent.sources.len() < limit;
+                    let room = agent.has_room(self.options.sources_per_agent, most);
                     agent.source(sample.source, room).map(|source| {
                         let Some((frames, disbelieved)) = source.flow(&sample, rate, epoch, now_us) else {
                             return;
@@ -231,17 +240,17 @@ impl Shard {
                 }
                 Ok(Sample::Counters(sample)) => {
                     self.counters.counters_samples += 1;
-                    let room = agent.sources.len() < limit;
-                    let taken =
+                    let room = agent.has_room(self.options.sources_per_agent, most);
+                    let cut =
                         agent.source(sample.source, room).map(|source| source.counters(&sample, moment));
                     if !self.watch.thresholds.is_empty() {
                         counted.push(sample.source);
                     }
-                    taken
+                    cut.map(|cut| self.counters.texts_cut += cut)
                 }
                 Ok(Sample::Discarded(sample)) => {
                     self.counters.discarded += 1;
-                    let room = agent.sources.len() < limit;
+                    let room = agent.has_room(self.options.sources_per_agent, most);
                     agent.source(sample.source, room).map(|source| {
                         if source.discarded(&sample, epoch, now_us) {
                             let mut numbers = Numbers { source: source.number, agent: number };
@@ -250,7 +259,17 @@ impl Shard {
                         }
                     })
                 }
-                Ok(Sample::RtMetric(_) | Sample::RtFlow(_)) => {
+                Ok(Sample::RtMetric(sample)) => {
+                    self.counters.custom += 1;
+                    let most = agent.custom.len() + most.saturating_sub(agent.weight());
+                    let most = most.min(self.options.custom_per_agent);
+                    let taken = agent.custom.take(&sample, moment, most);
+                    self.counters.custom_misnamed += taken.misnamed;
+                    self.counters.custom_refused += taken.refused;
+                    self.counters.texts_cut += taken.cut;
+                    continue;
+                }
+                Ok(Sample::RtFlow(_)) => {
                     self.counters.custom += 1;
                     continue;
                 }
@@ -268,7 +287,7 @@ impl Shard {
             self.counters.sources_refused += u64::from(taken.is_none());
         }
         agent.number = number;
-        self.sources += agent.sources.len() - before;
+        self.sources += agent.weight() - before;
         for source in counted {
             self.watch_counters(header.agent, source, now_us, outbox);
         }
@@ -343,7 +362,7 @@ impl Shard {
             return;
         }
         if let Some((address, agent)) = self.agents.give_way(full) {
-            self.sources = self.sources.saturating_sub(agent.sources.len());
+            self.sources = self.sources.saturating_sub(agent.weight());
             self.counters.agents_evicted += 1;
             outbox.released.push(address);
         }
@@ -364,7 +383,7 @@ impl Shard {
         let since_us = now_us.saturating_sub(self.options.agent_timeout_us);
         let (sources, counters) = (&mut self.sources, &mut self.counters);
         self.agents.sweep(TICKS_OF_A_SWEEP, |address, agent| {
-            let before = agent.sources.len();
+            let before = agent.weight();
             if agent.last_seen_us < since_us {
                 *sources = sources.saturating_sub(before);
                 counters.agents_released += 1;
@@ -372,7 +391,8 @@ impl Shard {
                 return false;
             }
             agent.forget_before(since_us);
-            *sources = sources.saturating_sub(before - agent.sources.len());
+            agent.custom.forget(now_us, timeout, since_us);
+            *sources = sources.saturating_sub(before - agent.weight());
             for source in agent.sources.values_mut() {
                 source.metrics.forget(now_us, timeout);
             }

@@ -1,7 +1,12 @@
 //! Counters as metrics: what they are called, what is made of them, and how long they are believed.
 
 pub mod catalogue;
+pub(crate) mod custom;
+mod growth;
+pub mod label;
 pub(crate) mod store;
+
+pub(crate) use growth::Moment;
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! The metrics of one data source: the last values, and what is needed to make rates of the next ones.
 //!
-//! Promise I5 lives here: a first sample gives no rate, a 32-bit counter may wrap but a fall is a gap and never a
-//! spike, all ones mean unknown, and two samples of nearly the same moment make no rate.
+//! Promise I5 lives here and in [`super::growth`]: a first sample gives no rate, a 32-bit counter may wrap but a
+//! fall is a gap and never a spike, all ones mean unknown, and two samples of nearly the same moment make no rate.
 
 use std::fmt::Write;
 use std::sync::{Arc, LazyLock};
@@ -11,15 +11,38 @@ use decode::{Records, counter};
 
 use super::MetricValue;
 use super::catalogue::{DERIVED, Derived, Kind, METRICS, Metric};
-
-/// Samples closer together than this make no rate, microseconds.
-const CLOSEST_US: u64 = 500_000;
+use super::growth::{CLOSEST_US, Intervals, Moment, UNKNOWN, gauge, growth, raw};
+use super::label::{LABELS, Label};
 
 /// No structure has more fields.
 const MOST_FIELDS: usize = 48;
 
-/// `virDomainState`: running.
-const RUNNING: u64 = 1;
+/// The longest text that is kept, bytes: the longest that a structure may have. What is beyond is cut off.
+const MOST_TEXT: usize = 255;
+
+/// What a sample says about the virtual machine or container that it is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// It runs, or is none: a 32-bit counter that fell has wrapped.
+    Running,
+    /// It waits or is paused: nothing wraps while it does.
+    Halted,
+    /// It has ended: nothing wraps, and counters begin anew with its next sample.
+    Ended,
+}
+
+impl State {
+    /// By `virDomainState` of its processors, wherever they stand among the records.
+    fn of(records: Records<'_>) -> Self {
+        let cpu = records.iter().find(|record| record.tag == counter::VIRT_CPU.tag);
+        match cpu.and_then(counter::fields).and_then(|fields| fields.get(0)?.as_u64()) {
+            None | Some(1) => Self::Running,
+            // shutdown, shutoff, crashed
+            Some(4..=6) => Self::Ended,
+            Some(_) => Self::Halted,
+        }
+    }
+}
 
 /// A structure of the catalogue, with the places of its metrics' fields.
 pub(crate) struct Structure {
@@ -43,31 +66,6 @@ pub(crate) static STRUCTURES: LazyLock<Vec<Structure>> = LazyLock::new(|| {
     structures
 });
 
-/// When a sample was taken.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment {
-    /// When it arrived.
-    pub(crate) now_us: u64,
-    /// The agent's uptime, milliseconds.
-    pub(crate) uptime_ms: u32,
-    /// How often the agent has restarted.
-    pub(crate) epoch: u64,
-}
-
-impl Moment {
-    /// Microseconds since an earlier moment by the agent's own clock, where it can be trusted; `None` across
-    /// a restart.
-    fn since(self, earlier: Self) -> Option<u64> {
-        if self.epoch != earlier.epoch {
-            return None;
-        }
-        let arrived = self.now_us.saturating_sub(earlier.now_us);
-        let own = u64::from(self.uptime_ms.wrapping_sub(earlier.uptime_ms)) * 1000;
-        // A clock that stands still, or runs away, is not used.
-        Some(if own > 0 && own < arrived.saturating_mul(100).max(3_600_000_000) { own } else { arrived })
-    }
-}
-
 /// One structure's values.
 #[derive(Debug)]
 struct Block {
@@ -75,7 +73,8 @@ struct Block {
     /// The moment of the counters in `raw`.
     counted: Moment,
     updated_us: u64,
-    raw: Vec<Option<u64>>,
+    /// The fields as numbers, [`UNKNOWN`] where one is none; empty before the first sample.
+    raw: Vec<u64>,
     values: Vec<Option<MetricValue>>,
 }
 
@@ -87,30 +86,6 @@ pub(crate) struct Metrics {
     intervals: Intervals,
 }
 
-/// How long the metrics of a data source are believed whose interval is not known yet.
-const FIRST_BELIEF_US: u64 = 90_000_000;
-
-/// The last two intervals between samples. One alone says little: Host sFlow sends a container's first sample when
-/// it begins and the second at any moment within the interval.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Intervals([Option<u64>; 2]);
-
-impl Intervals {
-    pub(super) fn take(&mut self, interval_us: u64) {
-        if interval_us >= CLOSEST_US {
-            self.0 = [Some(interval_us), self.0[0]];
-        }
-    }
-
-    /// Three of the longer one, microseconds.
-    pub(super) fn believed_us(self) -> u64 {
-        match self.0 {
-            [Some(a), Some(b)] => a.max(b).saturating_mul(3),
-            _ => FIRST_BELIEF_US,
-        }
-    }
-}
-
 /// A metric that a question names, resolved once.
 #[derive(Clone, Debug)]
 pub(crate) enum Wanted {
@@ -118,21 +93,32 @@ pub(crate) enum Wanted {
     Counted(Vec<(usize, usize)>),
     /// Made of others.
     Derived(&'static Derived, Vec<Wanted>),
-    /// No structure gives it.
-    Unknown,
+    /// Made of the name of a virtual machine or container.
+    Label(&'static Label),
+    /// No structure gives it: a custom metric, perhaps, or a flow.
+    Named(Arc<str>),
 }
 
-/// The prefix of a host's identity where the data source is a virtual machine or container.
+/// The prefix of what a virtual machine or container shares with hosts.
 const VIRTUAL: &str = "vir_";
 
 /// Class of logical entities: virtual machines and containers.
 pub(crate) const LOGICAL: u32 = 3;
 
-/// Whether a name asks for the identity of a virtual machine or container.
-pub(crate) fn is_virtual_identity(name: &str) -> bool {
-    name.strip_prefix(VIRTUAL).is_some_and(|rest| {
-        METRICS.iter().any(|metric| metric.name == rest && std::ptr::eq(metric.layout, &counter::HOST_DESCR))
-    })
+/// Whether hosts, and virtual machines and containers, both send the structure, under names of their own.
+fn is_shared(layout: &decode::layout::Layout) -> bool {
+    std::ptr::eq(layout, &counter::HOST_DESCR) || std::ptr::eq(layout, &counter::NVIDIA_GPU)
+}
+
+/// Whether the structure at this place of the catalogue is such a one.
+pub(crate) fn is_shared_at(structure: usize) -> bool {
+    STRUCTURES.get(structure).is_some_and(|structure| is_shared(structure.layout))
+}
+
+/// Whether a name is that of a virtual machine or container for what hosts have too.
+pub(crate) fn is_virtual(name: &str) -> bool {
+    name.strip_prefix(VIRTUAL)
+        .is_some_and(|rest| METRICS.iter().any(|metric| metric.name == rest && is_shared(metric.layout)))
 }
 
 impl Wanted {
@@ -141,26 +127,31 @@ impl Wanted {
         if let Some(derived) = DERIVED.iter().find(|derived| derived.name == name) {
             return Self::Derived(derived, derived.of.iter().map(|name| Self::find(name)).collect());
         }
-        let name = if is_virtual_identity(name) { name.strip_prefix(VIRTUAL).unwrap_or(name) } else { name };
+        if let Some(label) = LABELS.iter().find(|label| label.name == name) {
+            return Self::Label(label);
+        }
+        let plain = if is_virtual(name) { name.strip_prefix(VIRTUAL).unwrap_or(name) } else { name };
         let mut places = Vec::new();
         for (structure, entry) in STRUCTURES.iter().enumerate() {
             for (place, (metric, ..)) in entry.metrics.iter().enumerate() {
-                if metric.name == name {
+                if metric.name == plain {
                     places.push((structure, place));
                 }
             }
         }
-        if places.is_empty() { Self::Unknown } else { Self::Counted(places) }
+        if places.is_empty() { Self::Named(name.into()) } else { Self::Counted(places) }
     }
 }
 
 impl Metrics {
-    /// Takes the counter records of one sample.
-    pub(crate) fn take(&mut self, records: Records<'_>, moment: Moment) {
+    /// Takes the counter records of one sample; how many of its texts were cut.
+    pub(crate) fn take(&mut self, records: Records<'_>, moment: Moment) -> u64 {
         if self.updated_us > 0 {
             self.intervals.take(moment.now_us.saturating_sub(self.updated_us));
         }
         self.updated_us = moment.now_us.max(1);
+        let state = State::of(records);
+        let mut cut = 0;
         for record in records.iter() {
             let Some(fields) = counter::fields(record) else { continue };
             let found = STRUCTURES.iter().position(|structure| std::ptr::eq(structure.layout, fields.layout));
@@ -172,10 +163,9 @@ impl Metrics {
                     self.blocks.last_mut()
                 }
             };
-            if let Some(block) = block {
-                block.take(&fields, moment);
-            }
+            cut += block.map_or(0, |block| block.take(&fields, moment, state));
         }
+        cut
     }
 
     /// Whether there is something to ask for, and it is believed: for `timeout_us` after the last sample, or for
@@ -195,10 +185,11 @@ impl Metrics {
     /// A metric's value, and when it arrived.
     pub(crate) fn get(&self, wanted: &Wanted) -> Option<(MetricValue, u64)> {
         match wanted {
-            Wanted::Unknown => None,
+            Wanted::Named(_) => None,
+            Wanted::Label(label) => self.label(label),
             Wanted::Counted(places) => places.iter().find_map(|&(structure, place)| {
                 let block = self.blocks.iter().find(|block| block.structure == structure)?;
-                Some((block.values.get(place)?.clone()?, block.updated_us))
+                Some((block.values.get(place)?.clone()?, block.arrived_us(place)))
             }),
             Wanted::Derived(derived, parts) => {
                 let mut numbers = Vec::with_capacity(parts.len());
@@ -213,22 +204,41 @@ impl Metrics {
         }
     }
 
+    fn block(&self, layout: &'static decode::layout::Layout) -> Option<&Block> {
+        self.blocks.iter().find(|block| {
+            STRUCTURES.get(block.structure).is_some_and(|structure| std::ptr::eq(structure.layout, layout))
+        })
+    }
+
+    /// A label of the virtual machine or container that this is, and when its name arrived.
+    fn label(&self, label: &Label) -> Option<(MetricValue, u64)> {
+        let identity = self.block(&counter::HOST_DESCR)?;
+        // The name is the first metric of the structure.
+        let Some(MetricValue::Text(name)) = identity.values.first()? else { return None };
+        let is_jvm = self.block(&counter::JVM).is_some() || self.block(&counter::JMX).is_some();
+        (label.make)(name, is_jvm).map(|text| (MetricValue::Text(text.into()), identity.updated_us))
+    }
+
     /// Every metric that has a value: its name as this class of data source has it, the value, and when it arrived.
     pub(crate) fn all(&self, class: u32) -> Vec<(String, MetricValue, u64)> {
         let mut all = Vec::new();
         for block in &self.blocks {
             let Some(structure) = STRUCTURES.get(block.structure) else { continue };
-            let identity = class == LOGICAL && std::ptr::eq(structure.layout, &counter::HOST_DESCR);
-            let prefix = if identity { VIRTUAL } else { "" };
-            for ((metric, ..), value) in structure.metrics.iter().zip(&block.values) {
+            let prefix = if class == LOGICAL && is_shared(structure.layout) { VIRTUAL } else { "" };
+            for (place, ((metric, ..), value)) in structure.metrics.iter().zip(&block.values).enumerate() {
                 if let Some(value) = value {
-                    all.push((format!("{prefix}{}", metric.name), value.clone(), block.updated_us));
+                    all.push((format!("{prefix}{}", metric.name), value.clone(), block.arrived_us(place)));
                 }
             }
         }
         for derived in DERIVED {
             if let Some((value, updated)) = self.get(&Wanted::find(derived.name)) {
                 all.push((derived.name.to_owned(), value, updated));
+            }
+        }
+        for label in LABELS.iter().filter(|_| class == LOGICAL) {
+            if let Some((value, updated)) = self.label(label) {
+                all.push((label.name.to_owned(), value, updated));
             }
         }
         all
@@ -247,61 +257,59 @@ impl Block {
         }
     }
 
-    fn take(&mut self, fields: &Fields<'_>, moment: Moment) {
-        let Some(structure) = STRUCTURES.get(self.structure) else { return };
+    /// When the value at this place arrived: rates wait for a sample that is not too close to the last one.
+    fn arrived_us(&self, place: usize) -> u64 {
+        let metric = STRUCTURES.get(self.structure).and_then(|structure| structure.metrics.get(place));
+        let counted = metric.is_some_and(|(metric, ..)| metric.kind.is_counted());
+        if counted { self.counted.now_us } else { self.updated_us }
+    }
+
+    /// Takes a record; how many of its texts were cut.
+    fn take(&mut self, fields: &Fields<'_>, moment: Moment, state: State) -> u64 {
+        let Some(structure) = STRUCTURES.get(self.structure) else { return 0 };
         let mut found: [Option<Value<'_>>; MOST_FIELDS] = [None; MOST_FIELDS];
         for (place, (_, value)) in found.iter_mut().zip(fields.iter()) {
             *place = Some(value);
         }
         let field = |at: usize| found.get(at).copied().flatten();
-        let first = self.raw.is_empty();
-        let elapsed = if first { None } else { moment.since(self.counted) };
+        let elapsed = if self.raw.is_empty() { None } else { moment.since(self.counted) };
         // Too close to the last one: gauges are taken, counters wait for the next sample.
         let too_close = elapsed.is_some_and(|elapsed| elapsed < CLOSEST_US);
-        let grown: Vec<Option<f64>> = self
-            .raw
-            .iter()
-            .enumerate()
-            .map(|(at, before)| {
-                elapsed.and((*before).zip(field(at)).and_then(|(before, now)| growth(before, now)))
-            })
-            .collect();
-        let grown_at = |at: usize| grown.get(at).copied().flatten();
-        let stopped = std::ptr::eq(structure.layout, &counter::VIRT_CPU)
-            && field(0).and_then(|state| state.as_u64()).is_some_and(|state| state != RUNNING);
+        let seconds = elapsed.map(|elapsed| elapsed as f64 / 1e6);
+        let grown = |at: usize| {
+            let (before, now) = (self.raw.get(at).copied()?, field(at)?);
+            let per = seconds?;
+            growth(before, now, state == State::Running).map(|grown| (grown, grown / per))
+        };
         let cpu_total: f64 = structure
             .metrics
             .iter()
             .filter(|(metric, ..)| metric.kind == Kind::CpuTime && !metric.name.starts_with("cpu_guest"))
-            .filter_map(|&(_, at, _)| grown_at(at))
+            .filter_map(|&(_, at, _)| grown(at))
+            .map(|(grown, _)| grown)
             .sum();
-        for ((metric, at, share), value) in structure.metrics.iter().zip(&mut self.values) {
-            let counted = matches!(metric.kind, Kind::Rate | Kind::Busy | Kind::CpuTime);
-            if counted && too_close {
+        let mut cut = 0;
+        for (&(metric, at, share), value) in structure.metrics.iter().zip(&mut self.values) {
+            if metric.kind.is_counted() && too_close {
                 continue;
             }
-            let seconds = elapsed.map(|elapsed| elapsed as f64 / 1e6);
-            let now = field(*at);
-            let fell = || {
-                let before = self.raw.get(*at).copied().flatten();
-                before.zip(now.and_then(|now| now.as_u64())).is_some_and(|(before, now)| now < before)
-            };
+            let now = field(at);
             let number = match metric.kind {
-                Kind::Rate => grown_at(*at).zip(seconds).map(|(grown, seconds)| grown / seconds),
-                // The last sample of a stopped container has 0 here: that is no wrap.
-                Kind::Busy if stopped && fell() => None,
-                Kind::Busy => grown_at(*at).zip(seconds).map(|(grown, seconds)| grown / seconds / 10.0),
+                Kind::Rate => grown(at).map(|(_, rate)| rate),
+                Kind::Busy => grown(at).map(|(_, rate)| rate / 10.0),
                 Kind::CpuTime => {
-                    grown_at(*at).filter(|_| cpu_total > 0.0).map(|grown| 100.0 * grown / cpu_total)
+                    grown(at).filter(|_| cpu_total > 0.0).map(|(grown, _)| 100.0 * grown / cpu_total)
                 }
                 Kind::Gauge => now.and_then(gauge),
+                Kind::Positive => now.and_then(gauge).filter(|number| *number > 0.0),
                 Kind::Hundredths => now.and_then(gauge).map(|number| number / 100.0),
+                Kind::Lane(lane, word) => now.and_then(|now| of_lane(now, lane, word)),
                 Kind::Share(_) => {
                     let whole = share.and_then(field).and_then(gauge).filter(|whole| *whole > 0.0);
                     now.and_then(gauge).zip(whole).map(|(part, whole)| 100.0 * part / whole)
                 }
                 Kind::Text | Kind::Hex | Kind::Name(_) => {
-                    set_text(value, now.and_then(|now| text(metric.kind, now)));
+                    cut += u64::from(set_text(value, metric.kind, now));
                     continue;
                 }
             };
@@ -311,67 +319,59 @@ impl Block {
         if !too_close {
             self.counted = moment;
             self.raw.clear();
-            self.raw.extend(
-                (0..structure.layout.fields.len()).map(|at| field(at).and_then(|value| value.as_u64())),
-            );
+            self.raw.extend((0..structure.layout.fields.len()).map(|at| field(at).map_or(UNKNOWN, raw)));
         }
-    }
-}
-
-/// All ones mean that the sender does not know.
-fn gauge(value: Value<'_>) -> Option<f64> {
-    match value {
-        Value::U32(u32::MAX) | Value::U64(u64::MAX) => None,
-        Value::F32(number) => number.is_finite().then(|| f64::from(number)),
-        other => other.as_u64().map(|number| number as f64),
-    }
-}
-
-/// How much a counter has grown; `None` when it fell, or is not known.
-fn growth(before: u64, now: Value<'_>) -> Option<f64> {
-    match now {
-        Value::U32(u32::MAX) | Value::U64(u64::MAX) => None,
-        Value::U32(now) => {
-            let before = u32::try_from(before).ok().filter(|before| *before != u32::MAX)?;
-            // A difference of half the range or more is a fall, not a wrap.
-            Some(now.wrapping_sub(before)).filter(|grown| *grown < 1 << 31).map(f64::from)
+        if state == State::Ended {
+            self.raw.clear();
         }
-        Value::U64(now) if before != u64::MAX => now.checked_sub(before).map(|grown| grown as f64),
-        _ => None,
+        cut
     }
 }
 
-fn text(kind: Kind, value: Value<'_>) -> Option<String> {
-    match (kind, value) {
-        (Kind::Name(names), value) => {
-            value.as_u64().filter(|number| *number != u64::from(u32::MAX)).map(|number| names.of(number))
+/// A word of the optical lane with this index.
+fn of_lane(value: Value<'_>, lane: u32, word: usize) -> Option<f64> {
+    let Value::Lanes(lanes) = value else { return None };
+    let mut found = lanes.iter().find(|words| words.iter().next() == Some(lane))?.iter();
+    found.nth(word).filter(|number| *number != u32::MAX).map(f64::from)
+}
+
+/// Makes the text of a field the value; whether it was cut. A text that did not change stays the same allocation.
+fn set_text(value: &mut Option<MetricValue>, kind: Kind, now: Option<Value<'_>>) -> bool {
+    let mut set = |text: &str| match &value {
+        Some(MetricValue::Text(old)) if **old == *text => {}
+        _ => *value = Some(MetricValue::Text(text.into())),
+    };
+    match (kind, now) {
+        (Kind::Name(names), Some(now))
+            if now.as_u64().is_some_and(|number| number != u64::from(u32::MAX)) =>
+        {
+            set(&names.of(now.as_u64().unwrap_or_default()));
         }
-        (Kind::Hex, value) => value.as_u64().map(|number| format!("{number:016X}")),
-        (_, Value::Text(bytes)) => (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned()),
-        (_, Value::Mac(mac)) => Some(mac.to_string()),
-        (_, Value::Uuid(uuid)) => {
-            let mut text = String::with_capacity(36);
-            for (place, byte) in uuid.iter().enumerate() {
-                if matches!(place, 4 | 6 | 8 | 10) {
-                    text.push('-');
-                }
-                let _ = write!(text, "{byte:02x}");
-            }
-            Some(text)
+        (Kind::Hex, Some(Value::U64(number))) => set(&format!("{number:016X}")),
+        (Kind::Text, Some(Value::Text(bytes))) if !bytes.is_empty() => {
+            let (text, cut) = bounded(bytes, MOST_TEXT);
+            set(&text);
+            return cut;
         }
-        _ => None,
+        (Kind::Text, Some(Value::Mac(mac))) => set(&mac.to_string()),
+        (Kind::Text, Some(Value::Uuid(uuid))) => set(&uuid_text(&uuid)),
+        _ => *value = None,
     }
+    false
 }
 
-/// A text that did not change stays the same allocation.
-fn set_text(value: &mut Option<MetricValue>, text: Option<String>) {
-    match (&value, &text) {
-        (Some(MetricValue::Text(old)), Some(new)) if **old == **new => {}
-        _ => *value = text.map(|text| MetricValue::Text(Arc::from(text))),
-    }
+/// The first `most` bytes as text, and whether there are more.
+pub(super) fn bounded(bytes: &[u8], most: usize) -> (std::borrow::Cow<'_, str>, bool) {
+    (String::from_utf8_lossy(bytes.get(..most).unwrap_or(bytes)), bytes.len() > most)
 }
 
-/// Whether a structure is a host's identity.
-pub(crate) fn is_identity(structure: usize) -> bool {
-    STRUCTURES.get(structure).is_some_and(|structure| std::ptr::eq(structure.layout, &counter::HOST_DESCR))
+fn uuid_text(uuid: &[u8; 16]) -> String {
+    let mut text = String::with_capacity(36);
+    for (place, byte) in uuid.iter().enumerate() {
+        if matches!(place, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
