@@ -1,12 +1,13 @@
 //! `finderscope run`: the collector.
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use api::{Api, ApiOptions};
 use clap::Args;
-use engine::{Engine, EngineOptions};
+use engine::{Engine, EngineOptions, MOST_WORKERS};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tables::Options;
@@ -31,12 +32,25 @@ pub struct RunArgs {
     /// Receive buffer asked for, bytes
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 20)]
     receive_buffer: usize,
+    /// Workers, each with a socket and tables of its own [default: one per processor]
+    #[arg(long, value_name = "N", value_parser = workers)]
+    workers: Option<NonZero<usize>>,
+    /// Keep each worker on one processor
+    #[arg(long)]
+    pin: bool,
     /// Agents that are kept at most
     #[arg(long, value_name = "N", default_value_t = Options::default().agents)]
     agents: usize,
     /// Seconds after which the counters of a silent data source are forgotten [default: 3 of its intervals]
     #[arg(long, value_name = "SECONDS")]
     metric_timeout: Option<u64>,
+}
+
+fn workers(text: &str) -> Result<NonZero<usize>, String> {
+    match text.parse::<NonZero<usize>>() {
+        Ok(number) if number.get() <= MOST_WORKERS => Ok(number),
+        _ => Err(format!("a number from 1 to {MOST_WORKERS} is needed")),
+    }
 }
 
 /// Runs the subcommand.
@@ -50,11 +64,14 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let engine = Engine::start(&EngineOptions {
         sflow: if args.sflow.is_empty() { vec![any] } else { args.sflow.clone() },
         receive_buffer: args.receive_buffer,
+        workers: args.workers,
+        pin: args.pin,
         tables: Options {
             agents: args.agents,
             metric_timeout_us: args.metric_timeout.map(|seconds| seconds.saturating_mul(1_000_000)),
             ..Options::default()
         },
+        ..EngineOptions::default()
     })?;
     for address in engine.addresses() {
         say("INFO", &format!("Listening, sFlow port {}", address.port()));

@@ -5,9 +5,19 @@
 //! | module | owns |
 //! |---|---|
 //! | [`capture`] | capture files: frames, the UDP payloads in them, and writing |
-//! | [`udp`] | sockets that receive |
+//! | [`receiver`] | what receives datagrams, one interface to the back ends, and groups of one address |
+//! | [`batch`] | the datagrams that one call takes from the kernel |
+//! | `linux`, `plain` | the back ends: many datagrams per call, and what every system has |
+//! | `port` | whose port it is |
+//! | [`wake`] | sleep until a datagram comes or another thread calls |
 //! | [`send`] | sockets that send |
 
+pub mod batch;
 pub mod capture;
+#[cfg(target_os = "linux")]
+mod linux;
+mod plain;
+mod port;
+pub mod receiver;
 pub mod send;
-pub mod udp;
+pub mod wake;

@@ -26,6 +26,16 @@ impl Sender {
         Ok(Self { socket: UdpSocket::bind(from)?, to, sent: 0, failed: 0 })
     }
 
+    /// The same, but a datagram that the kernel cannot take at once has failed.
+    ///
+    /// # Errors
+    /// No socket can be had.
+    pub fn never_waiting(to: SocketAddr) -> io::Result<Self> {
+        let sender = Self::new(to)?;
+        sender.socket.set_nonblocking(true)?;
+        Ok(sender)
+    }
+
     /// Where it sends.
     pub fn destination(&self) -> SocketAddr {
         self.to

@@ -4,8 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ingest::batch::Batch;
 use ingest::capture::{Payloads, Reader, Statistics};
-use ingest::udp::{LARGEST_PAYLOAD, Receiver};
+use ingest::receiver::Receiver;
+use ingest::wake::wait;
 
 /// A datagram and how it arrived.
 pub(super) struct Arrived<'a> {
@@ -20,7 +22,16 @@ pub(super) struct Arrived<'a> {
 /// A capture file or a socket.
 pub(super) enum Source {
     File(Box<Payloads>),
-    Socket { receiver: Receiver, buffer: Vec<u8> },
+    Socket(Box<Socket>),
+}
+
+/// A socket, and what was taken from it but not given yet.
+pub(super) struct Socket {
+    receiver: Receiver,
+    batch: Batch,
+    given: usize,
+    /// When the batch was taken, microseconds since 1970.
+    time_us: u64,
 }
 
 /// Receive buffer asked for, bytes.
@@ -34,7 +45,8 @@ impl Source {
     pub(super) fn open_socket(address: SocketAddr) -> anyhow::Result<Self> {
         let receiver = Receiver::open(address, RECEIVE_BUFFER)?;
         eprintln!("finderscope: listening on UDP {}", receiver.local_address()?);
-        Ok(Self::Socket { receiver, buffer: vec![0; LARGEST_PAYLOAD] })
+        let socket = Socket { receiver, batch: Batch::default(), given: 0, time_us: 0 };
+        Ok(Self::Socket(Box::new(socket)))
     }
 
     /// The next datagram; `None` at the end of a file, and when none came within `timeout`.
@@ -50,16 +62,7 @@ impl Source {
                     from_file: true,
                 })),
             },
-            Self::Socket { receiver, buffer } => {
-                let Some((bytes, source)) = receiver.receive(buffer, timeout)? else { return Ok(None) };
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                Ok(Some(Arrived {
-                    bytes,
-                    source: source.ip().to_canonical(),
-                    time_us: u64::try_from(now.as_micros()).unwrap_or(u64::MAX),
-                    from_file: false,
-                }))
-            }
+            Self::Socket(socket) => socket.next(timeout),
         }
     }
 
@@ -67,7 +70,22 @@ impl Source {
     pub(super) fn statistics(&self) -> Option<Statistics> {
         match self {
             Self::File(payloads) => Some(payloads.statistics()),
-            Self::Socket { .. } => None,
+            Self::Socket(_) => None,
         }
+    }
+}
+
+impl Socket {
+    fn next(&mut self, timeout: Duration) -> anyhow::Result<Option<Arrived<'_>>> {
+        if self.given == self.batch.len() {
+            wait(std::slice::from_ref(&self.receiver), None, timeout)?;
+            self.receiver.receive(&mut self.batch)?;
+            self.given = 0;
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.time_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+        }
+        let Some((bytes, source)) = self.batch.get(self.given) else { return Ok(None) };
+        self.given += 1;
+        Ok(Some(Arrived { bytes, source, time_us: self.time_us, from_file: false }))
     }
 }

@@ -104,6 +104,55 @@ pub struct Counters {
 const LARGEST_RATE: u32 = 1 << 24;
 
 impl Counters {
+    /// Adds what another shard has counted.
+    pub fn add(&mut self, other: &Self) {
+        // Named one by one, so that a new counter cannot be forgotten here.
+        let Self {
+            datagrams,
+            bytes,
+            datagram_errors,
+            duplicates,
+            flow_samples,
+            counters_samples,
+            discarded,
+            custom,
+            unknown,
+            sample_errors,
+            agents_evicted,
+            agents_released,
+            streams_refused,
+            sources_refused,
+            pools_disbelieved,
+            outliers,
+            texts_refused,
+            thresholds_refused,
+        } = other;
+        for (sum, more) in [
+            (&mut self.datagrams, datagrams),
+            (&mut self.bytes, bytes),
+            (&mut self.duplicates, duplicates),
+            (&mut self.flow_samples, flow_samples),
+            (&mut self.counters_samples, counters_samples),
+            (&mut self.discarded, discarded),
+            (&mut self.custom, custom),
+            (&mut self.unknown, unknown),
+            (&mut self.agents_evicted, agents_evicted),
+            (&mut self.agents_released, agents_released),
+            (&mut self.streams_refused, streams_refused),
+            (&mut self.sources_refused, sources_refused),
+            (&mut self.pools_disbelieved, pools_disbelieved),
+            (&mut self.outliers, outliers),
+            (&mut self.texts_refused, texts_refused),
+            (&mut self.thresholds_refused, thresholds_refused),
+        ]
+        .into_iter()
+        .chain(self.datagram_errors.iter_mut().zip(datagram_errors))
+        .chain(self.sample_errors.iter_mut().zip(sample_errors))
+        {
+            *sum += more;
+        }
+    }
+
     /// Datagrams that could not be read: reason and number.
     pub fn datagram_errors(&self) -> impl Iterator<Item = (&'static str, u64)> {
         DatagramError::ALL.iter().map(|error| error.label()).zip(self.datagram_errors)

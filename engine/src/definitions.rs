@@ -1,0 +1,130 @@
+//! What is defined, and how all workers come to know it.
+//!
+//! A change is compiled on the caller's thread into a new program with the next epoch, and published. A worker looks
+//! at the epoch between two batches, so that a batch sees exactly one program, and acknowledges what it took. The
+//! published program stands: a worker that is too busy to take it within the caller's patience takes it later.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+use tables::Program;
+
+use crate::handle::AskError;
+
+type Call = Box<dyn Fn(&Program) + Send + Sync>;
+
+/// What is published to the workers.
+#[derive(Clone, Debug)]
+pub(crate) struct Published {
+    /// Its number; that of the empty program at the start is 0.
+    pub(crate) epoch: u64,
+    pub(crate) program: Arc<Program>,
+    /// Where a worker says that it took it.
+    acknowledge: Option<Sender<()>>,
+}
+
+impl Published {
+    /// Says that a worker took it; whoever defined it may have given up.
+    pub(crate) fn taken(&self) {
+        if let Some(acknowledge) = &self.acknowledge {
+            let _ = acknowledge.try_send(());
+        }
+    }
+}
+
+/// The definitions of an engine.
+pub(crate) struct Definitions {
+    epoch: AtomicU64,
+    published: Mutex<Published>,
+    workers: usize,
+    /// One token: whoever has it may define.
+    turn: (Sender<()>, Receiver<()>),
+    call: OnceLock<Call>,
+}
+
+impl std::fmt::Debug for Definitions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Definitions").field("epoch", &self.epoch).finish_non_exhaustive()
+    }
+}
+
+/// The right to define, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn<'d>(&'d Definitions);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.turn.0.try_send(());
+    }
+}
+
+impl Definitions {
+    pub(crate) fn new(workers: usize) -> Self {
+        let turn = bounded(1);
+        let _ = turn.0.try_send(());
+        let published = Published { epoch: 0, program: Arc::default(), acknowledge: None };
+        Self {
+            epoch: AtomicU64::new(0),
+            published: Mutex::new(published),
+            workers,
+            turn,
+            call: OnceLock::new(),
+        }
+    }
+
+    /// What is defined.
+    pub(crate) fn program(&self) -> Arc<Program> {
+        Arc::clone(&self.lock().program)
+    }
+
+    /// What was published, when it is newer than `epoch`. It costs a worker one read of memory that rarely changes.
+    pub(crate) fn newer(&self, epoch: u64) -> Option<Published> {
+        (self.epoch.load(Ordering::Acquire) != epoch).then(|| self.lock().clone())
+    }
+
+    /// Sets who is called with each new program; the first one stays.
+    pub(crate) fn on_define(&self, call: Call) {
+        let _ = self.call.set(call);
+    }
+
+    /// Waits for the right to define.
+    pub(crate) fn turn(&self, deadline: Instant) -> Result<Turn<'_>, AskError> {
+        self.turn.1.recv_deadline(deadline).map_err(|_| AskError::Busy)?;
+        Ok(Turn(self))
+    }
+
+    /// Publishes a program and waits until all workers have taken it.
+    pub(crate) fn publish(
+        &self,
+        _turn: &Turn<'_>,
+        program: Arc<Program>,
+        wake: impl FnOnce(),
+        ended: &AtomicBool,
+        deadline: Instant,
+    ) -> Result<(), AskError> {
+        let (acknowledge, acknowledged) = bounded(self.workers);
+        {
+            let mut published = self.lock();
+            let epoch = published.epoch + 1;
+            *published = Published { epoch, program: Arc::clone(&program), acknowledge: Some(acknowledge) };
+            self.epoch.store(epoch, Ordering::Release);
+        }
+        wake();
+        if let Some(call) = self.call.get() {
+            call(&program);
+        }
+        for _ in 0..self.workers {
+            if acknowledged.recv_deadline(deadline).is_err() {
+                let ended = ended.load(Ordering::Acquire);
+                return Err(if ended { AskError::Ended } else { AskError::Busy });
+            }
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Published> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,239 @@
+//! A worker: receives, feeds its shard, answers. It runs to completion and never waits on another thread.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::Receiver as Incoming;
+use ingest::batch::{BATCH, Batch};
+use ingest::receiver::Receiver;
+use ingest::wake::{Waker, wait};
+use tables::{Outbox, Shard};
+
+use crate::definitions::Definitions;
+use crate::events::Teller;
+use crate::forward::Forwards;
+use crate::handle::Request;
+use crate::ownership::{Ownership, Parcel};
+use crate::pin::pin;
+use crate::process::process_batch;
+use crate::status::{SocketStatus, WorkerStatus};
+
+/// Questions answered, and parcels of other workers taken, between two batches.
+const REQUESTS: usize = 16;
+const PARCELS: usize = 16;
+
+/// How often the tables are tidied, and the longest sleep.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How often the kernel's counts of drops are read: they have 32 bits.
+const DROPS: Duration = Duration::from_secs(1);
+
+/// How long the end waits for what other workers still hand over.
+const LAST_PARCELS: Duration = Duration::from_secs(1);
+
+/// One worker and all that it owns.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) number: usize,
+    pub(crate) pin: bool,
+    pub(crate) receivers: Vec<Receiver>,
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) waker: Waker,
+    pub(crate) requests: Incoming<Request>,
+    pub(crate) parcels: Incoming<Parcel>,
+    pub(crate) ownership: Ownership,
+    pub(crate) teller: Teller,
+    pub(crate) definitions: Arc<Definitions>,
+    pub(crate) ended: Arc<AtomicBool>,
+    pub(crate) shard: Shard,
+    pub(crate) began: Instant,
+}
+
+/// What a worker has beside what it was given.
+struct Running {
+    worker: Worker,
+    batch: Batch,
+    outbox: Outbox,
+    forwards: Forwards,
+    epoch: u64,
+    /// What the worker itself counts.
+    status: WorkerStatus,
+}
+
+impl Worker {
+    /// Works until the engine has ended.
+    pub(crate) fn run(self) {
+        let status = WorkerStatus {
+            worker: self.number,
+            pinned_to: self.pin.then(|| pin(self.number)).flatten(),
+            ..WorkerStatus::default()
+        };
+        let running = Running {
+            worker: self,
+            batch: Batch::default(),
+            outbox: Outbox::default(),
+            forwards: Forwards::default(),
+            epoch: 0,
+            status,
+        };
+        running.run();
+    }
+}
+
+impl Running {
+    fn run(mut self) {
+        let mut next_tick = TICK;
+        let mut next_drops = DROPS;
+        while !self.worker.ended.load(Ordering::Acquire) {
+            let mut more = self.take();
+            more |= self.take_parcels();
+            self.adopt();
+            more |= self.answer();
+            let now = self.worker.began.elapsed();
+            if now >= next_tick {
+                self.tick(now);
+                next_tick = now + TICK;
+            }
+            if now >= next_drops {
+                self.read_drops();
+                next_drops = now + DROPS;
+            }
+            let sleep = next_tick.saturating_sub(now);
+            if !more && wait(&self.worker.receivers, Some(&self.worker.waker), sleep).is_err() {
+                // Sockets that cannot be polled are not worth spinning over.
+                std::thread::sleep(TICK);
+            }
+        }
+        self.end();
+    }
+
+    fn now_us(&self) -> u64 {
+        micros(self.worker.began.elapsed())
+    }
+
+    /// Takes a batch from each socket; whether there may be more.
+    fn take(&mut self) -> bool {
+        let mut more = false;
+        let worker = &mut self.worker;
+        for receiver in &mut worker.receivers {
+            self.status.receive_errors += u64::from(receiver.receive(&mut self.batch).is_err());
+            if self.batch.is_empty() {
+                continue;
+            }
+            more |= self.batch.len() == BATCH;
+            self.status.batches += 1;
+            if !self.forwards.is_empty() {
+                self.batch.datagrams().for_each(|(bytes, _)| self.forwards.send(bytes));
+            }
+            process_batch(
+                self.batch.datagrams(),
+                micros(worker.began.elapsed()),
+                &mut worker.shard,
+                &mut self.outbox,
+                &mut worker.ownership,
+            );
+            worker.teller.tell(&mut self.outbox);
+        }
+        more
+    }
+
+    /// Takes what other workers have handed over; whether there may be more.
+    fn take_parcels(&mut self) -> bool {
+        for _ in 0..PARCELS {
+            let Ok(parcel) = self.worker.parcels.try_recv() else { return false };
+            self.take_parcel(parcel);
+        }
+        true
+    }
+
+    fn take_parcel(&mut self, parcel: Parcel) {
+        let (now_us, worker) = (self.now_us(), &mut self.worker);
+        process_batch(parcel.datagrams(), now_us, &mut worker.shard, &mut self.outbox, &mut worker.ownership);
+        worker.ownership.recycle(parcel);
+        worker.teller.tell(&mut self.outbox);
+    }
+
+    /// Takes the newest definitions.
+    fn adopt(&mut self) {
+        let Some(published) = self.worker.definitions.newer(self.epoch) else { return };
+        let now_us = self.now_us();
+        self.worker.shard.adopt(&published.program, now_us, &mut self.outbox);
+        self.worker.teller.tell(&mut self.outbox);
+        self.forwards.adopt(&published.program);
+        self.epoch = published.epoch;
+        published.taken();
+    }
+
+    /// Answers what was asked; whether there may be more.
+    fn answer(&mut self) -> bool {
+        for _ in 0..REQUESTS {
+            let Ok(request) = self.worker.requests.try_recv() else { return false };
+            self.status.requests += 1;
+            let now_us = self.now_us();
+            // Whoever asked may have given up: then nobody hears the answer.
+            match request {
+                Request::Ask(question, answer) => {
+                    drop(answer.try_send(self.worker.shard.ask(&question, now_us)));
+                }
+                Request::Status(answer) => {
+                    self.read_drops();
+                    drop(answer.try_send(self.status()));
+                }
+            }
+        }
+        true
+    }
+
+    fn tick(&mut self, now: Duration) {
+        let (now_us, worker) = (micros(now), &mut self.worker);
+        worker.shard.tick(now_us, &mut self.outbox);
+        worker.ownership.settle(&mut self.outbox, now_us);
+        worker.teller.tell(&mut self.outbox);
+    }
+
+    fn read_drops(&mut self) {
+        let (receivers, addresses) = (&mut self.worker.receivers, &self.worker.addresses);
+        self.status.sockets.clear();
+        self.status.sockets.extend(receivers.iter_mut().zip(addresses).map(|(receiver, address)| {
+            SocketStatus {
+                address: *address,
+                receive_buffer: receiver.receive_buffer(),
+                kernel_drops: receiver.drops(),
+            }
+        }));
+    }
+
+    fn status(&self) -> WorkerStatus {
+        let shard = &self.worker.shard;
+        WorkerStatus {
+            counters: shard.counters(),
+            agents: shard.agents() as u64,
+            flows: shard.flows() as u64,
+            flows_evicted: shard.flows_evicted(),
+            flow_bytes: shard.flow_bytes() as u64,
+            hand_over: self.worker.ownership.counts(),
+            told: self.worker.teller.told(),
+            forwarded: self.forwards.counts(),
+            ..self.status.clone()
+        }
+    }
+
+    /// Takes what other workers still hand over, and ends all live flows with their records.
+    fn end(mut self) {
+        // With this the last worker that ends has closed the way to all others.
+        self.worker.ownership = Ownership::alone();
+        let deadline = Instant::now() + LAST_PARCELS;
+        while let Ok(parcel) = self.worker.parcels.recv_deadline(deadline) {
+            self.take_parcel(parcel);
+        }
+        let now_us = self.now_us();
+        self.worker.shard.end(now_us, &mut self.outbox);
+        self.worker.teller.tell(&mut self.outbox);
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
