@@ -128,3 +128,69 @@ impl Definitions {
         self.published.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+    use tables::Change;
+
+    use super::*;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_millis(20)
+    }
+
+    fn with(program: &Program, name: &str) -> Arc<Program> {
+        let flow = json!({"keys": "ipsource", "value": "bytes"});
+        Arc::new(program.changed(Change::Flow(name.to_owned(), Some(flow))).unwrap())
+    }
+
+    #[test]
+    fn a_definition_that_is_taken_late_stands() {
+        let definitions = Definitions::new(2);
+        let ended = AtomicBool::new(false);
+        assert!(definitions.newer(0).is_none());
+        let first = with(&definitions.program(), "first");
+        // One worker is in time, the other one is not.
+        let turn = definitions.turn(soon()).unwrap();
+        let in_time = || definitions.newer(0).unwrap().taken();
+        let error = definitions.publish(&turn, first, in_time, &ended, soon()).unwrap_err();
+        assert_eq!(error, AskError::Busy);
+        assert!(definitions.program().flows.contains_key("first"));
+        drop(turn);
+        // It takes the next one instead, which has both; what it says of the first one disturbs nobody.
+        let late = definitions.newer(0).unwrap();
+        let both = with(&definitions.program(), "second");
+        let turn = definitions.turn(soon()).unwrap();
+        let taken = || {
+            late.taken();
+            let next = definitions.newer(late.epoch).unwrap();
+            assert_eq!((next.epoch, next.program.flows.len()), (2, 2));
+            next.taken();
+            next.taken();
+        };
+        definitions.publish(&turn, both, taken, &ended, soon()).unwrap();
+        assert!(definitions.newer(2).is_none());
+    }
+
+    #[test]
+    fn one_defines_at_a_time_and_others_give_up() {
+        let definitions = Definitions::new(1);
+        let turn = definitions.turn(soon()).unwrap();
+        assert_eq!(definitions.turn(soon()).unwrap_err(), AskError::Busy);
+        drop(turn);
+        assert!(definitions.turn(soon()).is_ok());
+    }
+
+    #[test]
+    fn whoever_defines_hears_that_the_engine_has_ended() {
+        let definitions = Definitions::new(1);
+        let turn = definitions.turn(soon()).unwrap();
+        let next = with(&definitions.program(), "f");
+        let ended = AtomicBool::new(true);
+        assert_eq!(definitions.publish(&turn, next, || (), &ended, soon()).unwrap_err(), AskError::Ended);
+    }
+}

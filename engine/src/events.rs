@@ -331,3 +331,84 @@ impl EventsThread {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use decode::Address;
+    use tables::question::Source;
+
+    use super::*;
+
+    fn outbox(events: std::ops::Range<usize>) -> Outbox {
+        let event = |n| ThresholdEvent {
+            threshold: if n % 2 == 0 { "even".into() } else { "odd".into() },
+            owner: Owner { agent: Address::Unknown, source: Source::Agent },
+            metric: "m".to_owned(),
+            limit: 1.0,
+            value: n as f64,
+            flow_key: None,
+            values: Vec::new(),
+            at_us: 5_000_000,
+        };
+        Outbox { events: events.map(event).collect(), ..Outbox::default() }
+    }
+
+    #[test]
+    fn events_are_numbered_and_the_newest_kept() {
+        let news = Arc::new(News::new(10, 10));
+        let began = Instant::now();
+        let (thread, mut tellers) = EventsThread::new(1, Arc::clone(&news), began);
+        let calls = Arc::new(AtomicU64::new(0));
+        for _ in 0..2 {
+            let calls = Arc::clone(&calls);
+            news.on_news(Box::new(move || {
+                calls.fetch_add(1, Ordering::SeqCst);
+            }));
+        }
+        let mut box_of_25 = outbox(0..25);
+        tellers[0].tell(&mut box_of_25);
+        assert!(box_of_25.is_empty());
+        drop(tellers);
+        thread.run();
+        assert_eq!(calls.load(Ordering::SeqCst), 2, "each is called once for all that came");
+        let ids = |after, most, names: &[String]| -> Vec<u64> {
+            let found = news.events(after, most, names);
+            assert!(found.iter().all(|event| event.value == event.id as f64));
+            found.iter().map(|event| event.id).collect()
+        };
+        assert_eq!(ids(None, 1000, &[]), (15..25).rev().collect::<Vec<_>>());
+        assert_eq!(ids(Some(20), 1000, &[]), [24, 23, 22, 21]);
+        assert_eq!(ids(Some(20), 2, &[]), [24, 23]);
+        assert_eq!(ids(Some(20), 1000, &["even".to_owned()]), [24, 22]);
+        assert!(ids(Some(24), 1000, &[]).is_empty());
+        // The clock of the wall, five seconds after the start.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().saturating_sub(began.elapsed());
+        let at = news.events(None, 1, &[])[0].at_ms;
+        assert!(at.abs_diff(now.as_millis() as u64 + 5000) < 1000, "{at}");
+    }
+
+    #[test]
+    fn what_finds_no_place_is_lost_and_counted() {
+        let news = Arc::new(News::new(10, 10_000));
+        let (thread, mut tellers) = EventsThread::new(2, Arc::clone(&news), Instant::now());
+        let mut too_many = outbox(0..EVENTS + 7);
+        too_many.names_wanted = (0..NAMES + 3).map(|n| IpAddr::from((n as u32).to_be_bytes())).collect();
+        tellers[0].tell(&mut too_many);
+        tellers[1].tell(&mut outbox(0..1));
+        let told = tellers[0].told();
+        assert_eq!((told.events_generated, told.events_lost), (EVENTS as u64 + 7, 7));
+        assert_eq!((told.names_lost, told.records_generated, told.records_lost), (3, 0, 0));
+        let names = Arc::new(AtomicU64::new(0));
+        let seen = Arc::clone(&names);
+        news.on_names_wanted(Box::new(move |wanted| {
+            seen.fetch_add(wanted.len() as u64, Ordering::SeqCst);
+        }));
+        drop(tellers);
+        thread.run();
+        assert_eq!(news.events(None, 10_000, &[]).len(), EVENTS + 1, "a full ring is not another one's");
+        assert_eq!(names.load(Ordering::SeqCst), NAMES as u64);
+    }
+}

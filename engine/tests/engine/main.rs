@@ -3,5 +3,6 @@
 
 #[cfg(target_os = "linux")]
 mod fragments;
+mod news;
 mod support;
 mod workers;
