@@ -126,6 +126,9 @@ impl Counters {
             outliers,
             texts_refused,
             thresholds_refused,
+            custom_misnamed,
+            custom_refused,
+            texts_cut,
         } = other;
         for (sum, more) in [
             (&mut self.datagrams, datagrams),
@@ -144,6 +147,9 @@ impl Counters {
             (&mut self.outliers, outliers),
             (&mut self.texts_refused, texts_refused),
             (&mut self.thresholds_refused, thresholds_refused),
+            (&mut self.custom_misnamed, custom_misnamed),
+            (&mut self.custom_refused, custom_refused),
+            (&mut self.texts_cut, texts_cut),
         ]
         .into_iter()
         .chain(self.datagram_errors.iter_mut().zip(datagram_errors))
