@@ -7,12 +7,14 @@
 //! | [`replay`] | `finderscope replay` |
 //! | [`simulate`] | `finderscope simulate`, and the fabric of the demo |
 //! | [`run`] | `finderscope run`, the collector |
+//! | [`log`] | log lines |
 //! | [`escape`] | names from the network in lines of text |
 #![forbid(unsafe_code)]
 
 pub mod cli;
 pub mod decode_cmd;
 pub mod escape;
+pub mod log;
 pub mod replay;
 pub mod run;
 pub mod simulate;

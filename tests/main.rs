@@ -3,6 +3,7 @@
 
 mod captures;
 mod collector;
+mod configuration;
 mod layering;
 mod replay;
 mod simulate;

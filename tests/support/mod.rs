@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for something that should be there in a moment.
@@ -17,6 +17,9 @@ pub(crate) fn finderscope() -> Command {
 /// A running collector; dropping it kills it.
 pub(crate) struct Collector {
     child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+    /// Where its state is, unless the test says.
+    _state: tempfile::TempDir,
     /// Where it takes sFlow.
     pub(crate) sflow: SocketAddr,
     /// Where it answers.
@@ -24,12 +27,20 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
-    /// Starts `finderscope run` on free loopback ports.
+    /// Starts `finderscope run` on free loopback ports, with a state directory of its own and, unless the test
+    /// says otherwise, without the built-in definitions.
     pub(crate) fn start(more: &[&str]) -> Self {
+        let state = tempfile::tempdir().unwrap();
         let mut command = finderscope();
         command.args(["run", "--http", "127.0.0.1:0"]);
         if !more.contains(&"--sflow") {
             command.args(["--sflow", "127.0.0.1:0"]);
+        }
+        if !more.contains(&"--state-dir") {
+            command.arg("--state-dir").arg(state.path());
+        }
+        if !more.iter().any(|option| option.starts_with("--defaults")) {
+            command.arg("--defaults=false");
         }
         let mut child = command
             .args(more)
@@ -37,10 +48,13 @@ impl Collector {
             .stderr(Stdio::piped())
             .spawn()
             .expect("finderscope starts");
-        let (send, log) = mpsc::channel();
+        let (send, said) = mpsc::channel();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&log);
         let lines = BufReader::new(child.stderr.take().unwrap());
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
+                kept.lock().unwrap().push(line.clone());
                 // After the start nobody listens, and the pipe is emptied all the same.
                 let _ = send.send(line);
             }
@@ -51,7 +65,7 @@ impl Collector {
         let deadline = Instant::now() + PATIENCE;
         while sflow.is_none() || http.is_none() {
             let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(line) = log.recv_timeout(left) else {
+            let Ok(line) = said.recv_timeout(left) else {
                 let _ = child.kill();
                 panic!("finderscope did not say that it listens; it said: {seen:#?}");
             };
@@ -64,7 +78,26 @@ impl Collector {
             }
             seen.push(line);
         }
-        Self { child, sflow: sflow.unwrap(), http: http.unwrap() }
+        Self { child, log, _state: state, sflow: sflow.unwrap(), http: http.unwrap() }
+    }
+
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until the log has a line with this text; all lines with it.
+    pub(crate) fn wait_for_log(&self, text: &str) -> Vec<String> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let log = self.log.lock().unwrap().clone();
+            let found: Vec<String> = log.iter().filter(|line| line.contains(text)).cloned().collect();
+            if !found.is_empty() {
+                return found;
+            }
+            assert!(Instant::now() < deadline, "waited for {text:?} in the log: {log:#?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// `GET path`: status and body.

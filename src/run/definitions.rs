@@ -1,0 +1,153 @@
+//! Definitions by kind and name: those that are built in, what differs between two sets of them, and the changes
+//! that make one of another.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value as Json, json};
+use tables::{Change, ChangeError, Program};
+
+/// The kinds, those first that others look up; so are they called in files too.
+pub const KINDS: [&str; 5] = ["groups", "maps", "flows", "thresholds", "forwarding"];
+
+/// A kind's place in [`KINDS`], and a name.
+pub type Id = (usize, String);
+
+/// Definitions in their JSON form, in an order in which they can be made.
+pub type Definitions = BTreeMap<Id, Json>;
+
+/// How messages call a definition: `flows.pairs`.
+pub fn called((kind, name): &Id) -> String {
+    format!("{}.{name}", KINDS.get(*kind).unwrap_or(&"definitions"))
+}
+
+/// What is defined where nothing else is: the largest conversations, and the ranges of addresses that are private,
+/// multicast, or neither.
+pub fn built_in() -> Definitions {
+    of_json(&json!({
+        "groups": { "default": {
+            "external": ["0.0.0.0/0", "::/0"],
+            "private": ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"],
+            "multicast": ["224.0.0.0/4", "ff00::/8"],
+        } },
+        "flows": { "flows": {
+            "keys": "or:ipsource:ip6source,or:ipdestination:ip6destination,stack",
+            "value": "bytes",
+        } },
+    }))
+}
+
+/// Definitions as [`Program::to_json`] and the state file write them; what has another shape is left out.
+pub fn of_json(json: &Json) -> Definitions {
+    let mut definitions = Definitions::new();
+    for (kind, section) in KINDS.iter().enumerate() {
+        let named = json.get(section).and_then(Json::as_object);
+        definitions.extend(
+            named.into_iter().flatten().map(|(name, definition)| ((kind, name.clone()), definition.clone())),
+        );
+    }
+    definitions
+}
+
+/// The reverse of [`of_json`].
+pub fn to_json(definitions: &Definitions) -> Json {
+    let mut json = json!({});
+    for ((kind, name), definition) in definitions {
+        if let Some(section) = KINDS.get(*kind) {
+            json[*section][name.as_str()] = definition.clone();
+        }
+    }
+    json
+}
+
+/// The change that defines it so, or takes it away.
+pub fn change((kind, name): &Id, definition: Option<Json>) -> Change {
+    let name = name.clone();
+    match KINDS.get(*kind) {
+        Some(&"groups") => Change::Group(name, definition),
+        Some(&"maps") => Change::Map(name, definition),
+        Some(&"thresholds") => Change::Threshold(name, definition),
+        Some(&"forwarding") => Change::Forwarding(name, definition),
+        _ => Change::Flow(name, definition),
+    }
+}
+
+/// A definition that cannot be made.
+#[derive(Debug)]
+pub struct Refused {
+    /// Which.
+    pub id: Id,
+    /// Why.
+    pub why: ChangeError,
+}
+
+/// The program of these definitions, without those that cannot be made.
+pub fn compile(definitions: &Definitions) -> (Program, Vec<Refused>) {
+    let mut program = Program::default();
+    let mut refused = Vec::new();
+    for (id, definition) in definitions {
+        match program.changed(change(id, Some(definition.clone()))) {
+            Ok(next) => program = next,
+            Err(why) => refused.push(Refused { id: id.clone(), why }),
+        }
+    }
+    (program, refused)
+}
+
+/// The changes that make `to` of `from`, in an order in which each can be made.
+pub fn changes(from: &Definitions, to: &Definitions) -> Vec<Change> {
+    let gone: Vec<&Id> = from.keys().filter(|id| !to.contains_key(*id)).collect();
+    // Flows and what else looks up goes first, so that limits hold; what is looked up goes last.
+    let looks_up = |id: &Id| KINDS.get(id.0).is_some_and(|kind| !matches!(*kind, "groups" | "maps"));
+    let first = gone.iter().filter(|id| looks_up(id)).map(|id| change(id, None));
+    let then = to
+        .iter()
+        .filter(|(id, definition)| from.get(*id) != Some(*definition))
+        .map(|(id, definition)| change(id, Some(definition.clone())));
+    let last = gone.iter().filter(|id| !looks_up(id)).map(|id| change(id, None));
+    first.chain(then).chain(last).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn made(from: &Program, to: &Definitions) -> Program {
+        let changes = changes(&of_json(&from.to_json()), to);
+        changes.into_iter().fold(from.clone(), |program, change| program.changed(change).unwrap())
+    }
+
+    #[test]
+    fn the_built_in_ones_can_be_made_and_any_set_becomes_any_other() {
+        let (program, refused) = compile(&built_in());
+        assert!(refused.is_empty(), "{refused:?}");
+        assert_eq!((program.flows.len(), program.lookups.groups.len()), (1, 1));
+        assert_eq!(of_json(&to_json(&built_in())), built_in());
+        // A group and the flow that looks it up come and go together.
+        let others = of_json(&json!({
+            "groups": {"sites": {"a": ["10.0.0.0/8"]}},
+            "maps": {"services": {"web": [80]}},
+            "flows": {"f": {"keys": "group:ipsource:sites,map:tcpsourceport:services", "value": "bytes"}},
+            "thresholds": {"t": {"metric": "f", "value": 1}},
+            "forwarding": {"archive": {"address": "127.0.0.1"}},
+        }));
+        let (target, refused) = compile(&others);
+        assert!(refused.is_empty(), "{refused:?}");
+        let target = of_json(&target.to_json());
+        let there = made(&program, &target);
+        assert_eq!(of_json(&there.to_json()), target);
+        assert_eq!(made(&there, &of_json(&program.to_json())).to_json(), program.to_json());
+        assert_eq!(made(&there, &Definitions::new()).to_json(), Program::default().to_json());
+        assert!(changes(&target, &target).is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_made_is_named_and_the_rest_is_made() {
+        let definitions = of_json(&json!({
+            "flows": {"f": {"keys": "group:ipsource:sites", "value": "bytes"}, "g": {"value": "bytes"}},
+        }));
+        let (program, refused) = compile(&definitions);
+        assert_eq!(program.flows.keys().collect::<Vec<_>>(), ["g"]);
+        assert_eq!(called(&refused[0].id), "flows.f");
+    }
+}

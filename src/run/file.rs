@@ -1,0 +1,378 @@
+//! The configuration file: TOML, every key optional. All that is wrong is found in one reading, each with its line,
+//! its column and, for a name that is not known, the nearest one that is.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value as Json;
+use tables::flow::SpecError;
+use tables::{ChangeError, Program};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::definitions::{self, Definitions, Id, KINDS, Refused};
+use super::settings::{Given, Raw, SETTINGS, Settings};
+
+/// Largest file that is read, bytes: lists of prefixes are long.
+const LARGEST: u64 = 64 << 20;
+
+/// A file that was read and is right.
+#[derive(Debug)]
+pub struct Config {
+    /// The settings: of the command line, else of the file, else the defaults.
+    pub settings: Settings,
+    /// What it defines, compiled, with the built-in definitions beneath it.
+    pub program: Program,
+}
+
+/// All that is wrong with a file.
+#[derive(Debug)]
+pub struct Wrong {
+    /// Lines of the form `FILE:LINE:COLUMN: what is wrong`.
+    pub lines: Vec<String>,
+}
+
+impl std::fmt::Display for Wrong {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(&self.lines.join("\n"))
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+/// Reads a file; without one, the defaults. What the command line says wins.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn read(path: Option<&Path>, given: &Given) -> Result<Config, Wrong> {
+    let Some(path) = path else { return parse(Path::new(""), "", given) };
+    let failed = |why: String| Wrong { lines: vec![format!("{}: {why}", path.display())] };
+    let size = std::fs::metadata(path).map_err(|error| failed(format!("cannot be read: {error}")))?.len();
+    if size > LARGEST {
+        return Err(failed(format!(
+            "{size} bytes are more than the {LARGEST} that a configuration may have"
+        )));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| failed(format!("cannot be read: {error}")))?;
+    parse(path, &text, given)
+}
+
+fn parse(path: &Path, text: &str, given: &Given) -> Result<Config, Wrong> {
+    let mut reading = Reading {
+        settings: Settings::default(),
+        defined: Definitions::new(),
+        places: BTreeMap::new(),
+        problems: Vec::new(),
+        folder: path.parent().map(Path::to_owned).unwrap_or_default(),
+    };
+    let (table, errors) = DeTable::parse_recoverable(text);
+    reading.problems.extend(errors.iter().map(|error| Problem {
+        at: error.span().unwrap_or(0..0).start,
+        what: error.message().replace('\n', ", "),
+    }));
+    if reading.problems.is_empty() {
+        reading.file(table.get_ref());
+    }
+    given.apply(&mut reading.settings).map_err(|why| Wrong { lines: vec![why] })?;
+    let mut all = if reading.settings.defaults { definitions::built_in() } else { Definitions::new() };
+    all.extend(std::mem::take(&mut reading.defined));
+    let (program, refused) = definitions::compile(&all);
+    for refused in refused {
+        reading.refused(&refused);
+    }
+    if reading.problems.is_empty() {
+        return Ok(Config { settings: reading.settings, program });
+    }
+    reading.problems.sort_by_key(|problem| problem.at);
+    let lines = reading.problems.iter().map(|problem| problem.line(path, text)).collect();
+    Err(Wrong { lines })
+}
+
+struct Problem {
+    /// Where in the text, bytes.
+    at: usize,
+    what: String,
+}
+
+impl Problem {
+    fn line(&self, path: &Path, text: &str) -> String {
+        let before = text.get(..self.at).unwrap_or(text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        format!("{}:{line}:{column}: {}", path.display(), self.what)
+    }
+}
+
+/// Where a definition and its attributes stand in the text.
+struct Place {
+    name: Range<usize>,
+    attributes: BTreeMap<String, Range<usize>>,
+}
+
+struct Reading {
+    settings: Settings,
+    defined: Definitions,
+    places: BTreeMap<Id, Place>,
+    problems: Vec<Problem>,
+    folder: PathBuf,
+}
+
+impl Reading {
+    fn problem(&mut self, at: &Range<usize>, what: impl Into<String>) {
+        self.problems.push(Problem { at: at.start, what: what.into() });
+    }
+
+    fn file(&mut self, table: &DeTable<'_>) {
+        let sections = || SETTINGS.iter().map(|s| s.section).filter(|s| !s.is_empty()).chain(KINDS);
+        for (key, value) in table {
+            let name = key.get_ref().as_ref();
+            if let Some(kind) = KINDS.iter().position(|kind| *kind == name) {
+                self.definitions(kind, value);
+            } else if sections().any(|section| section == name) {
+                match value.get_ref() {
+                    DeValue::Table(keys) => self.section(name, keys),
+                    other => self.problem(
+                        &value.span(),
+                        format!("{name} is a table, [{name}], not {}", kind_of(other)),
+                    ),
+                }
+            } else if !self.setting("", name, value) {
+                let keys = SETTINGS.iter().filter(|s| s.section.is_empty()).map(|s| s.key);
+                let nearest = nearest(name, sections().chain(keys));
+                self.problem(&key.span(), format!("{name:?} is no section and no key of this file{nearest}"));
+            }
+        }
+    }
+
+    fn section(&mut self, section: &str, keys: &DeTable<'_>) {
+        for (key, value) in keys {
+            let name = key.get_ref().as_ref();
+            if !self.setting(section, name, value) {
+                let known = SETTINGS.iter().filter(|s| s.section == section).map(|s| s.key);
+                let nearest = nearest(name, known);
+                self.problem(&key.span(), format!("{name:?} is no key of [{section}]{nearest}"));
+            }
+        }
+    }
+
+    /// Whether there is such a setting.
+    fn setting(&mut self, section: &str, key: &str, value: &Spanned<DeValue<'_>>) -> bool {
+        let Some(setting) = SETTINGS.iter().find(|s| s.section == section && s.key == key) else {
+            return false;
+        };
+        if let Err(why) = setting.apply(&mut self.settings, &raw(value.get_ref()), &self.folder) {
+            self.problem(&value.span(), format!("{}: {why}", setting.name()));
+        }
+        true
+    }
+
+    fn definitions(&mut self, kind: usize, value: &Spanned<DeValue<'_>>) {
+        let section = KINDS[kind];
+        let DeValue::Table(named) = value.get_ref() else {
+            let found = kind_of(value.get_ref());
+            self.problem(&value.span(), format!("{section} are tables, [{section}.NAME], not {found}"));
+            return;
+        };
+        for (name, definition) in named {
+            let DeValue::Table(attributes) = definition.get_ref() else {
+                let name = name.get_ref();
+                let found = kind_of(definition.get_ref());
+                self.problem(&definition.span(), format!("[{section}.{name}] is a table, not {found}"));
+                continue;
+            };
+            let id = (kind, name.get_ref().to_string());
+            let places = attributes.keys().map(|key| (key.get_ref().to_string(), key.span())).collect();
+            self.places.insert(id.clone(), Place { name: name.span(), attributes: places });
+            match json(definition) {
+                Ok(json) => drop(self.defined.insert(id, json)),
+                Err((at, what)) => self.problem(&at, format!("[{section}.{}] {what}", id.1)),
+            }
+        }
+    }
+
+    /// A definition that cannot be made: at the attribute that is wrong, else at its name.
+    fn refused(&mut self, refused: &Refused) {
+        let at = self.places.get(&refused.id).map_or(0..0, |place| {
+            let attribute = match &refused.why {
+                ChangeError::Spec(SpecError::Attribute { attribute, .. }) => place.attributes.get(attribute),
+                _ => None,
+            };
+            attribute.unwrap_or(&place.name).clone()
+        });
+        let called = definitions::called(&refused.id);
+        self.problem(&at, format!("[{called}] {}", refused.why));
+    }
+}
+
+fn kind_of(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+fn integer(value: &DeValue<'_>) -> Option<i64> {
+    let integer = value.as_integer()?;
+    i64::from_str_radix(integer.as_str(), integer.radix()).ok()
+}
+
+fn raw(value: &DeValue<'_>) -> Raw {
+    match value {
+        DeValue::String(text) => Raw::Text(text.to_string()),
+        DeValue::Integer(_) => {
+            integer(value).map_or(Raw::Other("a number of more than 64 bits"), Raw::Number)
+        }
+        DeValue::Boolean(on) => Raw::Switch(*on),
+        DeValue::Array(list) => Raw::List(list.iter().map(|item| raw(item.get_ref())).collect()),
+        DeValue::Float(_) => Raw::Other("a number with a fraction"),
+        other => Raw::Other(kind_of(other)),
+    }
+}
+
+/// The value as JSON, or where and why it has none.
+fn json(value: &Spanned<DeValue<'_>>) -> Result<Json, (Range<usize>, String)> {
+    let wrong = |what: String| (value.span(), what);
+    Ok(match value.get_ref() {
+        DeValue::String(text) => Json::from(text.as_ref()),
+        number @ DeValue::Integer(_) => {
+            integer(number).ok_or_else(|| wrong("a number of more than 64 bits".to_owned()))?.into()
+        }
+        DeValue::Float(float) => {
+            let number = float.as_str().parse::<f64>().ok().and_then(serde_json::Number::from_f64);
+            number.ok_or_else(|| wrong(format!("{} is no number here", float.as_str())))?.into()
+        }
+        DeValue::Boolean(on) => (*on).into(),
+        DeValue::Datetime(date) => date.to_string().into(),
+        DeValue::Array(list) => list.iter().map(json).collect::<Result<Vec<_>, _>>()?.into(),
+        DeValue::Table(table) => {
+            let mut object = serde_json::Map::new();
+            for (key, value) in table {
+                object.insert(key.get_ref().to_string(), json(value)?);
+            }
+            object.into()
+        }
+    })
+}
+
+/// `: did you mean "x"?` where a known name is near, else the names that are known.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let mut known: Vec<&str> = known.collect();
+    known.sort_unstable();
+    known.dedup();
+    let near = known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), *candidate))
+        .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).clamp(1, 3))
+        .min();
+    match near {
+        Some((_, candidate)) => format!(": did you mean {candidate:?}?"),
+        None => {
+            let mut text = String::from("; known are ");
+            for (n, candidate) in known.iter().enumerate() {
+                // Writing to a text never fails.
+                let _ = write!(text, "{}{candidate}", if n > 0 { ", " } else { "" });
+            }
+            text
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn wrong(text: &str) -> Vec<String> {
+        parse(Path::new("/etc/f.toml"), text, &Given::default()).unwrap_err().lines
+    }
+
+    #[test]
+    fn each_problem_has_its_line_its_column_and_the_nearest_name() {
+        for (text, said) in [
+            (
+                "[sflow]\nlisten = [\"127.0.0.1:7000\"]\nlistne = 3\n",
+                "f.toml:3:1: \"listne\" is no key of [sflow]: did you mean \"listen\"?",
+            ),
+            (
+                "[sflwo]\n",
+                "f.toml:1:2: \"sflwo\" is no section and no key of this file: did you mean \"sflow\"?",
+            ),
+            (
+                "default = true\n",
+                "f.toml:1:1: \"default\" is no section and no key of this file: did you mean \"defaults\"?",
+            ),
+            ("[http]\n  xyzzy = 1\n", "f.toml:2:3: \"xyzzy\" is no key of [http]; known are hosts, listen"),
+            (
+                "[tables]\nagents = \"many\"\n",
+                "f.toml:2:10: tables.agents: a number from 1 to 10000000 is needed",
+            ),
+            ("[tables]\nagents = true\n", "f.toml:2:10: tables.agents: a number is needed, not true"),
+            ("[tables]\nagents = 0\n", "f.toml:2:10: tables.agents: a number from 1"),
+            (
+                "[http]\nlisten = 8008\n",
+                "f.toml:2:10: http.listen: an address with a port as a text is needed, not the number 8008",
+            ),
+            (
+                "[sflow]\nlisten = ['localhost']\n",
+                "f.toml:2:10: sflow.listen: \"localhost\" is no address with a port",
+            ),
+            ("[sflow]\nlisten = []\n", "f.toml:2:10: sflow.listen: is empty"),
+            ("sflow = 3\n", "f.toml:1:9: sflow is a table, [sflow], not a number"),
+            ("flows = 3\n", "f.toml:1:9: flows are tables, [flows.NAME], not a number"),
+            ("[flows]\nf = 'x'\n", "f.toml:2:5: [flows.f] is a table, not a text"),
+            ("[flows.f]\nkeys = 'ipsource'\n", "f.toml:1:8: [flows.f] value is missing"),
+            ("[flows.f]\nvalue = 'bytes'\nkeys = 'ipsorce'\n", "f.toml:3:1: [flows.f] keys: "),
+            ("[flows.f]\nvalue = 'bytes'\nkyes = 'ipsource'\n", "f.toml:3:1: [flows.f] kyes: "),
+            ("[flows.f]\nvalue = 'bytes'\nkeys = 'group:ipsource:sites'\n", "f.toml:3:1: [flows.f] keys: "),
+            (
+                "[groups.g]\na = ['10.0.0.0/8', '999.1.1.1']\n",
+                "f.toml:2:1: [groups.g] a: \"999.1.1.1\" is no prefix",
+            ),
+            ("[thresholds.t]\nmetric = 'x'\nvalue = nan\n", "f.toml:3:9: [thresholds.t] nan is no number"),
+            (
+                "[forwarding.a]\naddress = 'host'\n",
+                "f.toml:2:1: [forwarding.a] address: must be an IP address",
+            ),
+            ("a = \n", "f.toml:1:5: "),
+            ("[sflow\n", "f.toml:1:7: "),
+        ] {
+            let lines = wrong(text);
+            assert!(lines[0].contains(said), "{text:?}: {lines:?}");
+            assert_eq!(lines.len(), 1, "{text:?}: {lines:?}");
+        }
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_said_in_the_order_of_the_file() {
+        let lines = wrong("[flows.f]\nkeys = 'x'\n[sflow]\nlisten = 1\n'é' = { a = 1 }\n");
+        let places: Vec<_> = lines.iter().map(|line| line.split(": ").next().unwrap()).collect();
+        assert_eq!(places, ["/etc/f.toml:1:8", "/etc/f.toml:4:10", "/etc/f.toml:5:1"], "{lines:?}");
+    }
+
+    #[test]
+    fn what_is_right_is_taken() {
+        let text = "state_dir = 'state'\n[sflow]\nlisten = '[::1]:7000'\nreceive_buffer = 0x10_0000\n[tables]\nmetric_timeout = 60\n\
+                    [flows.flows]\nvalue = 'frames'\n[maps.m]\nweb = [80, '443']\n[thresholds.t]\nmetric = 'flows'\nvalue = 1e6\n";
+        let config = parse(Path::new("/etc/f.toml"), text, &Given::default()).unwrap();
+        assert_eq!(config.settings.engine.sflow, ["[::1]:7000".parse().unwrap()]);
+        assert_eq!(config.settings.engine.receive_buffer, 1 << 20);
+        assert_eq!(
+            config.settings.state_dir.as_deref(),
+            Some(Path::new("/etc/state")),
+            "from the file's folder"
+        );
+        assert_eq!(
+            config.program.flows["flows"].spec.value, "frames",
+            "the file's flow stands for the built-in one"
+        );
+        assert!(config.program.lookups.groups.contains_key("default"));
+        let none = parse(Path::new("f.toml"), "defaults = false", &Given::default()).unwrap().program;
+        assert_eq!(none.to_json(), Program::default().to_json());
+    }
+}

@@ -1,0 +1,144 @@
+//! `finderscope run`: the collector.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`settings`] | the table of settings: options, configuration keys, help, manual |
+//! | [`file`] | the configuration file, and what is wrong with it |
+//! | [`definitions`] | sets of definitions, what is built in, what makes one of another |
+//! | [`state`] | what REST defined, kept over a restart |
+//! | [`reload`] | what is defined by both, and reading the configuration again |
+
+pub mod definitions;
+pub mod file;
+pub mod reload;
+pub mod settings;
+pub mod state;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+use anyhow::Context;
+use api::{Api, ApiOptions};
+use clap::Args;
+use engine::Engine;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use file::Config;
+use reload::Defined;
+use settings::{Given, Settings};
+use state::StateDir;
+
+/// Options of `finderscope run`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Options win over the configuration file. SIGHUP reads its definitions again: all of them are taken, or none. \
+SIGINT and SIGTERM end the collector, orderly; a second signal ends it at once.\n\n\
+Exit codes: 0 ended by a signal, or the configuration that was checked is right; 1 could not start, or the \
+configuration is wrong (the reason is on standard error, with file, line and column); 2 the command line is wrong.")]
+pub struct RunArgs {
+    /// Read a configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Say what is wrong with the configuration, and do nothing else
+    #[arg(long)]
+    check_config: bool,
+    #[command(flatten)]
+    given: Given,
+}
+
+/// Runs the subcommand.
+///
+/// # Errors
+/// The state directory is in use, or an address cannot be listened on.
+pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let config = match file::read(args.config.as_deref(), &args.given) {
+        Ok(config) => config,
+        Err(wrong) => {
+            eprintln!("{wrong}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    if args.check_config {
+        return Ok(ExitCode::SUCCESS);
+    }
+    collect(args, &config)
+}
+
+/// Runs the collector until a signal ends it.
+fn collect(args: &RunArgs, config: &Config) -> anyhow::Result<ExitCode> {
+    crate::log::start();
+    // Taken before the threads start, so that none of them is interrupted.
+    let signals = signals()?;
+    let settings = &config.settings;
+    let state = match settings.state_dir.as_deref() {
+        Some(path) if path == Path::new("none") => None,
+        Some(path) => Some(StateDir::open(path)?),
+        None => Some(StateDir::open(&state::usual_place()?)?),
+    };
+    let engine = Engine::start(&settings.engine)?;
+    let defined = Defined::start(engine.handle(), config, state, args.config.clone(), args.given.clone())?;
+    let api = Api::start(
+        engine.handle(),
+        &ApiOptions {
+            listen: settings.http.listen,
+            hosts: settings.http.hosts.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        },
+    )?;
+    announce(&engine, &api, settings);
+    wait_for_the_end(&signals, &defined);
+    tracing::info!("Ending");
+    api.shutdown();
+    engine.shutdown();
+    crate::log::tell_left_out();
+    Ok(ExitCode::SUCCESS)
+}
+
+fn announce(engine: &Engine, api: &Api, settings: &Settings) {
+    for address in engine.addresses() {
+        tracing::info!("Listening, sFlow port {}", address.port());
+    }
+    // The kernel doubles what was asked for, for its own book-keeping.
+    let (granted, asked) = (engine.receive_buffer(), settings.engine.receive_buffer);
+    if granted < asked {
+        tracing::warn!(
+            "the receive buffer is {granted} bytes where {asked} were asked for: raise net.core.rmem_max"
+        );
+    }
+    tracing::info!("Listening, HTTP port {}", api.address().port());
+}
+
+/// The signals that arrive, from a thread of their own.
+fn signals() -> anyhow::Result<Receiver<i32>> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("signals")?;
+    let (send, receive) = channel();
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                if send.send(signal).is_err() {
+                    return;
+                }
+            }
+        })
+        .context("signals")?;
+    Ok(receive)
+}
+
+/// Reloads on SIGHUP, and returns on the first signal that ends the collector.
+fn wait_for_the_end(signals: &Receiver<i32>, defined: &Defined) {
+    loop {
+        match signals.recv_timeout(Duration::from_secs(1)) {
+            Ok(SIGHUP) => defined.reload(),
+            Err(RecvTimeoutError::Timeout) => crate::log::tell_left_out(),
+            Ok(_) | Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    // From here on the signals do what they do by default: the second one ends the program at once.
+    for signal in [SIGINT, SIGTERM] {
+        let _ = signal_hook::flag::register_conditional_default(signal, std::sync::Arc::new(true.into()));
+    }
+}

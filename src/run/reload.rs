@@ -1,0 +1,154 @@
+//! What is defined, from two sides: the configuration, read again on SIGHUP, and REST, whose changes are kept and
+//! lie over it.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use engine::{DefineError, Handle};
+use tables::Program;
+
+use super::definitions::{self, Definitions};
+use super::file::{self, Config};
+use super::settings::{Given, SETTINGS, Settings};
+use super::state::{Overlay, StateDir};
+
+/// How often a reload tries anew when a client changes something meanwhile.
+const TRIES: usize = 3;
+
+/// The definitions of a running collector.
+pub struct Defined {
+    handle: Handle,
+    shared: Arc<Shared>,
+    path: Option<PathBuf>,
+    given: Given,
+    /// Those of the start: what a reload cannot change.
+    settings: Settings,
+}
+
+struct Shared {
+    /// What the configuration defines, as [`Program::to_json`] writes it.
+    configured: Mutex<Definitions>,
+    state: Option<StateDir>,
+}
+
+impl Shared {
+    /// Keeps what differs from the configuration.
+    fn keep(&self, program: &Program) {
+        let Some(state) = &self.state else { return };
+        let configured = self.configured.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let overlay = Overlay::between(&configured, &definitions::of_json(&program.to_json()));
+        if let Err(error) = state.store(overlay) {
+            tracing::error!("{error:#}: what REST defines will not survive a restart");
+        }
+    }
+
+    fn swap(&self, configured: Definitions) -> Definitions {
+        std::mem::replace(&mut *self.configured.lock().unwrap_or_else(PoisonError::into_inner), configured)
+    }
+
+    fn overlay(&self, program: &Program) -> Overlay {
+        let configured = self.configured.lock().unwrap_or_else(PoisonError::into_inner);
+        Overlay::between(&configured, &definitions::of_json(&program.to_json()))
+    }
+}
+
+impl Defined {
+    /// Defines what the configuration and the state say, and keeps what clients define from here on.
+    ///
+    /// # Errors
+    /// The engine does not take it, or the state cannot be set aside.
+    pub fn start(
+        handle: Handle,
+        config: &Config,
+        state: Option<StateDir>,
+        path: Option<PathBuf>,
+        given: Given,
+    ) -> anyhow::Result<Self> {
+        let configured = definitions::of_json(&config.program.to_json());
+        let overlay = state.as_ref().map(StateDir::stored).unwrap_or_default();
+        let (program, refused) = definitions::compile(&overlay.over(&configured));
+        let target = definitions::of_json(&program.to_json());
+        if let (Some(state), false) = (&state, refused.is_empty()) {
+            let aside = state.set_aside()?;
+            let all: Vec<String> =
+                refused.iter().map(|r| format!("{} ({})", definitions::called(&r.id), r.why)).collect();
+            tracing::error!(
+                "not defined, because what it needs is not there: {}; the state as it was is kept as {}",
+                all.join(", "),
+                aside.display()
+            );
+            state.store(Overlay::between(&configured, &target))?;
+        }
+        handle.define_all(definitions::changes(&Definitions::new(), &target)).context("definitions")?;
+        let shared = Arc::new(Shared { configured: Mutex::new(configured), state });
+        let keeping = Arc::clone(&shared);
+        handle.on_define(Box::new(move |program| keeping.keep(program)));
+        Ok(Self { handle, shared, path, given, settings: config.settings.clone() })
+    }
+
+    /// Reads the configuration again: all of its definitions are taken, or none. The outcome is logged.
+    pub fn reload(&self) {
+        let Some(path) = &self.path else {
+            tracing::info!("Nothing to read again: no configuration file was named (--config)");
+            return;
+        };
+        let config = match file::read(Some(path), &self.given) {
+            Ok(config) => config,
+            Err(wrong) => {
+                let more = match wrong.lines.len() {
+                    0 | 1 => String::new(),
+                    n => format!(" (and {} more: --check-config shows all)", n - 1),
+                };
+                let first = wrong.lines.first().map_or("", String::as_str);
+                tracing::error!("Nothing changed, the configuration is wrong: {first}{more}");
+                return;
+            }
+        };
+        if let Err(why) = self.take(&config.program) {
+            tracing::error!("Nothing changed: {}: {why}", path.display());
+            return;
+        }
+        let settings = config.settings;
+        let waiting: Vec<String> = SETTINGS
+            .iter()
+            .filter(|setting| (setting.shown)(&settings) != (setting.shown)(&self.settings))
+            .filter(|setting| setting.key != "defaults")
+            .map(|setting| format!("{} = {}", setting.name(), (setting.shown)(&settings)))
+            .collect();
+        tracing::info!("The definitions of {} are in effect", path.display());
+        if !waiting.is_empty() {
+            tracing::warn!("A restart is needed for {}", waiting.join("; "));
+        }
+    }
+
+    fn take(&self, program: &Program) -> Result<(), String> {
+        let configured = definitions::of_json(&program.to_json());
+        let mut failure = String::new();
+        for _ in 0..TRIES {
+            let current = self.handle.program();
+            let overlay = self.shared.overlay(&current);
+            let (target, refused) = definitions::compile(&overlay.over(&configured));
+            if let Some(refused) = refused.first() {
+                let called = definitions::called(&refused.id);
+                return Err(format!("{called}, which REST defined, does not go with it: {}", refused.why));
+            }
+            let target = definitions::of_json(&target.to_json());
+            let changes = definitions::changes(&definitions::of_json(&current.to_json()), &target);
+            let before = self.shared.swap(configured.clone());
+            match self.handle.define_all(changes) {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    self.shared.swap(before);
+                    // A client that defined something in between was measured against the new configuration.
+                    self.shared.keep(&self.handle.program());
+                    failure = error.to_string();
+                    if !matches!(error, DefineError::Change { .. }) {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(failure)
+    }
+}

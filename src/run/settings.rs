@@ -1,0 +1,427 @@
+//! The settings of `finderscope run`: one table from which options, configuration keys, help and manual are made.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::builder::{Arg, ArgAction};
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+use engine::EngineOptions;
+use tables::Options;
+
+/// What the collector is told at its start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Sockets, workers, limits of the tables.
+    pub engine: EngineOptions,
+    /// The REST interface.
+    pub http: Http,
+    /// Where definitions set by REST are kept; `None` for the usual place.
+    pub state_dir: Option<PathBuf>,
+    /// Whether the built-in definitions are there.
+    pub defaults: bool,
+}
+
+/// Settings of the REST interface.
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Names beside the address under which clients may reach it.
+    pub hosts: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            engine: EngineOptions {
+                sflow: vec![SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 6343))],
+                receive_buffer: 4 << 20,
+                tables: Options::default(),
+            },
+            http: Http { listen: SocketAddr::from(([127, 0, 0, 1], 8008)), hosts: Vec::new() },
+            state_dir: None,
+            defaults: true,
+        }
+    }
+}
+
+/// One setting.
+pub struct Setting {
+    /// Its table in the configuration file; empty for a key outside of all tables.
+    pub section: &'static str,
+    /// Its key there.
+    pub key: &'static str,
+    /// Its option on the command line.
+    pub option: &'static str,
+    /// What it does, one sentence without a full stop.
+    pub help: &'static str,
+    /// What it takes, and where that goes.
+    kind: Kind,
+    /// How its value reads; that of [`Settings::default`] is the default that help and manual show.
+    pub shown: fn(&Settings) -> String,
+}
+
+/// What a setting takes, with what puts it into the settings.
+enum Kind {
+    Addresses(fn(&mut Settings, Vec<SocketAddr>)),
+    Address(fn(&mut Settings, SocketAddr)),
+    Names(fn(&mut Settings, Vec<String>)),
+    Number { least: u64, most: u64, unit: &'static str, set: fn(&mut Settings, u64) },
+    Path(fn(&mut Settings, PathBuf)),
+    Switch(fn(&mut Settings, bool)),
+}
+
+/// A value as a file or a command line gives it.
+#[derive(Clone, Debug)]
+pub enum Raw {
+    /// A text; from a command line also what will be a number or a switch.
+    Text(String),
+    /// A whole number.
+    Number(i64),
+    /// `true` or `false`.
+    Switch(bool),
+    /// A list.
+    List(Vec<Raw>),
+    /// Something that no setting takes; its name.
+    Other(&'static str),
+}
+
+/// Every setting, in the order of help and manual.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        section: "",
+        key: "defaults",
+        option: "defaults",
+        help: "Define the flow `flows` and the group set `default` where nothing else of these names is defined",
+        kind: Kind::Switch(|settings, on| settings.defaults = on),
+        shown: |settings| settings.defaults.to_string(),
+    },
+    Setting {
+        section: "",
+        key: "state_dir",
+        option: "state-dir",
+        help: "Keep what REST defines in this directory, so that it survives a restart; `none` keeps nothing",
+        kind: Kind::Path(|settings, path| settings.state_dir = Some(path)),
+        shown: |settings| match &settings.state_dir {
+            Some(path) => path.display().to_string(),
+            None => "$STATE_DIRECTORY, $XDG_STATE_HOME/finderscope or ~/.local/state/finderscope".to_owned(),
+        },
+    },
+    Setting {
+        section: "sflow",
+        key: "listen",
+        option: "sflow",
+        help: "Listen for sFlow on UDP addresses; `[::]` takes IPv4 too",
+        kind: Kind::Addresses(|settings, addresses| settings.engine.sflow = addresses),
+        shown: |settings| listed(&settings.engine.sflow),
+    },
+    Setting {
+        section: "sflow",
+        key: "receive_buffer",
+        option: "receive-buffer",
+        help: "Receive buffer asked for per socket; a smaller one that the kernel grants is warned about",
+        kind: Kind::Number {
+            least: 4096,
+            most: 1 << 30,
+            unit: "BYTES",
+            set: |settings, bytes| settings.engine.receive_buffer = size(bytes),
+        },
+        shown: |settings| settings.engine.receive_buffer.to_string(),
+    },
+    Setting {
+        section: "http",
+        key: "listen",
+        option: "http",
+        help: "Answer REST on an address",
+        kind: Kind::Address(|settings, address| settings.http.listen = address),
+        shown: |settings| settings.http.listen.to_string(),
+    },
+    Setting {
+        section: "http",
+        key: "hosts",
+        option: "http-host",
+        help: "Names beside the address under which clients reach REST (Host header)",
+        kind: Kind::Names(|settings, names| settings.http.hosts = names),
+        shown: |settings| {
+            if settings.http.hosts.is_empty() { "none".into() } else { settings.http.hosts.join(", ") }
+        },
+    },
+    Setting {
+        section: "tables",
+        key: "agents",
+        option: "agents",
+        help: "Agents that are kept at most; beyond, the one that has been silent for longest gives way",
+        kind: Kind::Number {
+            least: 1,
+            most: 10_000_000,
+            unit: "N",
+            set: |settings, agents| settings.engine.tables.agents = size(agents),
+        },
+        shown: |settings| settings.engine.tables.agents.to_string(),
+    },
+    Setting {
+        section: "tables",
+        key: "flow_bytes",
+        option: "flow-bytes",
+        help: "Largest size of each flow table; beyond, the smallest flows give way",
+        kind: Kind::Number {
+            least: 64 << 10,
+            most: 1 << 40,
+            unit: "BYTES",
+            set: |settings, bytes| settings.engine.tables.flow_bytes = size(bytes),
+        },
+        shown: |settings| settings.engine.tables.flow_bytes.to_string(),
+    },
+    Setting {
+        section: "tables",
+        key: "metric_timeout",
+        option: "metric-timeout",
+        help: "Seconds after which the counters of a silent data source are forgotten",
+        kind: Kind::Number {
+            least: 1,
+            most: 86_400,
+            unit: "SECONDS",
+            set: |settings, seconds| settings.engine.tables.metric_timeout_us = Some(seconds * 1_000_000),
+        },
+        shown: |settings| match settings.engine.tables.metric_timeout_us {
+            Some(timeout) => (timeout / 1_000_000).to_string(),
+            None => "3 of its intervals".to_owned(),
+        },
+    },
+];
+
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn listed(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl Setting {
+    /// `section.key`.
+    pub fn name(&self) -> String {
+        if self.section.is_empty() { self.key.to_owned() } else { format!("{}.{}", self.section, self.key) }
+    }
+
+    /// Puts a value into the settings; a relative path is one from `folder`.
+    ///
+    /// # Errors
+    /// What the setting takes, where this is something else.
+    pub fn apply(&self, settings: &mut Settings, raw: &Raw, folder: &Path) -> Result<(), String> {
+        match &self.kind {
+            Kind::Addresses(set) => match raw {
+                Raw::List(list) if list.is_empty() => {
+                    Err("is empty: name an address, or leave it out".to_owned())
+                }
+                _ => set_all(raw, address).map(|addresses| set(settings, addresses)),
+            },
+            Kind::Address(set) => address(raw).map(|address| set(settings, address)),
+            Kind::Names(set) => set_all(raw, text).map(|names| set(settings, names)),
+            Kind::Number { least, most, unit, set } => {
+                let number = match raw {
+                    Raw::Number(number) => u64::try_from(*number).ok(),
+                    Raw::Text(text) => text.parse().ok(),
+                    _ => return Err(expected("a number", raw)),
+                };
+                let number = number.filter(|number| (least..=most).contains(&number)).ok_or_else(|| {
+                    let unit = if *unit == "N" { String::new() } else { format!(" {}", unit.to_lowercase()) };
+                    format!("a number from {least} to {most}{unit} is needed")
+                })?;
+                set(settings, number);
+                Ok(())
+            }
+            Kind::Path(set) => {
+                let path = PathBuf::from(text(raw)?);
+                if path.as_os_str().is_empty() {
+                    return Err("is empty: name a path".to_owned());
+                }
+                set(settings, if path == Path::new("none") { path } else { folder.join(path) });
+                Ok(())
+            }
+            Kind::Switch(set) => {
+                let on = match raw {
+                    Raw::Switch(on) => *on,
+                    Raw::Text(text) if text == "true" || text == "false" => text == "true",
+                    _ => return Err(expected("true or false", raw)),
+                };
+                set(settings, on);
+                Ok(())
+            }
+        }
+    }
+
+    /// What it takes, as help and manual write it.
+    pub fn takes(&self) -> &'static str {
+        match self.kind {
+            Kind::Addresses(_) | Kind::Address(_) => "ADDR:PORT",
+            Kind::Names(_) => "NAME",
+            Kind::Number { unit, .. } => unit,
+            Kind::Path(_) => "PATH",
+            Kind::Switch(_) => "true|false",
+        }
+    }
+
+    /// Whether it takes several values.
+    pub fn takes_several(&self) -> bool {
+        matches!(self.kind, Kind::Addresses(_) | Kind::Names(_))
+    }
+
+    fn arg(&self) -> Arg {
+        let several = if self.takes_several() { "; may be repeated" } else { "" };
+        let default = (self.shown)(&Settings::default());
+        let arg = Arg::new(self.option)
+            .long(self.option)
+            .value_name(self.takes())
+            .help(format!("{}{several} [default: {default}]", self.help));
+        match self.kind {
+            Kind::Addresses(_) | Kind::Names(_) => arg.action(ArgAction::Append),
+            Kind::Switch(_) => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
+            _ => arg,
+        }
+    }
+}
+
+fn expected(what: &str, raw: &Raw) -> String {
+    let found = match raw {
+        Raw::Text(text) => format!("the text {text:?}"),
+        Raw::Number(number) => format!("the number {number}"),
+        Raw::Switch(on) => on.to_string(),
+        Raw::List(_) => "a list".to_owned(),
+        Raw::Other(name) => (*name).to_owned(),
+    };
+    format!("{what} is needed, not {found}")
+}
+
+fn set_all<T>(raw: &Raw, each: fn(&Raw) -> Result<T, String>) -> Result<Vec<T>, String> {
+    match raw {
+        Raw::List(list) => list.iter().map(each).collect(),
+        one => Ok(vec![each(one)?]),
+    }
+}
+
+fn text(raw: &Raw) -> Result<String, String> {
+    match raw {
+        Raw::Text(text) => Ok(text.clone()),
+        _ => Err(expected("a text", raw)),
+    }
+}
+
+fn address(raw: &Raw) -> Result<SocketAddr, String> {
+    match raw {
+        Raw::Text(text) => text
+            .parse()
+            .map_err(|_| format!("{text:?} is no address with a port, such as 192.0.2.1:6343 or [::]:6343")),
+        _ => Err(expected("an address with a port as a text", raw)),
+    }
+}
+
+/// What the command line says of settings: the place in [`SETTINGS`], and the value.
+#[derive(Clone, Debug, Default)]
+pub struct Given(Vec<(usize, Raw)>);
+
+impl Given {
+    /// Puts what was said into the settings.
+    ///
+    /// # Errors
+    /// A value is wrong; the message names the option.
+    pub fn apply(&self, settings: &mut Settings) -> Result<(), String> {
+        for (place, raw) in &self.0 {
+            let setting = &SETTINGS[*place];
+            setting
+                .apply(settings, raw, Path::new(""))
+                .map_err(|why| format!("--{}: {why}", setting.option))?;
+        }
+        Ok(())
+    }
+}
+
+impl FromArgMatches for Given {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut given = Vec::new();
+        for (place, setting) in SETTINGS.iter().enumerate() {
+            let Some(values) = matches.get_many::<String>(setting.option) else { continue };
+            let mut values: Vec<Raw> = values.map(|value| Raw::Text(value.clone())).collect();
+            let raw = if setting.takes_several() { Some(Raw::List(values)) } else { values.pop() };
+            given.extend(raw.map(|raw| (place, raw)));
+        }
+        let given = Self(given);
+        let checked = given.apply(&mut Settings::default());
+        checked
+            .map_err(|why| clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("{why}\n")))?;
+        Ok(given)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for Given {
+    fn augment_args(command: Command) -> Command {
+        command.args(SETTINGS.iter().map(Setting::arg))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+/// The manual's table of settings.
+pub fn manual_table() -> String {
+    let mut page = "| key | option | takes | default | what it does |\n|---|---|---|---|---|\n".to_owned();
+    for setting in SETTINGS {
+        let several = if setting.takes_several() { ", several" } else { "" };
+        page += &format!(
+            "| `{}` | `--{}` | {}{several} | {} | {} |\n",
+            setting.name(),
+            setting.option,
+            setting.takes().replace('|', " or "),
+            (setting.shown)(&Settings::default()),
+            setting.help
+        );
+    }
+    page
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_takes_another_value_and_shows_it() {
+        for setting in SETTINGS {
+            let name = setting.name();
+            let raw = match setting.takes() {
+                "ADDR:PORT" => Raw::Text("127.0.0.1:7000".into()),
+                "true|false" => Raw::Switch((setting.shown)(&Settings::default()) != "true"),
+                "PATH" | "NAME" => Raw::Text("/somewhere".into()),
+                _ => Raw::Number(65_537),
+            };
+            let mut settings = Settings::default();
+            setting.apply(&mut settings, &raw, Path::new("")).unwrap_or_else(|why| panic!("{name}: {why}"));
+            assert_ne!((setting.shown)(&settings), (setting.shown)(&Settings::default()), "{name}");
+            for other in SETTINGS.iter().filter(|other| other.name() != name) {
+                assert_eq!(
+                    (other.shown)(&settings),
+                    (other.shown)(&Settings::default()),
+                    "{name} sets another"
+                );
+            }
+            let wrong = Raw::Other("a table");
+            assert!(
+                setting.apply(&mut settings, &wrong, Path::new("")).unwrap_err().contains("a table"),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_manual_has_every_setting() {
+        let manual = include_str!("../../manual/configuration.md");
+        let table = manual_table();
+        assert!(manual.contains(&table), "manual/configuration.md should hold this table:\n{table}");
+    }
+}
