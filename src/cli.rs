@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{decode_cmd, replay, run, simulate};
+use crate::{decode_cmd, replay, run, simulate, top};
 
 /// sFlow collector for network and platform engineers: live metrics, decoding, replay.
 #[derive(Debug, Parser)]
@@ -25,6 +25,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Send the sFlow of a simulated fabric to a collector, in real time
     Simulate(simulate::SimulateArgs),
+    /// Show the largest flows of a running collector, live
+    Top(top::TopArgs),
     /// Print the completions of a shell
     Completions {
         /// Which shell
@@ -55,6 +57,7 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Decode(args) => return decode_cmd::run(args),
         Command::Replay(args) => return replay::run(args),
         Command::Simulate(args) => return simulate::run(args),
+        Command::Top(args) => return top::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "finderscope", &mut std::io::stdout());
         }

@@ -7,6 +7,7 @@
 //! | [`replay`] | `finderscope replay` |
 //! | [`simulate`] | `finderscope simulate`, and the fabric of the demo |
 //! | [`run`] | `finderscope run`, the collector |
+//! | [`top`] | `finderscope top` |
 //! | [`log`] | log lines |
 //! | [`escape`] | names from the network in lines of text |
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ pub mod log;
 pub mod replay;
 pub mod run;
 pub mod simulate;
+pub mod top;
 
 use std::process::ExitCode;
 

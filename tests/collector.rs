@@ -159,7 +159,7 @@ fn what_cannot_be_answered_is_said() {
 }
 
 /// A datagram with `count` samples of one TCP packet, each standing for 100 packets of 1,000 bytes.
-fn packets(sequence: u32, count: u32) -> Vec<u8> {
+pub(crate) fn packets(sequence: u32, count: u32) -> Vec<u8> {
     use decode::flow::SampledHeader;
     use decode::sample::Interface;
     use decode::{FlowSample, Mac};

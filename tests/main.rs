@@ -8,3 +8,4 @@ mod layering;
 mod replay;
 mod simulate;
 mod support;
+mod top;

@@ -1,0 +1,105 @@
+//! `finderscope top`: what it prints of a running collector, and that it leaves nothing behind.
+
+use std::net::UdpSocket;
+use std::process::{Command, Output, Stdio};
+use std::time::Instant;
+
+use crate::collector::packets;
+use crate::support::{Collector, PATIENCE, finderscope};
+
+fn once(collector: &Collector, more: &[&str]) -> Command {
+    let mut command = finderscope();
+    command.args(["top", "--once", "--url", &format!("http://{}", collector.http)]).args(more);
+    command
+}
+
+fn stdout(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn refusal(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn one_table_of_a_defined_flow() {
+    let collector = Collector::start(&[]);
+    assert!(
+        refusal(once(&collector, &[]))
+            .contains("no flow is defined: say what to watch with --keys and --value")
+    );
+    let definition = "{keys:'ipsource,tcpdestinationport',value:'bytes',t:600}";
+    assert_eq!(collector.request("PUT", "/flow/pairs/json", Some(definition)).0, 204);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for sequence in 0..10 {
+        socket.send_to(&packets(sequence, 6), collector.sflow).unwrap();
+    }
+    collector
+        .wait_for("/agents/json", |agents| (agents["10.0.0.50"]["sFlowFlowSamples"] == 60).then_some(()));
+    for more in [vec![], vec!["--flow", "pairs"], vec!["--agents", "10.0.0.50"]] {
+        let said = stdout(&once(&collector, &more).output().unwrap());
+        let lines: Vec<Vec<&str>> = said.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[0], ["bytes/s", "ipsource", "tcpdestinationport", "agent", "data", "source"]);
+        assert_eq!(lines[1][1..], ["10.0.0.1", "443", "10.0.0.50", "3"], "{said}");
+        let rate: f64 = lines[1][0].parse().unwrap();
+        assert!((rate - 10_000.0).abs() < 1000.0, "{said}");
+        assert_eq!(lines.len(), 2);
+    }
+    assert_eq!(stdout(&once(&collector, &["--agents", "10.9.9.9"]).output().unwrap()).lines().count(), 1);
+    assert!(
+        refusal(once(&collector, &["--flow", "nosuch"]))
+            .contains("no flow \"nosuch\" is defined; defined are: pairs")
+    );
+    assert!(refusal(once(&collector, &["--keys", "ipsorce"])).contains("\"ipsorce\" is no key"));
+}
+
+#[test]
+fn a_flow_of_its_own_is_gone_afterwards() {
+    let collector = Collector::start(&[]);
+    let child = once(&collector, &["--keys", "ipsource", "--value", "frames", "--filter", "ipprotocol=6"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let name = format!("top-{}", child.id());
+    let defined =
+        collector.wait_for("/flow/json", |flows| flows.get(&name).is_some().then(|| flows[&name].clone()));
+    assert_eq!((&defined["keys"], &defined["filter"]), (&"ipsource".into(), &"ipprotocol=6".into()));
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.send_to(&packets(1, 6), collector.sflow).unwrap();
+    let said = stdout(&child.wait_with_output().unwrap());
+    assert!(said.starts_with("frames/s  ipsource") && said.contains("10.0.0.1"), "{said}");
+    assert_eq!(collector.json("/flow/json"), serde_json::json!({}));
+}
+
+#[test]
+fn a_signal_takes_its_flow_away_too() {
+    let collector = Collector::start(&[]);
+    let mut child = once(&collector, &["--keys", "ipsource"]).stdout(Stdio::null()).spawn().unwrap();
+    collector.wait_for("/flow/json", |flows| (flows.as_object().unwrap().len() == 1).then_some(()));
+    let began = Instant::now();
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    while child.try_wait().unwrap().is_none() {
+        assert!(began.elapsed() < PATIENCE, "top did not end");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(collector.json("/flow/json"), serde_json::json!({}));
+}
+
+#[test]
+fn without_a_collector_or_a_terminal_the_next_step_is_said() {
+    // A port that was free a moment ago.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{free}");
+    let mut command = finderscope();
+    command.args(["top", "--once", "--url", &url]);
+    let said = refusal(command);
+    assert!(said.contains(&url) && said.contains("finderscope run") && said.contains("refused"), "{said}");
+    let mut command = finderscope();
+    command.args(["top", "--url", &url]);
+    assert!(refusal(command).contains("--once"), "standard output is no terminal here");
+}
