@@ -5,9 +5,9 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .PHONY: run build test lint bench fuzz deps-build deps-test clean
 
-run: deps-build ## build, then run the collector
+run: deps-build ## build, then run the collector with a simulated fabric inside
 	$(CARGO) build --locked --profile quick --bin finderscope
-	target/quick/finderscope run
+	target/quick/finderscope run --demo
 
 build: deps-build ## the binary as it is shipped: target/release/finderscope
 	$(CARGO) build --locked --release --bin finderscope

@@ -4,6 +4,7 @@
 mod captures;
 mod collector;
 mod configuration;
+mod demo;
 mod layering;
 mod replay;
 mod simulate;

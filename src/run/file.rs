@@ -27,6 +27,21 @@ pub struct Config {
     pub program: Program,
 }
 
+/// What holds where neither file nor command line say anything.
+#[derive(Debug)]
+pub struct Beneath {
+    /// Settings.
+    pub settings: Settings,
+    /// Definitions.
+    pub definitions: Definitions,
+}
+
+impl Default for Beneath {
+    fn default() -> Self {
+        Self { settings: Settings::default(), definitions: definitions::built_in() }
+    }
+}
+
 /// All that is wrong with a file.
 #[derive(Debug)]
 pub struct Wrong {
@@ -42,12 +57,12 @@ impl std::fmt::Display for Wrong {
 
 impl std::error::Error for Wrong {}
 
-/// Reads a file; without one, the defaults. What the command line says wins.
+/// Reads a file; without one, `beneath`. What the command line says wins.
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn read(path: Option<&Path>, given: &Given) -> Result<Config, Wrong> {
-    let Some(path) = path else { return parse(Path::new(""), "", given) };
+pub fn read(path: Option<&Path>, given: &Given, beneath: Beneath) -> Result<Config, Wrong> {
+    let Some(path) = path else { return parse(Path::new(""), "", given, beneath) };
     let failed = |why: String| Wrong { lines: vec![format!("{}: {why}", path.display())] };
     let size = std::fs::metadata(path).map_err(|error| failed(format!("cannot be read: {error}")))?.len();
     if size > LARGEST {
@@ -56,12 +71,12 @@ pub fn read(path: Option<&Path>, given: &Given) -> Result<Config, Wrong> {
         )));
     }
     let text = std::fs::read_to_string(path).map_err(|error| failed(format!("cannot be read: {error}")))?;
-    parse(path, &text, given)
+    parse(path, &text, given, beneath)
 }
 
-fn parse(path: &Path, text: &str, given: &Given) -> Result<Config, Wrong> {
+fn parse(path: &Path, text: &str, given: &Given, beneath: Beneath) -> Result<Config, Wrong> {
     let mut reading = Reading {
-        settings: Settings::default(),
+        settings: beneath.settings,
         defined: Definitions::new(),
         places: BTreeMap::new(),
         problems: Vec::new(),
@@ -76,7 +91,7 @@ fn parse(path: &Path, text: &str, given: &Given) -> Result<Config, Wrong> {
         reading.file(table.get_ref());
     }
     given.apply(&mut reading.settings).map_err(|why| Wrong { lines: vec![why] })?;
-    let mut all = if reading.settings.defaults { definitions::built_in() } else { Definitions::new() };
+    let mut all = if reading.settings.defaults { beneath.definitions } else { Definitions::new() };
     all.extend(std::mem::take(&mut reading.defined));
     let (program, refused) = definitions::compile(&all);
     for refused in refused {
@@ -289,7 +304,7 @@ mod tests {
     use super::*;
 
     fn wrong(text: &str) -> Vec<String> {
-        parse(Path::new("/etc/f.toml"), text, &Given::default()).unwrap_err().lines
+        parse(Path::new("/etc/f.toml"), text, &Given::default(), Beneath::default()).unwrap_err().lines
     }
 
     #[test]
@@ -359,7 +374,7 @@ mod tests {
     fn what_is_right_is_taken() {
         let text = "state_dir = 'state'\n[sflow]\nlisten = '[::1]:7000'\nreceive_buffer = 0x10_0000\n[tables]\nmetric_timeout = 60\n\
                     [flows.flows]\nvalue = 'frames'\n[maps.m]\nweb = [80, '443']\n[thresholds.t]\nmetric = 'flows'\nvalue = 1e6\n";
-        let config = parse(Path::new("/etc/f.toml"), text, &Given::default()).unwrap();
+        let config = parse(Path::new("/etc/f.toml"), text, &Given::default(), Beneath::default()).unwrap();
         assert_eq!(config.settings.engine.sflow, ["[::1]:7000".parse().unwrap()]);
         assert_eq!(config.settings.engine.receive_buffer, 1 << 20);
         assert_eq!(
@@ -372,7 +387,9 @@ mod tests {
             "the file's flow stands for the built-in one"
         );
         assert!(config.program.lookups.groups.contains_key("default"));
-        let none = parse(Path::new("f.toml"), "defaults = false", &Given::default()).unwrap().program;
+        let none = parse(Path::new("f.toml"), "defaults = false", &Given::default(), Beneath::default())
+            .unwrap()
+            .program;
         assert_eq!(none.to_json(), Program::default().to_json());
     }
 }

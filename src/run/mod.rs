@@ -6,9 +6,11 @@
 //! | [`file`] | the configuration file, and what is wrong with it |
 //! | [`definitions`] | sets of definitions, what is built in, what makes one of another |
 //! | [`state`] | what REST defined, kept over a restart |
+//! | [`demo`] | a simulated fabric that sends to this collector |
 //! | [`reload`] | what is defined by both, and reading the configuration again |
 
 pub mod definitions;
+pub mod demo;
 pub mod file;
 pub mod reload;
 pub mod settings;
@@ -26,7 +28,8 @@ use engine::Engine;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use file::Config;
+use demo::Demo;
+use file::{Beneath, Config};
 use reload::Defined;
 use settings::{Given, Settings};
 use state::StateDir;
@@ -45,16 +48,28 @@ pub struct RunArgs {
     /// Say what is wrong with the configuration, and do nothing else
     #[arg(long)]
     check_config: bool,
+    /// Send the sFlow of a simulated fabric to this collector, on loopback; nothing is kept
+    #[arg(long, conflicts_with = "config")]
+    demo: bool,
     #[command(flatten)]
     given: Given,
 }
+
+/// What to do when the demo's ports are taken.
+const DEMO_FAILED: &str =
+    "the demo cannot start; other ports are taken with --sflow 127.0.0.1:PORT --http 127.0.0.1:PORT";
 
 /// Runs the subcommand.
 ///
 /// # Errors
 /// The state directory is in use, or an address cannot be listened on.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let config = match file::read(args.config.as_deref(), &args.given) {
+    let mut beneath = Beneath::default();
+    if args.demo {
+        beneath.settings = demo::settings();
+        beneath.definitions.extend(demo::definitions());
+    }
+    let config = match file::read(args.config.as_deref(), &args.given, beneath) {
         Ok(config) => config,
         Err(wrong) => {
             eprintln!("{wrong}");
@@ -64,7 +79,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     if args.check_config {
         return Ok(ExitCode::SUCCESS);
     }
-    collect(args, &config)
+    let outcome = collect(args, &config);
+    if args.demo { outcome.context(DEMO_FAILED) } else { outcome }
 }
 
 /// Runs the collector until a signal ends it.
@@ -89,8 +105,15 @@ fn collect(args: &RunArgs, config: &Config) -> anyhow::Result<ExitCode> {
         },
     )?;
     announce(&engine, &api, settings);
+    let demo = match engine.addresses().first() {
+        Some(sflow) if args.demo => Some(Demo::start(*sflow, api.address())?),
+        _ => None,
+    };
     wait_for_the_end(&signals, &defined);
     tracing::info!("Ending");
+    if let Some(demo) = demo {
+        demo.shutdown();
+    }
     api.shutdown();
     engine.shutdown();
     crate::log::tell_left_out();

@@ -9,7 +9,7 @@ use engine::{DefineError, Handle};
 use tables::Program;
 
 use super::definitions::{self, Definitions};
-use super::file::{self, Config};
+use super::file::{self, Beneath, Config};
 use super::settings::{Given, SETTINGS, Settings};
 use super::state::{Overlay, StateDir};
 
@@ -93,7 +93,7 @@ impl Defined {
             tracing::info!("Nothing to read again: no configuration file was named (--config)");
             return;
         };
-        let config = match file::read(Some(path), &self.given) {
+        let config = match file::read(Some(path), &self.given, Beneath::default()) {
             Ok(config) => config,
             Err(wrong) => {
                 let more = match wrong.lines.len() {
