@@ -31,10 +31,14 @@ fn the_demo_sees_its_own_fabric_and_ends() {
 fn a_demo_whose_port_is_taken_says_what_to_do() {
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let _holder = std::net::UdpSocket::bind(taken).unwrap();
-    let output =
-        finderscope().args(["run", "--demo", "--sflow", &taken.to_string(), "--http", "127.0.0.1:0"]).output();
+    let output = finderscope()
+        .args(["run", "--demo", "--sflow", &taken.to_string(), "--http", "127.0.0.1:0"])
+        .output();
     let output = output.unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains(&taken.to_string()) && said.contains("other ports are taken with --sflow"), "{said}");
+    assert!(
+        said.contains(&taken.to_string()) && said.contains("other ports are taken with --sflow"),
+        "{said}"
+    );
 }

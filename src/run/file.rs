@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::Read as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,9 @@ use super::settings::{Given, Raw, SETTINGS, Settings};
 
 /// Largest file that is read, bytes: lists of prefixes are long.
 const LARGEST: u64 = 64 << 20;
+
+/// Problems that are told one by one.
+const MOST_PROBLEMS: usize = 100;
 
 /// A file that was read and is right.
 #[derive(Debug)]
@@ -64,13 +68,14 @@ impl std::error::Error for Wrong {}
 pub fn read(path: Option<&Path>, given: &Given, beneath: Beneath) -> Result<Config, Wrong> {
     let Some(path) = path else { return parse(Path::new(""), "", given, beneath) };
     let failed = |why: String| Wrong { lines: vec![format!("{}: {why}", path.display())] };
-    let size = std::fs::metadata(path).map_err(|error| failed(format!("cannot be read: {error}")))?.len();
-    if size > LARGEST {
-        return Err(failed(format!(
-            "{size} bytes are more than the {LARGEST} that a configuration may have"
-        )));
+    let mut text = String::new();
+    // A limit on what is read, because a pipe has no size.
+    std::fs::File::open(path)
+        .and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text))
+        .map_err(|error| failed(format!("cannot be read: {error}")))?;
+    if text.len() as u64 > LARGEST {
+        return Err(failed(format!("is longer than the {LARGEST} bytes that a configuration may have")));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| failed(format!("cannot be read: {error}")))?;
     parse(path, &text, given, beneath)
 }
 
@@ -101,7 +106,11 @@ fn parse(path: &Path, text: &str, given: &Given, beneath: Beneath) -> Result<Con
         return Ok(Config { settings: reading.settings, program });
     }
     reading.problems.sort_by_key(|problem| problem.at);
-    let lines = reading.problems.iter().map(|problem| problem.line(path, text)).collect();
+    let mut lines: Vec<String> =
+        reading.problems.iter().take(MOST_PROBLEMS).map(|problem| problem.line(path, text)).collect();
+    if let Some(more) = reading.problems.len().checked_sub(MOST_PROBLEMS).filter(|more| *more > 0) {
+        lines.push(format!("{}: and {more} more", path.display()));
+    }
     Err(Wrong { lines })
 }
 
@@ -368,6 +377,13 @@ mod tests {
         let lines = wrong("[flows.f]\nkeys = 'x'\n[sflow]\nlisten = 1\n'é' = { a = 1 }\n");
         let places: Vec<_> = lines.iter().map(|line| line.split(": ").next().unwrap()).collect();
         assert_eq!(places, ["/etc/f.toml:1:8", "/etc/f.toml:4:10", "/etc/f.toml:5:1"], "{lines:?}");
+    }
+
+    #[test]
+    fn a_file_of_nothing_but_mistakes_is_told_in_part() {
+        let text: String = (0..50_000).map(|n| format!("k{n} = 1\n")).collect();
+        let lines = wrong(&text);
+        assert_eq!((lines.len(), lines.last().unwrap().as_str()), (101, "/etc/f.toml: and 49900 more"));
     }
 
     #[test]
