@@ -32,6 +32,7 @@ pub fn built_in() -> Definitions {
         "flows": { "flows": {
             "keys": "or:ipsource:ip6source,or:ipdestination:ip6destination,stack",
             "value": "bytes",
+            "log": true,
         } },
     }))
 }
@@ -57,6 +58,16 @@ pub fn to_json(definitions: &Definitions) -> Json {
         }
     }
     json
+}
+
+/// The attributes that a definition of this kind may have; none where they are labels, which users choose.
+pub fn attributes(kind: usize) -> &'static [&'static str] {
+    match KINDS.get(kind) {
+        Some(&"flows") => &tables::flow::spec::ATTRIBUTES,
+        Some(&"thresholds") => &tables::threshold::ATTRIBUTES,
+        Some(&"forwarding") => &tables::forwarding::ATTRIBUTES,
+        _ => &[],
+    }
 }
 
 /// The change that defines it so, or takes it away.

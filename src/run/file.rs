@@ -225,8 +225,18 @@ impl Reading {
             };
             attribute.unwrap_or(&place.name).clone()
         });
+        let known = definitions::attributes(refused.id.0);
+        let near = match &refused.why {
+            ChangeError::Spec(SpecError::Attribute { attribute, .. })
+                if !known.contains(&attribute.as_str()) =>
+            {
+                near(attribute, known.iter().copied())
+            }
+            _ => None,
+        };
+        let near = near.map(|name| format!(": did you mean {name:?}?")).unwrap_or_default();
         let called = definitions::called(&refused.id);
-        self.problem(&at, format!("[{called}] {}", refused.why));
+        self.problem(&at, format!("[{called}] {}{near}", refused.why));
     }
 }
 
@@ -284,18 +294,22 @@ fn json(value: &Spanned<DeValue<'_>>) -> Result<Json, (Range<usize>, String)> {
     })
 }
 
+/// The known name that differs least, by a third of its letters at most.
+fn near<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).clamp(1, 3))
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
 /// `: did you mean "x"?` where a known name is near, else the names that are known.
 fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let mut known: Vec<&str> = known.collect();
     known.sort_unstable();
     known.dedup();
-    let near = known
-        .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), *candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).clamp(1, 3))
-        .min();
-    match near {
-        Some((_, candidate)) => format!(": did you mean {candidate:?}?"),
+    match near(name, known.iter().copied()) {
+        Some(candidate) => format!(": did you mean {candidate:?}?"),
         None => {
             let mut text = String::from("; known are ");
             for (n, candidate) in known.iter().enumerate() {
@@ -352,7 +366,10 @@ mod tests {
             ("[flows]\nf = 'x'\n", "f.toml:2:5: [flows.f] is a table, not a text"),
             ("[flows.f]\nkeys = 'ipsource'\n", "f.toml:1:8: [flows.f] value is missing"),
             ("[flows.f]\nvalue = 'bytes'\nkeys = 'ipsorce'\n", "f.toml:3:1: [flows.f] keys: "),
-            ("[flows.f]\nvalue = 'bytes'\nkyes = 'ipsource'\n", "f.toml:3:1: [flows.f] kyes: "),
+            (
+                "[flows.f]\nvalue = 'bytes'\nkyes = 'ipsource'\n",
+                "f.toml:3:1: [flows.f] kyes: is no attribute of a flow: did you mean \"keys\"?",
+            ),
             ("[flows.f]\nvalue = 'bytes'\nkeys = 'group:ipsource:sites'\n", "f.toml:3:1: [flows.f] keys: "),
             (
                 "[groups.g]\na = ['10.0.0.0/8', '999.1.1.1']\n",

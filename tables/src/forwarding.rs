@@ -15,6 +15,9 @@ pub struct Forwarding {
     pub agents: Vec<IpAddr>,
 }
 
+/// Attributes of the definition.
+pub const ATTRIBUTES: [&str; 3] = ["address", "port", "agents"];
+
 /// The port of sFlow.
 const PORT: u16 = 6343;
 
@@ -26,8 +29,7 @@ impl Forwarding {
     pub fn from_json(json: &Json) -> Result<Self, SpecError> {
         let object =
             json.as_object().ok_or_else(|| wrong("forwarding", "must be an object with an address"))?;
-        if let Some(name) = object.keys().find(|name| !["address", "port", "agents"].contains(&name.as_str()))
-        {
+        if let Some(name) = object.keys().find(|name| !ATTRIBUTES.contains(&name.as_str())) {
             return Err(wrong(name, "is no attribute of forwarding"));
         }
         let address = object.get("address").ok_or(SpecError::Missing("address"))?;

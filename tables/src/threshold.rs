@@ -21,8 +21,8 @@ pub struct Threshold {
     json: Json,
 }
 
-/// Attributes that are understood.
-const ATTRIBUTES: [&str; 5] = ["metric", "value", "filter", "byFlow", "timeout"];
+/// Attributes of a threshold's definition.
+pub const ATTRIBUTES: [&str; 5] = ["metric", "value", "filter", "byFlow", "timeout"];
 
 /// Seconds below the value before the next event, where the definition says nothing.
 const TIMEOUT_S: f64 = 2.0;

@@ -64,8 +64,8 @@ pub struct FlowSpec {
     pub per: Per,
 }
 
-/// Attributes that are understood.
-const ATTRIBUTES: [&str; 12] = [
+/// Attributes of a flow's definition.
+pub const ATTRIBUTES: [&str; 12] = [
     "keys",
     "value",
     "values",
