@@ -1,12 +1,12 @@
 //! The settings of `finderscope run`: one table from which options, configuration keys, help and manual are made.
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use clap::builder::{Arg, ArgAction};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
-use engine::EngineOptions;
-use tables::Options;
+use engine::{EngineOptions, MOST_WORKERS};
 
 /// What the collector is told at its start.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ impl Default for Settings {
             engine: EngineOptions {
                 sflow: vec![SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 6343))],
                 receive_buffer: 4 << 20,
-                tables: Options::default(),
+                ..EngineOptions::default()
             },
             http: Http { listen: SocketAddr::from(([127, 0, 0, 1], 8008)), hosts: Vec::new() },
             state_dir: None,
@@ -127,6 +127,29 @@ pub const SETTINGS: &[Setting] = &[
             set: |settings, bytes| settings.engine.receive_buffer = size(bytes),
         },
         shown: |settings| settings.engine.receive_buffer.to_string(),
+    },
+    Setting {
+        section: "sflow",
+        key: "workers",
+        option: "workers",
+        help: "Workers, each with a socket and tables of its own",
+        kind: Kind::Number {
+            least: 1,
+            most: MOST_WORKERS as u64,
+            unit: "N",
+            set: |settings, workers| settings.engine.workers = NonZero::new(size(workers)),
+        },
+        shown: |settings| {
+            settings.engine.workers.map_or_else(|| "one per processor".to_owned(), |n| n.to_string())
+        },
+    },
+    Setting {
+        section: "sflow",
+        key: "pin",
+        option: "pin",
+        help: "Keep each worker on one processor",
+        kind: Kind::Switch(|settings, on| settings.engine.pin = on),
+        shown: |settings| settings.engine.pin.to_string(),
     },
     Setting {
         section: "http",
@@ -398,6 +421,7 @@ mod tests {
                 "ADDR:PORT" => Raw::Text("127.0.0.1:7000".into()),
                 "true|false" => Raw::Switch((setting.shown)(&Settings::default()) != "true"),
                 "PATH" | "NAME" => Raw::Text("/somewhere".into()),
+                "N" => Raw::Number(3),
                 _ => Raw::Number(65_537),
             };
             let mut settings = Settings::default();
