@@ -7,7 +7,7 @@ use ahash::AHashSet;
 use decode::{Address, DataSource};
 
 use crate::agent::Agent;
-use crate::flow::flows::Flows;
+use crate::flow::flows::{FlowMetric, Flows};
 use crate::metric::MetricValue;
 use crate::metric::custom::CustomSource;
 use crate::metric::store::{Metrics, Wanted};
@@ -198,7 +198,34 @@ impl<'s> Known<'s> {
                 }
             }
         }
+        let flows: Vec<MetricRef> = match metrics {
+            [] => self.flows.names().filter_map(|name| name.parse().ok()).collect(),
+            some => some.to_vec(),
+        };
+        for metric in &flows {
+            found.extend(self.of_flows(metric, agents, filter));
+        }
         found
+    }
+
+    /// The values of a metric that is a flow definition: of each data source that the filter lets through the largest
+    /// flow.
+    fn of_flows(&self, metric: &MetricRef, agents: &Agents, filter: &Filter) -> Vec<Metric> {
+        let is_meant = self.is_meant(agents);
+        let wanted = |owner: &Owner| {
+            metric.source.is_none_or(|source| owner.source == Source::Of(source))
+                && is_meant(owner)
+                && self.passes(owner, filter)
+        };
+        let found = self.flows.metric(metric.name(), &wanted, self.now_us);
+        let as_metric = |flow: FlowMetric| Metric {
+            owner: flow.owner,
+            name: metric.text.clone(),
+            value: MetricValue::Number(flow.value),
+            age_us: flow.age_us,
+            top_keys: flow.top,
+        };
+        found.into_iter().map(as_metric).collect()
     }
 
     /// For each metric, its values at the data sources that the filter lets through.
@@ -213,27 +240,45 @@ impl<'s> Known<'s> {
                 }
             }
         }
+        for (metric, values) in metrics.iter().zip(&mut values) {
+            values.extend(self.of_flows(metric, agents, filter));
+        }
         values
     }
 
     /// A row for each data source that the filter lets through and that has a value of its own, with all cells that
     /// are not optional. What it has not may be its host's.
     fn rows(&self, agents: &Agents, columns: &[Column], filter: &Filter) -> Vec<Row> {
+        let flows: Vec<BTreeMap<Owner, Metric>> = columns
+            .iter()
+            .map(|column| self.of_flows(&column.metric, agents, filter))
+            .map(|found| found.into_iter().map(|metric| (metric.owner.clone(), metric)).collect())
+            .collect();
         let mut rows = Vec::new();
         for (agent, known) in self.meant(agents) {
-            for held in self.passed(known, filter) {
+            let mut held: BTreeMap<Source, Option<Held<'_>>> =
+                self.passed(known, filter).map(|held| (held.name(), Some(held))).collect();
+            // A data source may have flows and no counters.
+            for owner in flows.iter().flat_map(BTreeMap::keys).filter(|owner| owner.agent == agent) {
+                held.entry(owner.source.clone()).or_insert(None);
+            }
+            for (source, held) in held {
+                let owner = Owner { agent, source };
+                let own = |metric: &MetricRef| {
+                    let (value, at) = held?.get(metric)?;
+                    Some(self.metric(owner.clone(), metric.text.clone(), value, at))
+                };
                 let mut has_own = false;
                 let row: Option<Row> = columns
                     .iter()
-                    .map(|Column { metric, optional, .. }| {
-                        let own = held.get(metric).map(|(value, at)| (held.name(), value, at));
+                    .zip(&flows)
+                    .map(|(Column { metric, optional, .. }, flows)| {
+                        let own = own(metric).or_else(|| flows.get(&owner).cloned());
                         has_own |= own.is_some();
                         let cell = own.or_else(|| {
                             let (source, value, at) = self.of_host(known, metric)?;
-                            Some((Source::Of(source), value, at))
-                        });
-                        let cell = cell.map(|(source, value, at)| {
-                            self.metric(Owner { agent, source }, metric.text.clone(), value, at)
+                            let owner = Owner { agent, source: Source::Of(source) };
+                            Some(self.metric(owner, metric.text.clone(), value, at))
                         });
                         (cell.is_some() || *optional).then_some(cell)
                     })

@@ -13,7 +13,8 @@ use serde_json::{Value as Json, json};
 use tables::flow::active::FlowAggregation;
 use tables::flow::plan::ActiveFlow;
 use tables::outbox::FlowRecord;
-use tables::select::Agents;
+use tables::question::Column;
+use tables::select::{Agents, Filter};
 use tables::{Answer, Change, Options, Outbox, Program, Question, Shard};
 
 const SECOND: u64 = 1_000_000;
@@ -404,6 +405,37 @@ fn dropped_packets_have_flows_of_their_own() {
     let flows = fixture.active("dropped", FlowAggregation::Max, SECOND);
     assert_eq!((flows[0].key.as_str(), flows[0].value), ("10.1.0.1,unknown", 1.0));
     assert!(fixture.active("sampled", FlowAggregation::Max, SECOND).is_empty());
+}
+
+/// A definition is a metric of every data source, with the names of its largest flows.
+#[test]
+fn a_definition_is_a_metric() {
+    let mut fixture = Fixture::new(&[("f", json!({"keys": "ipsource", "value": "bytes", "t": 1}))]);
+    for (port, last, length) in [(1, 1, 100), (1, 2, 300), (1, 3, 200), (2, 4, 250)] {
+        fixture.packet(port, host(last), length, SECOND);
+    }
+    let metrics = || vec!["max:f".parse().unwrap(), "sum:f".parse().unwrap(), "2.f".parse().unwrap()];
+    let question = Question::Metric { agents: Agents::All, metrics: metrics(), filter: Filter::default() };
+    let answer = fixture.shard.ask(&question, SECOND).finish(&question);
+    let Answer::Statistics(statistics) = answer else { panic!() };
+    let number = |n: usize| statistics[n].value.as_ref().unwrap().number().unwrap().round();
+    assert_eq!((number(0), statistics[0].n, number(1), number(2)), (300.0, 2, 550.0, 250.0));
+    let top: Vec<(&str, f64)> =
+        statistics[0].top_keys.iter().map(|(key, value)| (key.as_str(), value.round())).collect();
+    assert_eq!(top, [("10.1.0.2", 300.0), ("10.1.0.3", 200.0), ("10.1.0.1", 100.0)]);
+    let question = Question::Table {
+        agents: "10.0.0.1".parse().unwrap(),
+        columns: Column::list("f,null:ifname").unwrap(),
+        filter: Filter::default(),
+    };
+    let Answer::Table(rows) = fixture.shard.ask(&question, SECOND).finish(&question) else { panic!() };
+    let cell = |row: usize| rows[row][0].as_ref().unwrap().value.number().unwrap().round();
+    assert_eq!((rows.len(), cell(0), cell(1), &rows[0][1]), (2, 300.0, 250.0, &None));
+    let question = Question::MetricNames;
+    let Answer::MetricNames(names) = fixture.shard.ask(&question, 3 * SECOND).finish(&question) else {
+        panic!()
+    };
+    assert_eq!(names.get("f"), Some(&(2 * SECOND)));
 }
 
 #[test]

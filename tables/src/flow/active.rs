@@ -252,6 +252,26 @@ impl FlowTable {
             room = room.saturating_mul(4);
         }
     }
+
+    /// For each owner that has flows: its number and the places of its `n` largest ones, largest first.
+    pub(crate) fn by_owner(&self, n: usize, wanted: &[bool], now_us: u64) -> Vec<(u32, Vec<(usize, f64)>)> {
+        let decay = self.decay(now_us);
+        let mut tops: Vec<Vec<(usize, f64)>> = vec![Vec::new(); wanted.len()];
+        for at in 0..self.len() {
+            let Some((owner, _)) = self.entry(at) else { continue };
+            if !wanted.get(owner as usize).copied().unwrap_or(false) {
+                continue;
+            }
+            let value = self.reading(at, 0, decay, now_us);
+            let Some(top) = tops.get_mut(owner as usize).filter(|_| value >= NOTHING) else { continue };
+            if top.len() < n || top.last().is_some_and(|(_, smallest)| value > *smallest) {
+                let place = top.partition_point(|(_, larger)| *larger >= value);
+                top.insert(place, (at, value));
+                top.truncate(n);
+            }
+        }
+        (0..).zip(tops).filter(|(_, top)| !top.is_empty()).collect()
+    }
 }
 
 /// The places of the `room` largest values among those that `counts`, largest first.

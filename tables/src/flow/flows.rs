@@ -304,6 +304,11 @@ impl Flows {
         self.tables.get(place)
     }
 
+    /// Names of the definitions.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|name| &**name)
+    }
+
     /// The largest flows of a definition, at the owners that are wanted.
     pub(crate) fn active(
         &self,
@@ -361,6 +366,38 @@ impl Flows {
         };
         found.first().map(|flow| flow.value)
     }
+
+    /// The value of the metric that a definition is: the largest flow of each wanted owner, and the names and values of
+    /// its `n` largest.
+    pub(crate) fn metric(&self, name: &str, wanted: &dyn Fn(&Owner) -> bool, now_us: u64) -> Vec<FlowMetric> {
+        let Some(table) = self.table(name) else { return Vec::new() };
+        let separator = &table.plan.spec.fs;
+        let mut found = Vec::new();
+        for (number, top) in table.by_owner(table.plan.spec.n as usize, &self.which(wanted), now_us) {
+            let Some(owner) = self.owners.owner(number) else { continue };
+            let shown = |(at, value): &(usize, f64)| {
+                let (_, key) = table.entry(*at)?;
+                let key = table.plan.layout.portable(key, &self.texts);
+                Some((super::atom::key_text(&key, separator), *value))
+            };
+            let top: Vec<(String, f64)> = top.iter().filter_map(shown).collect();
+            let value = top.first().map_or(0.0, |(_, value)| *value);
+            let age_us = now_us.saturating_sub(self.owners.seen_us(number));
+            found.push(FlowMetric { owner: owner.clone(), value, top, age_us });
+        }
+        found
+    }
+}
+
+/// The largest flow of an owner, as a metric.
+#[derive(Clone, Debug)]
+pub(crate) struct FlowMetric {
+    pub(crate) owner: Owner,
+    pub(crate) value: f64,
+    /// The largest flows and their values, largest first.
+    pub(crate) top: Vec<(String, f64)>,
+    /// Since the owner's last packet, microseconds.
+    pub(crate) age_us: u64,
 }
 
 /// What is said about a packet beside its header.
