@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
 # Installs what is missing on Debian or Ubuntu: `deps.sh build` for building, `deps.sh test` for every test.
 # Quiet when everything is there; says what it installs. Uses sudo when not root.
+# No service of what it installs is started, now or at the next boot: the tests run the programs themselves.
 set -euo pipefail
 
 for_what=${1:-build}
 packages=()
+
+# Debian keeps daemons where a user's PATH may not look.
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 
 need() { # need COMMAND PACKAGE...
     local command=$1
@@ -16,6 +20,14 @@ need cc gcc libc6-dev
 need make make
 if [ "$for_what" = test ]; then
     need gzip gzip
+    # The network namespaces of the live tests.
+    need ip iproute2
+    need ethtool ethtool
+    # A sender of sFlow, and two collectors that are not ours.
+    need ovs-vswitchd openvswitch-switch
+    need nfdump nfdump
+    need sfcapd nfdump-sflow
+    need sfacctd pmacct
 fi
 
 as_root() {
@@ -27,6 +39,33 @@ as_root() {
         echo "deps.sh: root is needed to install: ${packages[*]}" >&2
         exit 1
     fi
+}
+
+# Debian asks /usr/sbin/policy-rc.d before a package starts its service; 101 forbids it. One that is there
+# already is the administrator's and stays.
+install_packages() {
+    local policy=/usr/sbin/policy-rc.d ours=no status=0
+    if [ ! -e "$policy" ]; then
+        ours=yes
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+        as_root chmod 755 "$policy"
+        trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
+    fi
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null || status=$?
+    if [ "$ours" = yes ]; then
+        as_root rm -f "$policy"
+        trap - EXIT
+    fi
+    return "$status"
+}
+
+# Takes the services of packages just installed out of the next boot.
+disable_units() {
+    local unit
+    command -v systemctl >/dev/null 2>&1 || return 0
+    for unit in $(dpkg -L "$@" 2>/dev/null | sed -n 's|^\(/usr\)\?/lib/systemd/system/\([^/@]*\.service\)$|\2|p' | sort -u); do
+        as_root systemctl disable --quiet "$unit" >/dev/null 2>&1 || true
+    done
 }
 
 export PATH="$PATH:$HOME/.cargo/bin"
@@ -49,7 +88,8 @@ if [ ${#packages[@]} -gt 0 ]; then
     fi
     echo "deps.sh: installing ${packages[*]}"
     as_root apt-get update -qq
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${packages[@]}" >/dev/null
+    install_packages "${packages[@]}"
+    disable_units "${packages[@]}"
 fi
 
 if ! has_rust; then
