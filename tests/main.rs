@@ -6,6 +6,8 @@ mod collector;
 mod configuration;
 mod demo;
 mod layering;
+mod openvswitch;
+mod peers;
 mod replay;
 mod simulate;
 mod support;

@@ -1,7 +1,12 @@
 //! A collector of a test's own: the real binary, on ports that the kernel chooses, ended with the test.
 
+pub(crate) mod ledger;
+pub(crate) mod live;
+pub(crate) mod netns;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
@@ -20,6 +25,7 @@ pub(crate) struct Collector {
     log: Arc<Mutex<Vec<String>>>,
     /// Where its state is, unless the test says.
     _state: tempfile::TempDir,
+    _watch: live::Watch,
     /// Where it takes sFlow.
     pub(crate) sflow: SocketAddr,
     /// Where it answers.
@@ -46,8 +52,10 @@ impl Collector {
             .args(more)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
+            .process_group(0)
             .spawn()
             .expect("finderscope starts");
+        let watch = live::Watch::over(&child);
         let (send, said) = mpsc::channel();
         let log = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&log);
@@ -78,7 +86,7 @@ impl Collector {
             }
             seen.push(line);
         }
-        Self { child, log, _state: state, sflow: sflow.unwrap(), http: http.unwrap() }
+        Self { child, _watch: watch, log, _state: state, sflow: sflow.unwrap(), http: http.unwrap() }
     }
 
     /// The process.
