@@ -252,13 +252,16 @@ fn a_web_page_cannot_reach_the_collector_by_a_name_of_its_own() {
 
 #[test]
 fn a_port_that_is_taken_is_named() {
-    let collector = Collector::start(&[]);
+    let collector = Collector::start(&["--workers", "4", "--pin"]);
     let taken = collector.sflow.to_string();
     let args = ["run", "--sflow", &taken, "--http", "127.0.0.1:0", "--state-dir", "none"];
     let output = finderscope().args(args).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains(&taken) && said.contains("another program has this port"), "{said}");
+    assert!(
+        said.contains(&taken) && said.contains("another program has this port: \"finderscope\""),
+        "{said}"
+    );
 }
 
 #[test]

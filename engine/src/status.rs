@@ -14,7 +14,7 @@ use crate::ownership::HandOver;
 pub struct SocketStatus {
     /// Where it is bound.
     pub address: SocketAddr,
-    /// Its receive buffer, bytes, as the kernel counts them: twice what was asked for, where all was granted.
+    /// Its receive buffer, bytes: as many as were asked for, where the kernel granted all.
     pub receive_buffer: usize,
     /// Datagrams that the kernel dropped; `None` where it does not say.
     pub kernel_drops: Option<u64>,

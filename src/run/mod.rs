@@ -124,7 +124,6 @@ fn announce(engine: &Engine, api: &Api, settings: &Settings) {
     for address in engine.addresses() {
         tracing::info!("Listening, sFlow port {}", address.port());
     }
-    // The kernel doubles what was asked for, for its own book-keeping.
     let (granted, asked) = (engine.receive_buffer(), settings.engine.receive_buffer);
     if granted < asked {
         tracing::warn!(

@@ -136,9 +136,13 @@ pub(crate) fn send(to: SocketAddr, handle: &Handle, datagrams: &[Vec<u8>], befor
 
 /// What the tables hold that does not depend on the moment: agents with their counts, metrics, flows.
 pub(crate) fn answers(engine: &Engine) -> String {
-    let handle = engine.handle();
+    answers_of(|question| engine.handle().ask(question).unwrap())
+}
+
+/// The same of whatever answers questions.
+pub(crate) fn answers_of(ask: impl Fn(Question) -> Answer) -> String {
     let mut text = String::new();
-    let Answer::Agents(agents) = handle.ask(Question::Agents(Agents::All)).unwrap() else { panic!() };
+    let Answer::Agents(agents) = ask(Question::Agents(Agents::All)) else { panic!() };
     for agent in agents {
         text += &format!(
             "{} {:?} {:?} {:?} {:?}\n",
@@ -146,7 +150,7 @@ pub(crate) fn answers(engine: &Engine) -> String {
         );
     }
     let dump = Question::Dump { agents: Agents::All, metrics: Vec::new(), filter: Filter::default() };
-    let Answer::Metrics(metrics) = handle.ask(dump).unwrap() else { panic!() };
+    let Answer::Metrics(metrics) = ask(dump) else { panic!() };
     for metric in metrics {
         text += &format!("{:?} {} {:?}\n", metric.owner, metric.name, metric.value);
     }
@@ -158,7 +162,7 @@ pub(crate) fn answers(engine: &Engine) -> String {
         least: 0.0,
         separator: ",".into(),
     };
-    let Answer::Flows(mut flows) = handle.ask(flows).unwrap() else { panic!() };
+    let Answer::Flows(mut flows) = ask(flows) else { panic!() };
     flows.sort_by(|a, b| a.key.cmp(&b.key));
     for flow in flows {
         // Rates have decayed a little, depending on the moment: the time constant is ten minutes.
