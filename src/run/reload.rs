@@ -138,6 +138,8 @@ impl Defined {
             let before = self.shared.swap(configured.clone());
             match self.handle.define_all(changes) {
                 Ok(()) => return Ok(()),
+                // A worker was too busy to say in time that it took them: they stand, and it takes them later.
+                Err(_) if definitions::of_json(&self.handle.program().to_json()) == target => return Ok(()),
                 Err(error) => {
                     self.shared.swap(before);
                     // A client that defined something in between was measured against the new configuration.

@@ -184,6 +184,32 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         section: "tables",
+        key: "sources",
+        option: "sources",
+        help: "Data sources of all agents that are kept at most; beyond, agents that were heard but once give way",
+        kind: Kind::Number {
+            least: 1,
+            most: 100000000,
+            unit: "N",
+            set: |settings, number| settings.engine.tables.sources = size(number),
+        },
+        shown: |settings| settings.engine.tables.sources.to_string(),
+    },
+    Setting {
+        section: "tables",
+        key: "agent_timeout",
+        option: "agent-timeout",
+        help: "Seconds of silence after which an agent, or one of its data sources, is forgotten",
+        kind: Kind::Number {
+            least: 1,
+            most: 2592000,
+            unit: "SECONDS",
+            set: |settings, number| settings.engine.tables.agent_timeout_us = number * 1_000_000,
+        },
+        shown: |settings| (settings.engine.tables.agent_timeout_us / 1_000_000).to_string(),
+    },
+    Setting {
+        section: "tables",
         key: "flow_bytes",
         option: "flow-bytes",
         help: "Largest size of each flow table; beyond, the smallest flows give way",
@@ -210,6 +236,32 @@ pub const SETTINGS: &[Setting] = &[
             Some(timeout) => (timeout / 1_000_000).to_string(),
             None => "3 of its intervals".to_owned(),
         },
+    },
+    Setting {
+        section: "log",
+        key: "flows_max",
+        option: "flows-max",
+        help: "Records of completed flows that are kept for `/flows/json`",
+        kind: Kind::Number {
+            least: 1,
+            most: 1000000,
+            unit: "N",
+            set: |settings, number| settings.engine.flows_max = size(number),
+        },
+        shown: |settings| settings.engine.flows_max.to_string(),
+    },
+    Setting {
+        section: "log",
+        key: "events_max",
+        option: "events-max",
+        help: "Events of thresholds that are kept for `/events/json`",
+        kind: Kind::Number {
+            least: 1,
+            most: 1000000,
+            unit: "N",
+            set: |settings, number| settings.engine.events_max = size(number),
+        },
+        shown: |settings| settings.engine.events_max.to_string(),
     },
 ];
 
