@@ -224,4 +224,13 @@ fn without_state_nothing_is_written() {
     let place = home.path().join(".local/state/finderscope");
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(place).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o700);
+    // The one that systemd makes comes before.
+    let given = home.path().join("given");
+    let mut command = finderscope();
+    command
+        .env("HOME", home.path())
+        .env("STATE_DIRECTORY", &given)
+        .env("XDG_STATE_HOME", home.path().join("x"));
+    assert_eq!(command.args(["run", "--sflow", "192.0.2.1:1"]).output().unwrap().status.code(), Some(1));
+    assert!(given.join("lock").exists() && !home.path().join("x").exists());
 }

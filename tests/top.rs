@@ -103,3 +103,26 @@ fn without_a_collector_or_a_terminal_the_next_step_is_said() {
     command.args(["top", "--url", &url]);
     assert!(refusal(command).contains("--once"), "standard output is no terminal here");
 }
+
+#[test]
+fn a_token_comes_from_the_environment_and_is_shown() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = finderscope();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    command.args(["top", "--once", "--keys", "ipsource", "--url", &url]);
+    command.env("FINDERSCOPE_HTTP_TOKEN", "0123456789abcdef").stdout(Stdio::null()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut head = [0; 4096];
+    let length = stream.read(&mut head).unwrap();
+    let head = String::from_utf8_lossy(&head[..length]).to_ascii_lowercase();
+    assert!(head.starts_with("put /flow/top-"), "{head}");
+    assert!(head.contains("authorization: bearer 0123456789abcdef"), "{head}");
+    write!(stream, "HTTP/1.1 401 Unauthorized\r\nContent-Length: 18\r\n\r\n{{\"error\":\"no way\"}}")
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("401 Unauthorized: no way") && !said.contains("0123456789"), "{said}");
+}

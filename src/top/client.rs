@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use hyper::body::Body as _;
-use hyper::{Method, Request, StatusCode, Uri, header};
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use serde_json::Value as Json;
 use tokio::net::TcpStream;
@@ -23,7 +24,11 @@ pub struct Client {
     url: String,
     host: String,
     address: (String, u16),
+    authorization: Option<HeaderValue>,
 }
+
+/// The variable that holds the token that a write must show.
+pub const TOKEN: &str = "FINDERSCOPE_HTTP_TOKEN";
 
 impl Client {
     /// A client of the collector at `http://HOST:PORT`.
@@ -44,7 +49,20 @@ impl Client {
             url: url.trim_end_matches('/').to_owned(),
             host: authority.as_str().to_owned(),
             address: (name, authority.port_u16().unwrap_or(80)),
+            authorization: None,
         })
+    }
+
+    /// Shows this token with every question.
+    ///
+    /// # Errors
+    /// No header could carry it.
+    pub fn with_token(mut self, token: &str) -> anyhow::Result<Self> {
+        let mut value = HeaderValue::try_from(format!("Bearer {}", token.trim()))
+            .with_context(|| format!("${TOKEN}: it has signs that no header can carry"))?;
+        value.set_sensitive(true);
+        self.authorization = Some(value);
+        Ok(self)
     }
 
     /// `GET path` as JSON; `None` where there is no such thing.
@@ -92,13 +110,16 @@ impl Client {
     }
 
     fn ask(&self, method: Method, path: &str, body: String) -> anyhow::Result<(StatusCode, Vec<u8>)> {
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(header::HOST, &self.host)
             .header(header::CONNECTION, "close")
             .body(body)
             .with_context(|| format!("{path} is no path"))?;
+        if let Some(authorization) = &self.authorization {
+            request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
+        }
         let answer = async {
             match tokio::time::timeout(PATIENCE, self.send(request)).await {
                 Ok(answer) => answer,

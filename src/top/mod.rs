@@ -36,6 +36,7 @@ const ROWS: usize = 100;
 #[command(after_help = "\
 Keys: q ends; left and right choose the column to sort by, r turns the order round; up and down watch another flow; \
 p holds still.\n\n\
+A collector that wants a token for a flow of one's own is shown that in FINDERSCOPE_HTTP_TOKEN.\n\n\
 Exit codes: 0 done; 1 no collector answers, or it refuses (the reason is on standard error); 2 the command line is wrong.")]
 pub struct TopArgs {
     /// The collector
@@ -84,7 +85,11 @@ pub fn run(args: &TopArgs) -> anyhow::Result<ExitCode> {
         signal_hook::flag::register(signal, Arc::clone(&ended))?;
     }
     let most = if args.once { args.rows } else { ROWS };
-    let watch = Watch::start(Client::new(&args.url)?, &wanted, &args.agents, most)?;
+    let mut client = Client::new(&args.url)?;
+    if let Ok(token) = std::env::var(client::TOKEN) {
+        client = client.with_token(&token)?;
+    }
+    let watch = Watch::start(client, &wanted, &args.agents, most)?;
     if args.once { once(watch, &ended) } else { screen::run(watch, &args.url, &ended) }
 }
 
