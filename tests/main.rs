@@ -9,6 +9,7 @@ mod layering;
 mod openvswitch;
 mod peers;
 mod replay;
+mod rest;
 mod simulate;
 mod support;
 mod top;

@@ -1,11 +1,18 @@
 //! The JSON shapes of answers.
 
-use engine::Status;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use engine::{LoggedEvent, LoggedFlow, Status};
 use serde_json::{Map, Value as Json, json};
 use tables::agent::AgentSummary;
 use tables::flow::plan::ActiveFlow;
 use tables::metric::MetricValue;
-use tables::question::{Metric, Owner, Statistic};
+use tables::question::{Metric, Owner, Source, Statistic};
+
+use crate::process::Reading;
+use crate::serve::HttpCounters;
 
 /// Numbers that are whole are shown whole.
 pub(crate) fn value(value: &MetricValue) -> Json {
@@ -15,31 +22,71 @@ pub(crate) fn value(value: &MetricValue) -> Json {
     }
 }
 
-fn number(number: f64) -> Json {
+pub(crate) fn number(number: f64) -> Json {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     if number.fract() == 0.0 && number.abs() < EXACT { Json::from(number as i64) } else { Json::from(number) }
+}
+
+fn numbers(values: &[f64]) -> Json {
+    values.iter().map(|value| number(*value)).collect()
 }
 
 fn ms(us: u64) -> Json {
     Json::from(us / 1000)
 }
 
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Names and how long ago they were seen.
+pub(crate) fn ages(ages_us: &BTreeMap<String, u64>) -> Json {
+    ages_us.iter().map(|(name, age)| (name.clone(), ms(*age))).collect::<Map<_, _>>().into()
+}
+
+/// `agent` and `dataSource`; the latter only where the value is that of a data source.
+fn of(owner: &Owner) -> Map<String, Json> {
+    let mut object = Map::new();
+    object.insert("agent".into(), owner.agent.to_string().into());
+    if owner.source != Source::Agent {
+        object.insert("dataSource".into(), owner.source.to_string().into());
+    }
+    object
+}
+
+/// The largest flows of a metric, where it is that of flows.
+fn top_keys(object: &mut Map<String, Json>, keys: &[(String, f64)]) {
+    if !keys.is_empty() {
+        let keys = keys.iter().map(|(key, value)| json!({ "key": key, "value": number(*value) }));
+        object.insert("topKeys".into(), keys.collect());
+    }
+}
+
+/// `"<data source>.<metric>": value`.
+pub(crate) fn flat(metrics: &[Metric]) -> Json {
+    let name = |metric: &Metric| match &metric.owner.source {
+        Source::Agent => metric.name.clone(),
+        source => format!("{source}.{}", metric.name),
+    };
+    metrics.iter().map(|metric| (name(metric), value(&metric.value))).collect::<Map<_, _>>().into()
+}
+
 pub(crate) fn metric(metric: &Metric) -> Json {
-    json!({
-        "agent": metric.owner.agent.to_string(),
-        "dataSource": metric.owner.source.to_string(),
-        "metricName": metric.name,
-        "metricValue": value(&metric.value),
-        "lastUpdate": ms(metric.age_us),
-    })
+    let mut object = of(&metric.owner);
+    object.insert("metricName".into(), metric.name.clone().into());
+    object.insert("metricValue".into(), value(&metric.value));
+    object.insert("lastUpdate".into(), ms(metric.age_us));
+    top_keys(&mut object, &metric.top_keys);
+    object.into()
+}
+
+/// A row of a table: a cell that may be missing, and is, is null.
+pub(crate) fn row(row: &[Option<Metric>]) -> Json {
+    row.iter().map(|cell| cell.as_ref().map_or(Json::Null, metric)).collect()
 }
 
 pub(crate) fn statistic(statistic: &Statistic) -> Json {
-    let mut object = Map::new();
-    if let Some(Owner { agent, source }) = &statistic.owner {
-        object.insert("agent".into(), agent.to_string().into());
-        object.insert("dataSource".into(), source.to_string().into());
-    }
+    let mut object = statistic.owner.as_ref().map(of).unwrap_or_default();
     object.insert("metricName".into(), statistic.name.clone().into());
     if let Some(found) = &statistic.value {
         object.insert("metricValue".into(), value(found));
@@ -57,16 +104,49 @@ pub(crate) fn statistic(statistic: &Statistic) -> Json {
     if let Some([min, q1, med, q3, max]) = statistic.quartiles.map(|quartiles| quartiles.map(number)) {
         object.insert("quartiles".into(), json!({ "min": min, "q1": q1, "med": med, "q3": q3, "max": max }));
     }
+    top_keys(&mut object, &statistic.top_keys);
     object.into()
 }
 
 pub(crate) fn flow(flow: &ActiveFlow) -> Json {
-    json!({
-        "agent": flow.owner.agent.to_string(),
-        "dataSource": flow.owner.source.to_string(),
-        "key": flow.key,
-        "value": number(flow.value),
-    })
+    let mut object = of(&flow.owner);
+    object.insert("key".into(), flow.key.clone().into());
+    object.insert("value".into(), number(flow.value));
+    if !flow.values.is_empty() {
+        object.insert("values".into(), numbers(&flow.values));
+    }
+    object.into()
+}
+
+pub(crate) fn record(record: &LoggedFlow) -> Json {
+    let mut object = of(&record.owner);
+    object.insert("flowID".into(), record.id.into());
+    object.insert("name".into(), (*record.name).into());
+    object.insert("flowKeys".into(), record.keys.clone().into());
+    object.insert("value".into(), number(record.value));
+    object.insert("start".into(), record.start_ms.into());
+    object.insert("end".into(), record.end_ms.into());
+    if !record.values.is_empty() {
+        object.insert("values".into(), numbers(&record.values));
+    }
+    object.into()
+}
+
+pub(crate) fn event(event: &LoggedEvent) -> Json {
+    let mut object = of(&event.owner);
+    object.insert("eventID".into(), event.id.into());
+    object.insert("timestamp".into(), event.at_ms.into());
+    object.insert("thresholdID".into(), (*event.threshold).into());
+    object.insert("metric".into(), event.metric.clone().into());
+    object.insert("threshold".into(), number(event.limit));
+    object.insert("value".into(), number(event.value));
+    if let Some(key) = &event.flow_key {
+        object.insert("flowKey".into(), key.clone().into());
+    }
+    if !event.values.is_empty() {
+        object.insert("values".into(), numbers(&event.values));
+    }
+    object.into()
 }
 
 pub(crate) fn agents(agents: &[AgentSummary]) -> Json {
@@ -97,18 +177,49 @@ pub(crate) fn agents(agents: &[AgentSummary]) -> Json {
     agents.iter().map(|agent| (agent.agent.to_string(), one(agent))).collect::<Map<_, _>>().into()
 }
 
-pub(crate) fn analyzer(version: &str, status: &Status) -> Json {
+/// Datagrams and samples that could not be read, those of another version aside.
+pub(crate) fn errors(status: &Status) -> u64 {
+    let [truncated, _, address] = status.counters.datagram_errors;
+    truncated + address + status.counters.sample_errors.iter().sum::<u64>()
+}
+
+pub(crate) fn analyzer(version: &str, status: &Status, http: &HttpCounters, process: &Reading) -> Json {
     let counters = &status.counters;
-    let [truncated, unsupported, address] = counters.datagram_errors;
-    json!({
+    let [_, unsupported, _] = counters.datagram_errors;
+    let mut object = json!({
         "version": version,
-        "uptime": u64::try_from(status.uptime.as_millis()).unwrap_or(u64::MAX),
+        "uptime": millis(status.uptime),
         "sFlowAgents": status.agents,
         "sFlowDatagramsReceived": counters.datagrams,
         "sFlowBytesReceived": counters.bytes,
         "sFlowDatagramsDiscarded": status.kernel_drops,
-        "sFlowParseErrors": truncated + address + counters.sample_errors.iter().sum::<u64>(),
+        "sFlowParseErrors": errors(status),
         "sFlowUnsupportedVersion": unsupported,
+        "flowsGenerated": status.told.records_generated,
+        "flowsLost": status.told.records_lost,
+        "eventsGenerated": status.told.events_generated,
+        "eventsLost": status.told.events_lost,
+        "httpConnectionsCurrent": http.current.load(Relaxed),
+        "httpConnectionsTotal": http.total.load(Relaxed),
+        "httpBytesSent": http.sent.load(Relaxed),
+        "httpBytesReceived": http.received.load(Relaxed),
+        "httpMessagesReceived": http.messages.load(Relaxed),
         "availableProcessors": std::thread::available_parallelism().map_or(1, usize::from),
-    })
+        "cpuLoadProcess": process.load_process,
+        "cpuLoadSystem": process.load_system,
+        "cpuTime": process.cpu_ms,
+        "heapUsed": process.resident,
+        "heapMax": process.may_use,
+        "memTotal": process.memory_total,
+        "memFree": process.memory_free,
+        "threadCount": process.threads,
+        "threadDaemonCount": process.threads.map(|threads| threads.saturating_sub(1)),
+        "gcTime": 0,
+        "gcCount": 0,
+    });
+    // What this machine does not tell is left out.
+    if let Some(object) = object.as_object_mut() {
+        object.retain(|_, value| !value.is_null());
+    }
+    object
 }

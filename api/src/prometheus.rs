@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::atomic::Ordering::Relaxed;
 
 use engine::Status;
 use tables::metric::MetricValue;
-use tables::question::Metric;
+use tables::question::{Metric, Owner};
+
+use crate::process::Reading;
+use crate::serve::HttpCounters;
 
 /// A name of letters, digits and underscores.
 fn name(metric: &str) -> String {
@@ -19,33 +23,65 @@ fn quoted(value: &str) -> String {
     format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }
 
-/// The numbers among `metrics`; `names` holds host, interface and container names.
-pub(crate) fn metrics(metrics: &[Metric], names: &[Metric]) -> String {
-    let mut labels: BTreeMap<_, Vec<(&str, String)>> = BTreeMap::new();
-    let mut hosts = BTreeMap::new();
-    for known in names {
-        let MetricValue::Text(text) = &known.value else { continue };
-        match known.name.as_str() {
-            "host_name" => drop(hosts.insert(known.owner.agent, quoted(text))),
-            "ifname" => labels.entry(&known.owner).or_default().push(("ifname", quoted(text))),
-            _ => labels.entry(&known.owner).or_default().push(("vir_host", quoted(text))),
+/// The metrics whose texts become labels: of hosts, interfaces and containers. The latter have the label that says what
+/// runs them beside their name.
+pub(crate) const NAMES: [(&str, &str); 6] = [
+    ("host_name", "host"),
+    ("ifname", "ifname"),
+    ("vir_host_name", "vir_host"),
+    ("swarm_name", "swarm_name"),
+    ("k8s_name", "k8s_name"),
+    ("k8s_namespace", "k8s_namespace"),
+];
+
+/// Labels of data sources, and of the agents' hosts.
+#[derive(Default)]
+struct Labels<'n> {
+    hosts: BTreeMap<&'n Owner, String>,
+    sources: BTreeMap<&'n Owner, Vec<(&'static str, String)>>,
+}
+
+impl<'n> Labels<'n> {
+    fn new(names: &'n [Metric]) -> Self {
+        let mut labels = Self::default();
+        for known in names {
+            let MetricValue::Text(text) = &known.value else { continue };
+            let Some((_, label)) = NAMES.iter().find(|(metric, _)| *metric == known.name) else { continue };
+            if *label == "host" {
+                labels.hosts.insert(&known.owner, quoted(text));
+            } else {
+                labels.sources.entry(&known.owner).or_default().push((label, quoted(text)));
+            }
         }
+        labels
     }
+
+    /// The name of the agent's host: that of its lowest data source that has one.
+    fn host(&self, owner: &Owner) -> Option<&String> {
+        let from = |known: &&Owner| known.agent == owner.agent;
+        self.hosts.iter().find(|(known, _)| from(known)).map(|(_, host)| host)
+    }
+}
+
+/// The numbers among `metrics`; `names` holds host, interface and container names. Metrics that are flows are left out.
+pub(crate) fn metrics(metrics: &[Metric], names: &[Metric], is_flow: impl Fn(&str) -> bool) -> String {
+    let labels = Labels::new(names);
     let mut by_name: BTreeMap<String, String> = BTreeMap::new();
+    let mut hosts = BTreeMap::new();
     for metric in metrics {
         let MetricValue::Number(number) = metric.value else { continue };
+        if !metric.top_keys.is_empty() || is_flow(&metric.name) {
+            continue;
+        }
         let name = name(&metric.name);
         let lines = by_name.entry(name.clone()).or_default();
-        let _ = write!(
-            lines,
-            "{name}{{agent=\"{}\",datasource={}",
-            metric.owner.agent,
-            quoted(&metric.owner.source.to_string())
-        );
-        if let Some(host) = hosts.get(&metric.owner.agent) {
+        // A custom metric's data source is a text of its sender.
+        let source = quoted(&metric.owner.source.to_string());
+        let _ = write!(lines, "{name}{{agent=\"{}\",datasource={source}", metric.owner.agent);
+        if let Some(host) = hosts.entry(metric.owner.agent).or_insert_with(|| labels.host(&metric.owner)) {
             let _ = write!(lines, ",host={host}");
         }
-        for (label, value) in labels.get(&metric.owner).into_iter().flatten() {
+        for (label, value) in labels.sources.get(&metric.owner).into_iter().flatten() {
             let _ = write!(lines, ",{label}={value}");
         }
         let _ = writeln!(lines, "}} {number}");
@@ -53,47 +89,47 @@ pub(crate) fn metrics(metrics: &[Metric], names: &[Metric]) -> String {
     by_name.into_values().collect()
 }
 
-/// What the collector has counted.
-pub(crate) fn analyzer(status: &Status) -> String {
+/// What the collector has counted, under the names that dashboards of the field know, and some more.
+pub(crate) fn analyzer(status: &Status, http: &HttpCounters, process: &Reading) -> String {
     let counters = &status.counters;
     let mut out = String::new();
-    let mut line = |name: &str, labels: &str, number: u64| {
+    let mut line = |name: &str, labels: &str, number: f64| {
         let _ = writeln!(out, "sflow_analyzer_{name}{labels} {number}");
     };
-    line("agents", "", status.agents);
-    line("agent_count", "", status.agents);
-    line("received_datagrams", "", counters.datagrams);
-    line("received_bytes", "", counters.bytes);
-    if let Some(drops) = status.kernel_drops {
-        line("discarded_datagrams", "", drops);
-    }
-    line("duplicate_datagrams", "", counters.duplicates);
-    for (kind, number) in [
-        ("flow", counters.flow_samples),
-        ("counters", counters.counters_samples),
-        ("discarded", counters.discarded),
-        ("custom", counters.custom),
-        ("unknown", counters.unknown),
+    let mut count = |name: &str, number: u64| line(name, "", number as f64);
+    count("agents", status.agents);
+    count("agent_count", status.agents);
+    count("received_datagrams", counters.datagrams);
+    count("received_bytes", counters.bytes);
+    count("duplicate_datagrams", counters.duplicates);
+    count("live_flows", status.flows);
+    count("evicted_flows", status.flows_evicted);
+    count("generated_flows", status.told.records_generated);
+    count("lost_flows", status.told.records_lost);
+    count("generated_events", status.told.events_generated);
+    count("lost_events", status.told.events_lost);
+    count("evicted_agents", counters.agents_evicted);
+    count("http_connections", http.current.load(Relaxed) as u64);
+    count("http_requests", http.messages.load(Relaxed));
+    for (name, number) in [
+        ("discarded_datagrams", status.kernel_drops),
+        ("heap_used_bytes", process.resident),
+        ("heap_max_bytes", process.may_use),
+        ("threads", process.threads),
     ] {
-        line("samples", &format!("{{kind=\"{kind}\"}}"), number);
+        number.into_iter().for_each(|number| count(name, number));
+    }
+    for (name, number) in
+        [("cpu_load_process", process.load_process), ("cpu_load_system", process.load_system)]
+    {
+        number.into_iter().for_each(|number| line(name, "", number));
     }
     for (reason, number) in counters.datagram_errors() {
-        line("datagram_errors", &format!("{{reason=\"{reason}\"}}"), number);
+        line("datagram_errors", &format!("{{reason=\"{reason}\"}}"), number as f64);
     }
     for (reason, number) in counters.sample_errors() {
-        line("sample_errors", &format!("{{reason=\"{reason}\"}}"), number);
+        line("sample_errors", &format!("{{reason=\"{reason}\"}}"), number as f64);
     }
-    line("live_flows", "", status.flows);
-    line("evicted_flows", "", status.flows_evicted);
-    line("disbelieved_pools", "", counters.pools_disbelieved);
-    line("outlier_samples", "", counters.outliers);
-    line("evicted_agents", "", counters.agents_evicted);
-    line("released_agents", "", counters.agents_released);
-    line("untracked_stream_datagrams", "", counters.streams_refused);
-    line("refused_custom_metrics", "{reason=\"name\"}", counters.custom_misnamed);
-    line("refused_custom_metrics", "{reason=\"limit\"}", counters.custom_refused);
-    line("cut_texts", "", counters.texts_cut);
-    line("refused_source_samples", "", counters.sources_refused);
     out
 }
 

@@ -7,6 +7,7 @@
 //! | [`definitions`] | sets of definitions, what is built in, what makes one of another |
 //! | [`state`] | what REST defined, kept over a restart |
 //! | [`demo`] | a simulated fabric that sends to this collector |
+//! | [`token`] | what a client that writes must show |
 //! | [`reload`] | what is defined by both, and reading the configuration again |
 
 pub mod definitions;
@@ -15,6 +16,7 @@ pub mod file;
 pub mod reload;
 pub mod settings;
 pub mod state;
+pub mod token;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -94,6 +96,7 @@ fn collect(args: &RunArgs, config: &Config) -> anyhow::Result<ExitCode> {
         Some(path) => Some(StateDir::open(path)?),
         None => Some(StateDir::open(&state::usual_place()?)?),
     };
+    let token = token::read(settings.http.token_file.as_deref())?;
     let engine = Engine::start(&settings.engine)?;
     let defined = Defined::start(engine.handle(), config, state, args.config.clone(), args.given.clone())?;
     let api = Api::start(
@@ -102,6 +105,8 @@ fn collect(args: &RunArgs, config: &Config) -> anyhow::Result<ExitCode> {
             listen: settings.http.listen,
             hosts: settings.http.hosts.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            token,
+            read_only: settings.http.read_only,
         },
     )?;
     announce(&engine, &api, settings);

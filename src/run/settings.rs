@@ -28,6 +28,10 @@ pub struct Http {
     pub listen: SocketAddr,
     /// Names beside the address under which clients may reach it.
     pub hosts: Vec<String>,
+    /// A file with the token that a write must show.
+    pub token_file: Option<PathBuf>,
+    /// Whether every write is refused.
+    pub read_only: bool,
 }
 
 impl Default for Settings {
@@ -38,7 +42,12 @@ impl Default for Settings {
                 receive_buffer: 4 << 20,
                 ..EngineOptions::default()
             },
-            http: Http { listen: SocketAddr::from(([127, 0, 0, 1], 8008)), hosts: Vec::new() },
+            http: Http {
+                listen: SocketAddr::from(([127, 0, 0, 1], 8008)),
+                hosts: Vec::new(),
+                token_file: None,
+                read_only: false,
+            },
             state_dir: None,
             defaults: true,
         }
@@ -168,6 +177,25 @@ pub const SETTINGS: &[Setting] = &[
         shown: |settings| {
             if settings.http.hosts.is_empty() { "none".into() } else { settings.http.hosts.join(", ") }
         },
+    },
+    Setting {
+        section: "http",
+        key: "token_file",
+        option: "http-token-file",
+        help: "A file with the token that writes must show; without one ($FINDERSCOPE_HTTP_TOKEN too) they are open on a \
+               loopback address and refused on any other",
+        kind: Kind::Path(|settings, path| settings.http.token_file = Some(path)),
+        shown: |settings| {
+            settings.http.token_file.as_ref().map_or("none".into(), |p| p.display().to_string())
+        },
+    },
+    Setting {
+        section: "http",
+        key: "read_only",
+        option: "http-readonly",
+        help: "Refuse every write",
+        kind: Kind::Switch(|settings, on| settings.http.read_only = on),
+        shown: |settings| settings.http.read_only.to_string(),
     },
     Setting {
         section: "tables",

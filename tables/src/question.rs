@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use decode::{Address, DataSource};
+pub use decode::{Address, DataSource};
 
 use crate::agent::AgentSummary;
 use crate::flow::active::{ActivePartial, FlowAggregation};

@@ -38,7 +38,10 @@ impl Collector {
     pub(crate) fn start(more: &[&str]) -> Self {
         let state = tempfile::tempdir().unwrap();
         let mut command = finderscope();
-        command.args(["run", "--http", "127.0.0.1:0"]);
+        command.arg("run");
+        if !more.contains(&"--http") {
+            command.args(["--http", "127.0.0.1:0"]);
+        }
         if !more.contains(&"--sflow") {
             command.args(["--sflow", "127.0.0.1:0"]);
         }

@@ -1,0 +1,252 @@
+//! The schemas of what is asked and answered (JSON Schema as OpenAPI 3.0 has it). The tests hold real answers to them.
+
+use serde_json::{Map, Value as Json, json};
+
+/// All of them, by name.
+pub(crate) fn all() -> Json {
+    let mut all = Map::new();
+    for part in [general(), metrics(), flows(), definitions()] {
+        if let Json::Object(part) = part {
+            all.extend(part);
+        }
+    }
+    all.into()
+}
+
+fn list(of: &str) -> Json {
+    json!({ "type": "array", "items": { "$ref": format!("#/components/schemas/{of}") } })
+}
+
+fn by_name(of: &str) -> Json {
+    json!({ "type": "object", "additionalProperties": { "$ref": format!("#/components/schemas/{of}") } })
+}
+
+/// An object: name, type and meaning of its attributes; those whose type ends with `?` may be missing.
+fn object(attributes: &[(&str, &str, &str)]) -> Json {
+    let mut properties = Map::new();
+    let mut required = Vec::new();
+    for (name, kind, what) in attributes {
+        let plain = kind.trim_end_matches('?');
+        if plain.len() == kind.len() {
+            required.push(Json::from(*name));
+        }
+        let mut schema = match plain.split_once(' ') {
+            Some(("list", of)) => json!({ "type": "array", "items": { "type": of } }),
+            _ if plain == "value" => value(),
+            _ if plain == "topKeys" => list("TopKey"),
+            _ => json!({ "type": plain }),
+        };
+        schema["description"] = (*what).into();
+        properties.insert((*name).to_owned(), schema);
+    }
+    let mut object = json!({ "type": "object", "properties": properties, "additionalProperties": false });
+    if !required.is_empty() {
+        object["required"] = required.into();
+    }
+    object
+}
+
+/// A value is a number, or a text where the metric is one.
+fn value() -> Json {
+    json!({ "oneOf": [{ "type": "number" }, { "type": "string" }] })
+}
+
+const AGENT: (&str, &str, &str) = ("agent", "string", "address of the agent");
+const SOURCE: (&str, &str, &str) = (
+    "dataSource",
+    "string?",
+    "22 an interface, 2.1 a host, 3.100000 a container; none where a table is per agent",
+);
+const VALUES: (&str, &str, &str) =
+    ("values", "list number?", "the further values of the definition, if it has any");
+const TOP_KEYS: (&str, &str, &str) =
+    ("topKeys", "topKeys?", "the largest flows, where the metric is that of flows");
+
+fn general() -> Json {
+    json!({
+        "Error": object(&[("error", "string", "what is wrong, and what to do")]),
+        "Object": { "type": "object" },
+        "Number": { "type": "number" },
+        "Names": { "type": "array", "items": { "type": "string" } },
+        "Ages": { "type": "object", "additionalProperties": { "type": "integer" }, "description": "milliseconds" },
+        "Agents": by_name("Agent"),
+        "Agent": object(&[
+            ("sFlowDatagramSource", "list string", "addresses that its datagrams come from, eight at most"),
+            ("firstSeen", "integer", "ms ago"),
+            ("lastSeen", "integer", "ms ago"),
+            ("uptime", "integer", "the agent's own, ms"),
+            ("sFlowDatagramsReceived", "integer", "datagrams"),
+            ("sFlowDatagramsLost", "integer", "missing in its sequence"),
+            ("sFlowDatagramsDuplicates", "integer", "arrived before"),
+            ("sFlowDatagramsOutOfOrder", "integer", "overtaken by later ones"),
+            ("sFlowCounterDatasources", "integer", "data sources that send counters"),
+            ("sFlowCounterSamples", "integer", "their samples"),
+            ("sFlowCounterLostSamples", "integer", "missing in their sequences"),
+            ("sFlowCounterDuplicateSamples", "integer", "arrived before"),
+            ("sFlowCounterOutOfOrderSamples", "integer", "overtaken by later ones"),
+            ("sFlowFlowDatasources", "integer", "data sources that send flow samples"),
+            ("sFlowFlowSamples", "integer", "their samples"),
+            ("sFlowFlowLostSamples", "integer", "missing in their sequences"),
+            ("sFlowFlowDuplicateSamples", "integer", "arrived before"),
+            ("sFlowFlowOutOfOrderSamples", "integer", "overtaken by later ones"),
+            ("sFlowFlowDrops", "integer", "samples that the device says it dropped"),
+        ]),
+        "Analyzer": object(&[
+            ("version", "string", "of the collector"),
+            ("uptime", "integer", "ms"),
+            ("sFlowAgents", "integer", "agents that are known"),
+            ("sFlowDatagramsReceived", "integer", "datagrams that were read"),
+            ("sFlowBytesReceived", "integer", "their bytes"),
+            ("sFlowDatagramsDiscarded", "integer?", "datagrams that full socket buffers dropped"),
+            ("sFlowParseErrors", "integer", "datagrams and samples that could not be read"),
+            ("sFlowUnsupportedVersion", "integer", "datagrams of another version than 5"),
+            ("flowsGenerated", "integer", "flow records"),
+            ("flowsLost", "integer", "flow records that a full queue dropped"),
+            ("eventsGenerated", "integer", "threshold events"),
+            ("eventsLost", "integer", "threshold events that a full queue dropped"),
+            ("httpConnectionsCurrent", "integer", "open connections"),
+            ("httpConnectionsTotal", "integer", "connections so far"),
+            ("httpBytesSent", "integer", "bytes"),
+            ("httpBytesReceived", "integer", "bytes"),
+            ("httpMessagesReceived", "integer", "requests"),
+            ("availableProcessors", "integer", "processors that it may use"),
+            ("cpuLoadProcess", "number?", "its share of the machine's processors over two seconds, 0 to 1"),
+            ("cpuLoadSystem", "number?", "the same for everything that runs"),
+            ("cpuTime", "integer?", "its processor time, ms"),
+            ("heapUsed", "integer?", "resident memory, bytes"),
+            ("heapMax", "integer?", "the control group's limit, else the machine's memory, bytes"),
+            ("memTotal", "integer?", "the machine's memory, bytes"),
+            ("memFree", "integer?", "of that unused, bytes"),
+            ("threadCount", "integer?", "threads"),
+            ("threadDaemonCount", "integer?", "threads beside the main one"),
+            ("gcTime", "integer", "0: memory is freed as it falls out of use"),
+            ("gcCount", "integer", "0"),
+        ]),
+    })
+}
+
+fn metrics() -> Json {
+    json!({
+        "Flat": { "type": "object", "additionalProperties": value(), "description": "by data source and metric" },
+        "TopKey": object(&[("key", "string", "the flow's keys"), ("value", "number", "per second")]),
+        "Metrics": list("Metric"),
+        "Metric": object(&[
+            AGENT,
+            SOURCE,
+            ("metricName", "string", "as it was asked for"),
+            ("metricValue", "value", "counters are rates per second"),
+            ("lastUpdate", "integer", "ms ago"),
+            TOP_KEYS,
+        ]),
+        "Table": { "type": "array", "items": { "type": "array", "items": {
+            "allOf": [{ "$ref": "#/components/schemas/Metric" }], "nullable": true,
+        } } },
+        "Statistics": list("Statistic"),
+        "Statistic": {
+            "type": "object",
+            "required": ["metricName", "metricN"],
+            "additionalProperties": false,
+            "properties": {
+                "agent": { "type": "string" },
+                "dataSource": { "type": "string" },
+                "metricName": { "type": "string", "description": "as it was asked for" },
+                "metricValue": value(),
+                "metricN": { "type": "integer", "description": "data sources that it is made of" },
+                "lastUpdate": { "type": "integer", "description": "ms ago, of the owner's value" },
+                "lastUpdateMin": { "type": "integer", "description": "ms ago, of the youngest value" },
+                "lastUpdateMax": { "type": "integer", "description": "ms ago, of the oldest value" },
+                "quartiles": object(&[
+                    ("min", "number", ""), ("q1", "number", ""), ("med", "number", ""), ("q3", "number", ""),
+                    ("max", "number", ""),
+                ]),
+                "topKeys": list("TopKey"),
+            },
+        },
+    })
+}
+
+fn flows() -> Json {
+    json!({
+        "ActiveFlows": list("ActiveFlow"),
+        "ActiveFlow": object(&[
+            AGENT, SOURCE, ("key", "string", "keys, joined by the definition's separator"),
+            ("value", "number", "per second"), VALUES,
+        ]),
+        "Records": list("Record"),
+        "Record": object(&[
+            ("flowID", "integer", "from 0, increasing"),
+            ("name", "string", "of the definition"),
+            AGENT,
+            SOURCE,
+            ("flowKeys", "string", "keys, joined by the definition's separator"),
+            ("value", "number", "a total, not a rate"),
+            VALUES,
+            ("start", "integer", "ms since 1970"),
+            ("end", "integer", "ms since 1970"),
+        ]),
+        "Events": list("Event"),
+        "Event": object(&[
+            ("eventID", "integer", "from 0, increasing"),
+            ("timestamp", "integer", "ms since 1970"),
+            ("thresholdID", "string", "name of the threshold"),
+            AGENT,
+            SOURCE,
+            ("metric", "string", "its metric or flow"),
+            ("threshold", "number", "its value"),
+            ("value", "number", "what was measured"),
+            ("flowKey", "string?", "the flow, where the metric is that of flows"),
+            VALUES,
+        ]),
+    })
+}
+
+fn definitions() -> Json {
+    json!({
+        "Flows": by_name("Flow"),
+        "Flow": {
+            "type": "object",
+            "required": ["value"],
+            "description": "the flow language of manual/flows.md; numbers and booleans may be texts",
+            "properties": {
+                "keys": { "oneOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] },
+                "value": { "type": "string" },
+                "filter": { "type": "string" },
+                "t": { "type": "number" },
+                "n": { "type": "number" },
+                "fs": { "type": "string" },
+            },
+        },
+        "Group": {
+            "type": "object",
+            "description": "prefixes or addresses by label",
+            "additionalProperties": { "type": "array", "items": { "type": "string" } },
+        },
+        "Map": {
+            "type": "object",
+            "description": "values by label",
+            "additionalProperties": { "type": "array", "items": value() },
+        },
+        "Thresholds": by_name("Threshold"),
+        "Threshold": {
+            "type": "object",
+            "required": ["metric", "value"],
+            "additionalProperties": false,
+            "properties": {
+                "metric": { "type": "string" },
+                "value": { "type": "number" },
+                "filter": {
+                    "type": "object",
+                    "additionalProperties": { "type": "array", "items": value() },
+                },
+                "byFlow": { "type": "boolean" },
+                "timeout": { "type": "number" },
+            },
+        },
+        "Forwardings": by_name("Forwarding"),
+        "Forwarding": object(&[
+            ("address", "string", "IP address"),
+            ("port", "integer?", "6343 by default"),
+            ("agents", "list string?", "whose datagrams; everybody's by default"),
+        ]),
+    })
+}

@@ -1,0 +1,7 @@
+//! REST as clients see it.
+
+mod access;
+mod catalogue;
+mod clients;
+mod page;
+mod schema;

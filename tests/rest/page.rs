@@ -1,0 +1,86 @@
+//! The first page, and the events that move it.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpStream, UdpSocket};
+
+use serde_json::Value as Json;
+
+use crate::collector::{packets, three_hosts};
+use crate::support::{Collector, PATIENCE};
+
+/// The events of `/live`, as a browser takes them.
+pub(super) struct Events(BufReader<TcpStream>);
+
+impl Events {
+    pub(super) fn of(collector: &Collector, path: &str) -> Self {
+        let mut stream = TcpStream::connect(collector.http).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut reader = BufReader::new(stream);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert!(reader.read_line(&mut head).unwrap() > 0, "{head}");
+        }
+        assert!(head.starts_with("HTTP/1.1 200") && head.contains("text/event-stream"), "{head}");
+        Self(reader)
+    }
+
+    pub(super) fn next(&mut self) -> Json {
+        let mut line = String::new();
+        loop {
+            line.clear();
+            assert!(self.0.read_line(&mut line).unwrap() > 0, "the stream ended");
+            if let Some(data) = line.strip_prefix("data: ") {
+                return serde_json::from_str(data).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn the_live_page_shows_agents_rates_and_flows() {
+    let collector = three_hosts(&[]);
+    let mut events = Events::of(&collector, "/live");
+    let first = events.next();
+    assert_eq!(
+        (&first["agents"], &first["datagrams"], &first["counters_samples"]),
+        (&3.into(), &6.into(), &12.into())
+    );
+    assert_eq!((&first["flows"], first.get("flow")), (&serde_json::json!([]), None));
+    assert_eq!(first["agent_list"].as_array().unwrap().len(), 3);
+    assert_eq!((&first["agent_list"][0]["datagrams"], &first["writable"]), (&2.into(), &true.into()));
+    // A flow that is defined while the page is open is shown; `flows` goes before others.
+    for name in ["a", "flows"] {
+        let flow = Some("{keys:'ipsource,ipdestination',value:'bytes',t:600}");
+        assert_eq!(collector.request("PUT", &format!("/flow/{name}/json"), flow).0, 204);
+    }
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.send_to(&packets(1, 6), collector.sflow).unwrap();
+    let shown = loop {
+        let event = events.next();
+        if event["flow"]["top"].as_array().is_some_and(|top| !top.is_empty()) {
+            break event["flow"].clone();
+        }
+    };
+    assert_eq!((&shown["name"], &shown["top"][0]["key"]), (&"flows".into(), &"10.0.0.1,192.0.2.7".into()));
+    assert_eq!(Events::of(&collector, "/live?flow=a").next()["flow"]["name"], "a");
+    let interfaces = Events::of(&collector, "/live").next()["interfaces"].clone();
+    assert_eq!(
+        (&interfaces[0][0]["metricValue"], &interfaces[0][3]["metricValue"]),
+        (&125_000.into(), &"eth\"0".into())
+    );
+}
+
+/// Names come from the network: the page may only ever make text of them.
+#[test]
+fn the_page_makes_no_markup_of_what_it_is_told() {
+    let collector = Collector::start(&[]);
+    let (_, script) = collector.get("/page.js");
+    for dangerous in ["innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "Function("] {
+        assert!(!script.contains(dangerous), "{dangerous}");
+    }
+    let (_, page) = collector.get("/");
+    for outside in ["http://", "https://", "onclick", "onload", "<style", "style="] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+}
