@@ -7,22 +7,13 @@ use decode::packet::PacketBuilder;
 use decode::sample::{DataSource, Interface};
 use decode::{Address, FlowSample, Header, Mac};
 
+pub(crate) mod random;
+pub(crate) mod ratio;
+
+use random::Random;
+
 /// Samples in each datagram.
 pub(crate) const SAMPLES: usize = 7;
-
-/// A small generator of fixed sequences (splitmix64).
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    /// The next number.
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-}
 
 /// A sampled packet of 128 bytes: IPv4 or IPv6, tagged or not, TCP or UDP.
 fn packet(random: &mut Random, buffer: &mut [u8; 128]) {

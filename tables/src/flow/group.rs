@@ -1,18 +1,23 @@
-//! Address groups, by longest prefix, and maps of values to labels.
+//! Address groups, by longest prefix, and maps of values to labels. A set is gathered in a trie, which tells equal
+//! prefixes; what packets are looked up in is compiled from it.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ahash::AHashMap;
 use ip_network::IpNetwork;
 use ip_network_table::IpNetworkTable;
 use serde_json::Value as Json;
 
+use super::prefixes::{MOST_LABELS, Prefixes};
 use super::spec::{SpecError, wrong};
 
 /// A set of named groups of prefixes, built whole and never changed.
 pub struct GroupSet {
-    table: IpNetworkTable<Arc<str>>,
+    prefixes: Prefixes,
+    /// The label with number n is at n - 1.
+    labels: Vec<Arc<str>>,
     json: Json,
 }
 
@@ -42,17 +47,47 @@ impl GroupSet {
     /// It has another shape, or an entry is no prefix; the message names it.
     pub fn from_json(json: &Json) -> Result<Self, SpecError> {
         let object = json.as_object().ok_or_else(|| wrong("group", "must be an object of lists"))?;
-        let mut table = IpNetworkTable::new();
+        let mut networks = Vec::new();
         for (label, prefixes) in object {
             let shared: Arc<str> = Arc::from(label.as_str());
             let prefixes = prefixes.as_array().ok_or_else(|| wrong(label, "must be a list of prefixes"))?;
             for entry in prefixes {
                 let text = entry.as_str().ok_or_else(|| wrong(label, "must be a list of prefixes"))?;
                 let network = prefix(text).ok_or_else(|| wrong(label, format!("{text:?} is no prefix")))?;
-                table.insert(network, Arc::clone(&shared));
+                networks.push((network, Arc::clone(&shared)));
             }
         }
-        Ok(Self { table, json: json.clone() })
+        Ok(Self { json: json.clone(), ..Self::from_networks(networks) })
+    }
+
+    /// Builds a set from prefixes and their labels, for tables that no client defined: its definition is empty. Of
+    /// equal prefixes the last one wins.
+    pub fn from_networks(networks: impl IntoIterator<Item = (IpNetwork, Arc<str>)>) -> Self {
+        let mut trie = IpNetworkTable::new();
+        let mut numbers: AHashMap<Arc<str>, u32> = AHashMap::new();
+        let mut labels = Vec::new();
+        let mut known: Vec<(IpNetwork, u32)> = Vec::new();
+        // Most prefixes have the label of the one before.
+        let mut last: Option<(Arc<str>, u32)> = None;
+        for (network, label) in networks {
+            let number = match &last {
+                Some((known, number)) if Arc::ptr_eq(known, &label) => *number,
+                _ if labels.len() < MOST_LABELS => *numbers.entry(Arc::clone(&label)).or_insert_with(|| {
+                    labels.push(Arc::clone(&label));
+                    labels.len() as u32
+                }),
+                _ => continue,
+            };
+            last = Some((label, number));
+            if let Some(at) = trie.insert(network, known.len())
+                && let Some((_, earlier)) = known.get_mut(at)
+            {
+                *earlier = 0;
+            }
+            known.push((network, number));
+        }
+        let prefixes = Prefixes::new(known.into_iter().filter(|(_, number)| *number > 0));
+        Self { prefixes, labels, json: Json::Object(serde_json::Map::new()) }
     }
 
     /// As it was defined.
@@ -61,8 +96,18 @@ impl GroupSet {
     }
 
     /// The group of the longest prefix that holds the address.
+    #[inline]
     pub fn group(&self, address: IpAddr) -> Option<&Arc<str>> {
-        self.table.longest_match(address).map(|(_, label)| label)
+        let number = match address {
+            IpAddr::V4(address) => self.prefixes.v4(address),
+            IpAddr::V6(address) => self.prefixes.v6(address),
+        };
+        self.labels.get((number as usize).checked_sub(1)?)
+    }
+
+    /// What looking up takes, bytes.
+    pub fn bytes(&self) -> usize {
+        self.prefixes.bytes()
     }
 }
 

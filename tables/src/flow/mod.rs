@@ -13,7 +13,7 @@
 //! | [`owners`] | whose entries they are |
 //! | [`active`] | the largest flows |
 //! | `flows`, `seen` | all tables of a shard; the keys that recent packets had |
-//! | [`group`] | address groups and maps |
+//! | [`group`], `prefixes` | address groups and maps; longest prefix match |
 
 pub mod active;
 pub mod atom;
@@ -26,6 +26,7 @@ pub mod layout;
 pub mod measure;
 pub mod owners;
 pub mod plan;
+pub(crate) mod prefixes;
 pub(crate) mod seen;
 pub mod spec;
 pub mod table;
