@@ -10,6 +10,7 @@
 //! the misses of a batch overlap. Values in a column of their own make the largest of a million flows a scan of
 //! eight megabytes.
 
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use ahash::RandomState;
@@ -96,8 +97,12 @@ pub struct FlowTable {
     words: Vec<u64>,
     values: Vec<f64>,
     lanes: Lanes,
-    /// Updates that wait: the words of an entry, frames, the measures.
+    /// Updates, each the words of an entry, frames, the measures; the first ones are those that wait.
     pending: Vec<u64>,
+    waiting: usize,
+    /// What a packet adds to its entry, and for which moment that holds.
+    gain: (u64, f64),
+    has_texts: bool,
     hasher: RandomState,
     most_bytes: usize,
     /// Where the next entry to give way is looked for.
@@ -123,6 +128,9 @@ impl FlowTable {
             values: Vec::new(),
             lanes: Lanes::new(&plan),
             pending: Vec::new(),
+            waiting: 0,
+            gain: (u64::MAX, 0.0),
+            has_texts: plan.layout.has_texts(),
             hasher: RandomState::new(),
             most_bytes,
             hand: 0,
@@ -169,64 +177,79 @@ impl FlowTable {
         now_us: u64,
         context: &mut Context<'_>,
     ) {
-        let begins = self.pending.len();
-        self.pending.push(u64::from(owner) << 32);
-        let words = key.as_chunks::<8>().0.iter().take(self.stride - 1);
-        self.pending.extend(words.map(|bytes| u64::from_ne_bytes(*bytes)));
-        let hash = hash(&self.hasher, self.pending.get(begins..).unwrap_or_default());
-        if let Some(head) = self.pending.get_mut(begins) {
-            *head |= u64::from(hash);
+        let width = self.stride + 1 + self.plan.measures.len();
+        // Once as long as a batch needs, and then never touched.
+        if self.pending.len() < BATCH * width {
+            self.pending.resize(BATCH * width, 0);
         }
-        self.pending.push(frames.to_bits());
-        self.pending.extend_from_slice(measures);
+        let update = self.pending.get_mut(self.waiting * width..).unwrap_or_default();
+        let Some((entry, rest)) = update.split_at_mut_checked(self.stride) else { return };
+        let Some((head, words)) = entry.split_first_mut() else { return };
+        let mut state = self.hasher.build_hasher();
+        state.write_u64(u64::from(owner) << 32);
+        for (word, bytes) in words.iter_mut().zip(key.as_chunks::<8>().0) {
+            *word = u64::from_ne_bytes(*bytes);
+            state.write_u64(*word);
+        }
+        let hash = (state.finish() >> 32) as u32;
+        *head = u64::from(owner) << 32 | u64::from(hash);
+        for (place, bits) in rest.iter_mut().zip(std::iter::once(&frames.to_bits()).chain(measures)) {
+            *place = *bits;
+        }
         mem::prefetch(&self.index, hash as usize & (self.index.len() - 1));
-        if self.pending.len() >= BATCH * (self.stride + 1 + self.plan.measures.len()) {
+        self.waiting += 1;
+        if self.waiting == BATCH {
             self.flush(now_us, context);
         }
     }
 
     /// Makes all updates that wait.
     pub fn flush(&mut self, now_us: u64, context: &mut Context<'_>) {
-        if self.pending.is_empty() {
+        if self.waiting == 0 {
             return;
         }
         if self.scale(now_us) > LONGEST_SCALE {
             self.move_landmark(now_us);
         }
-        let scale = self.scale(now_us).exp();
+        if self.gain.0 != now_us {
+            self.gain = (now_us, self.scale(now_us).exp() / (self.t_us / 1e6));
+        }
+        let gain = self.gain.1;
         let pending = std::mem::take(&mut self.pending);
         let width = self.stride + 1 + self.plan.measures.len();
-        for update in pending.chunks_exact(width) {
-            let Some(head) = update.first() else { continue };
+        let updates = || pending.chunks_exact(width).take(self.waiting);
+        for head in updates().filter_map(|update| update.first()) {
             // The slot of the hash is near by now; it says where the entry is, in nearly all cases.
             let slot = self.index.get(*head as u32 as usize & (self.index.len() - 1));
             if let Some(entry) = slot.and_then(|slot| (*slot as u32 as usize).checked_sub(1)) {
                 mem::prefetch(&self.words, entry * self.stride);
+                // An entry may reach into another cache line.
+                mem::prefetch(&self.words, (entry + 1) * self.stride - 1);
                 mem::prefetch(&self.values, entry);
                 self.lanes.prefetch(entry);
             }
         }
-        for update in pending.chunks_exact(width) {
+        for update in pending.chunks_exact(width).take(std::mem::take(&mut self.waiting)) {
             let (entry, rest) = update.split_at(self.stride);
-            self.update(entry, rest, scale, now_us, context);
+            self.update(entry, rest, gain, now_us, context);
         }
         self.pending = pending;
-        self.pending.clear();
     }
 
     #[inline]
-    fn update(&mut self, words: &[u64], rest: &[u64], scale: f64, now_us: u64, context: &mut Context<'_>) {
+    fn update(&mut self, words: &[u64], rest: &[u64], gain: f64, now_us: u64, context: &mut Context<'_>) {
         let at = match self.find(words) {
             Some(at) => {
                 // The key is there already: what this one counted is given back.
-                self.plan.layout.release(words.get(1..).unwrap_or_default(), context.texts);
+                if self.has_texts {
+                    self.plan.layout.release(words.get(1..).unwrap_or_default(), context.texts);
+                }
                 at
             }
             None => self.insert(words, context),
         };
         let Some((frames, measures)) = rest.split_first() else { return };
         let frames = f64::from_bits(*frames);
-        let gain = scale / (self.t_us / 1e6);
         let first = self.lanes.weight(frames, measures);
         if let Some(value) = self.values.get_mut(at) {
             *value += first * gain;
@@ -255,7 +278,8 @@ impl FlowTable {
             }
             if (slot >> 32) as u32 == hash {
                 let at = slot as u32 as usize - 1;
-                if self.words.get(at * self.stride..(at + 1) * self.stride) == Some(words) {
+                let entry = self.words.get(at * self.stride..).unwrap_or_default();
+                if words.iter().zip(entry).all(|(a, b)| a == b) && entry.len() >= words.len() {
                     return Some(at);
                 }
             }
@@ -376,6 +400,7 @@ impl FlowTable {
     fn move_landmark(&mut self, now_us: u64) {
         let decay = self.decay(now_us);
         self.landmark_us = now_us;
+        self.gain.0 = u64::MAX;
         self.values.iter_mut().for_each(|value| *value *= decay);
         self.lanes.rescale(decay);
     }
@@ -504,7 +529,6 @@ impl FlowTable {
 /// The hash of an owner and a key; the low half of the first word does not count.
 #[inline]
 fn hash(hasher: &RandomState, words: &[u64]) -> u32 {
-    use std::hash::{BuildHasher, Hasher};
     let mut state = hasher.build_hasher();
     words.iter().for_each(|word| state.write_u64(*word));
     (state.finish() >> 32) as u32
