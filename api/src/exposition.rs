@@ -158,6 +158,8 @@ fn tables(scrape: &mut Scrape, counters: &Counters, worker: &str) {
         pools_disbelieved,
         outliers,
         texts_refused,
+        macs_refused,
+        names_refused,
         thresholds_refused,
     } = counters;
     let own = [("worker", worker)];
@@ -173,6 +175,8 @@ fn tables(scrape: &mut Scrape, counters: &Counters, worker: &str) {
         ("disbelieved_pools", "windows whose sample pool could not be believed", pools_disbelieved),
         ("outlier_samples", "samples whose rate or length was cut", outliers),
         ("refused_key_texts", "packets left out of a flow for lack of room for their key", texts_refused),
+        ("refused_adapter_macs", "MAC addresses of hosts beyond the limit", macs_refused),
+        ("refused_name_requests", "look-ups of names beyond the limit", names_refused),
         ("refused_threshold_metrics", "metrics above a threshold beyond the limit", thresholds_refused),
     ] {
         scrape.count(name, help, &own, *count);

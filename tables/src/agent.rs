@@ -1,11 +1,15 @@
 //! Agents: who sends, from where, and what was lost on the way.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ahash::RandomState;
-use decode::{Address, CountersSample, DataSource, DiscardedPacket, FlowSample, Header};
+use decode::layout::{Fields, Value};
+use decode::rt::RtFlow;
+use decode::{Address, CountersSample, DataSource, DiscardedPacket, FlowSample, Header, Mac, Records};
 use hashbrown::HashMap;
 
+use crate::flow::learned::MOST_MACS;
 use crate::metric::Moment;
 use crate::metric::custom::Custom;
 use crate::metric::store::Metrics;
@@ -35,6 +39,8 @@ pub(crate) struct Agent {
     /// The number that flow tables know it by.
     pub(crate) number: u32,
     pub(crate) custom: Custom,
+    /// Data sources that custom flows name.
+    pub(crate) emitters: Map<Arc<str>, Emitter>,
 }
 
 /// One stream of an agent's datagrams. Each has a clock, and a number of datagrams, of its own.
@@ -60,8 +66,64 @@ pub(crate) struct Source {
     pub(crate) estimate: Estimate,
     pub(crate) metrics: Metrics,
     discards: Sequence,
+    /// The MAC addresses of its adapters, where it says them.
+    pub(crate) macs: Box<[Mac]>,
     /// The number that flow tables know it by.
     pub(crate) number: u32,
+}
+
+/// A data source that custom flows name.
+#[derive(Debug)]
+pub(crate) struct Emitter {
+    /// Its name.
+    pub(crate) name: Arc<str>,
+    last_seen_us: u64,
+    estimate: Estimate,
+    /// The number that flow tables know it by.
+    pub(crate) number: u32,
+}
+
+impl Emitter {
+    /// Takes a custom flow; for how many events it stands, and whether its pool was not believed.
+    pub(crate) fn flow(&mut self, sample: &RtFlow<'_>, rate: u32, now_us: u64) -> (f64, bool) {
+        self.last_seen_us = now_us;
+        // Many senders have no pool.
+        if sample.sample_pool == 0 {
+            return (f64::from(rate), false);
+        }
+        self.estimate.take(sample.sample_pool, rate)
+    }
+}
+
+/// The MAC addresses that a counters sample says its adapters have, and how many more there were. `None` when it does
+/// not say.
+fn adapters(records: &Records<'_>) -> Option<(Box<[Mac]>, u64)> {
+    let layout = &decode::counter::HOST_ADAPTERS;
+    let record = records.iter().find(|record| record.tag == layout.tag)?;
+    let Some(Value::Adapters(adapters)) = Fields::new(layout, record.body).get(0) else { return None };
+    let mut refused = 0;
+    let mut macs = Vec::new();
+    for mac in adapters.iter().flat_map(|(_, macs)| macs.iter()) {
+        // Addresses of nobody and of groups own nothing.
+        if mac == Mac::default() || mac.0[0] & 1 == 1 || macs.contains(&mac) {
+            continue;
+        }
+        if macs.len() < MOST_MACS {
+            macs.push(mac);
+        } else {
+            refused += 1;
+        }
+    }
+    Some((macs.into_boxed_slice(), refused))
+}
+
+/// What became of a counters sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CountersTaken {
+    /// Texts that were too long, and were cut.
+    pub(crate) cut: u64,
+    /// MAC addresses beyond those that are remembered.
+    pub(crate) macs_refused: u64,
 }
 
 /// A count that a sender keeps, and that may begin anew.
@@ -193,7 +255,7 @@ impl Agent {
 
     /// How much it takes of what all agents may have together: data sources and custom metrics.
     pub(crate) fn weight(&self) -> usize {
-        self.sources.len() + self.custom.len()
+        self.sources.len() + self.custom.len() + self.emitters.len()
     }
 
     /// Whether it may have one data source more.
@@ -209,9 +271,27 @@ impl Agent {
         Some(self.sources.entry(source).or_default())
     }
 
+    /// A data source that custom flows name, which is new where there is `room` for one; `None` where there is none.
+    pub(crate) fn emitter(&mut self, name: &str, room: bool) -> Option<&mut Emitter> {
+        if !self.emitters.contains_key(name) {
+            if !room {
+                return None;
+            }
+            let emitter = Emitter {
+                name: Arc::from(name),
+                last_seen_us: 0,
+                estimate: Estimate::default(),
+                number: u32::MAX,
+            };
+            self.emitters.insert(Arc::clone(&emitter.name), emitter);
+        }
+        self.emitters.get_mut(name)
+    }
+
     /// Forgets what has not been heard since.
     pub(crate) fn forget_before(&mut self, since_us: u64) {
         self.sources.retain(|_, source| source.last_seen_us >= since_us);
+        self.emitters.retain(|_, emitter| emitter.last_seen_us >= since_us);
         self.sub_agents.retain(|_, stream| stream.heard_us >= since_us);
     }
 }
@@ -240,13 +320,17 @@ impl Source {
         self.discards.take(sample.sequence) != Arrival::Duplicate
     }
 
-    /// Takes a counters sample; how many of its texts were cut.
-    pub(crate) fn counters(&mut self, sample: &CountersSample<'_>, moment: Moment) -> u64 {
+    /// Takes a counters sample.
+    pub(crate) fn counters(&mut self, sample: &CountersSample<'_>, moment: Moment) -> CountersTaken {
         self.heard(moment.epoch, moment.now_us);
         if self.counter_samples.take(sample.sequence) == Arrival::Duplicate {
-            return 0;
+            return CountersTaken::default();
         }
-        self.metrics.take(sample.records, moment)
+        let mut macs_refused = 0;
+        if let Some((macs, refused)) = adapters(&sample.records) {
+            (self.macs, macs_refused) = (macs, refused);
+        }
+        CountersTaken { cut: self.metrics.take(sample.records, moment), macs_refused }
     }
 
     fn heard(&mut self, epoch: u64, now_us: u64) {

@@ -8,6 +8,7 @@ use decode::{Address, DataSource};
 
 use crate::agent::Agent;
 use crate::flow::flows::{FlowMetric, Flows};
+use crate::flow::learned::{ATTRIBUTES, Attributes, HostAdapters};
 use crate::metric::MetricValue;
 use crate::metric::custom::CustomSource;
 use crate::metric::store::{Metrics, Wanted};
@@ -106,6 +107,7 @@ impl<'s> Known<'s> {
                 };
                 Partial::Flows(self.flows.active(flow, *aggregation, *most, wanted, self.now_us))
             }
+            Question::Adapters => Partial::Adapters(self.adapters()),
             Question::FlowKeys => Partial::FlowKeys(self.flows.keys(self.now_us)),
             Question::FlowValue { agents, source, flow, key } => {
                 let is_meant = self.is_meant(agents);
@@ -119,6 +121,40 @@ impl<'s> Known<'s> {
                 Partial::Flows(self.flows.locations(flow, key, &wanted, self.now_us))
             }
         }
+    }
+
+    /// The hosts that say which addresses they own: those with adapters, and those that agents run on.
+    fn adapters(&self) -> Vec<HostAdapters> {
+        let wanted: Vec<Option<MetricRef>> = ATTRIBUTES.iter().map(|name| name.parse().ok()).collect();
+        let mut found = Vec::new();
+        for (address, agent) in self.agents.iter() {
+            let hosts = agent.sources.iter().filter(|(source, known)| {
+                (!known.macs.is_empty() || source.class == PHYSICAL) && self.believes(&known.metrics)
+            });
+            for (source, known) in hosts {
+                let held = Held::Of(*source, &known.metrics);
+                let mut attributes = Attributes::default();
+                for (attribute, metric) in attributes.iter_mut().zip(&wanted) {
+                    let Some(metric) = metric else { continue };
+                    let own = held.get(metric).map(|(value, _)| value);
+                    let value = own.or_else(|| self.of_host(agent, metric).map(|(_, value, _)| value));
+                    *attribute = value.map(|value| match value {
+                        MetricValue::Text(text) => text,
+                        MetricValue::Number(number) => Arc::from(number.to_string()),
+                    });
+                }
+                if attributes.iter().all(Option::is_none) {
+                    continue;
+                }
+                found.push(HostAdapters {
+                    owner: Owner { agent: address, source: Source::Of(*source) },
+                    macs: known.macs.to_vec(),
+                    address: if source.class == PHYSICAL { address.ip() } else { None },
+                    attributes,
+                });
+            }
+        }
+        found
     }
 
     /// Asks whether an owner of flows is one of the agents that are meant.

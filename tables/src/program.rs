@@ -7,6 +7,8 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use crate::flow::group::{GroupSet, ValueMap};
+use crate::flow::learned::{Hosts, Names};
+use crate::flow::reference::References;
 use crate::flow::spec::wrong;
 use crate::flow::{FlowPlan, FlowSpec, Lookups, SpecError};
 use crate::forwarding::Forwarding;
@@ -23,6 +25,10 @@ pub struct Program {
     pub thresholds: BTreeMap<String, Arc<Threshold>>,
     /// Where datagrams are sent on to, by name.
     pub forwarding: BTreeMap<String, Arc<Forwarding>>,
+    /// Which hosts own which addresses.
+    pub hosts: Arc<Hosts>,
+    /// Names of addresses; an empty one is known to be none.
+    pub names: Arc<Names>,
 }
 
 /// A change of definitions; `None` takes one away.
@@ -118,6 +124,37 @@ impl Program {
         })
     }
 
+    /// The program with what shards have learned of hosts.
+    #[must_use]
+    pub fn with_hosts(&self, hosts: Hosts) -> Self {
+        Self { hosts: Arc::new(hosts), ..self.clone() }
+    }
+
+    /// The program with what is known of the names of addresses.
+    #[must_use]
+    pub fn with_names(&self, names: Names) -> Self {
+        Self { names: Arc::new(names), ..self.clone() }
+    }
+
+    /// The program with what the operator's files hold now. Flows that look up are compiled anew.
+    ///
+    /// # Errors
+    /// A flow needs what is no longer there; nothing is then changed.
+    pub fn with_references(&self, references: References) -> Result<Self, SpecError> {
+        let mut next = self.clone();
+        next.lookups.references = references;
+        next.compile_lookups()?;
+        Ok(next)
+    }
+
+    /// Compiles the flows anew that look up what may have changed.
+    fn compile_lookups(&mut self) -> Result<(), SpecError> {
+        for plan in self.flows.values_mut().filter(|plan| plan.looks_up()) {
+            *plan = Arc::new(FlowPlan::compile(plan.spec.clone(), &self.lookups)?);
+        }
+        Ok(())
+    }
+
     /// The program after a change. Flows that look up what changed are compiled anew.
     ///
     /// # Errors
@@ -186,9 +223,7 @@ impl Program {
                 return Ok(next);
             }
         }
-        for plan in next.flows.values_mut().filter(|plan| plan.looks_up()) {
-            *plan = Arc::new(FlowPlan::compile(plan.spec.clone(), &next.lookups)?);
-        }
+        next.compile_lookups()?;
         Ok(next)
     }
 }

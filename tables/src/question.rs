@@ -10,6 +10,7 @@ pub use decode::{Address, DataSource};
 
 use crate::agent::AgentSummary;
 use crate::flow::active::{ActivePartial, FlowAggregation};
+use crate::flow::learned::HostAdapters;
 use crate::flow::plan::ActiveFlow;
 use crate::metric::MetricValue;
 use crate::select::{Agents, Aggregation, Filter, MetricRef};
@@ -59,6 +60,8 @@ pub enum Question {
     },
     /// The keys that recent packets had.
     FlowKeys,
+    /// Which hosts own which addresses.
+    Adapters,
     /// The value that one data source has of a flow.
     FlowValue {
         /// Seen by which agents.
@@ -186,6 +189,8 @@ pub enum Partial {
     Flows(ActivePartial),
     /// To [`Question::FlowKeys`]: age of the youngest packet, microseconds.
     FlowKeys(BTreeMap<String, u64>),
+    /// To [`Question::Adapters`].
+    Adapters(Vec<HostAdapters>),
     /// To [`Question::FlowValue`].
     FlowValue(Option<f64>),
     /// To [`Question::Table`]: rows.
@@ -207,6 +212,8 @@ pub enum Answer {
     Flows(Vec<ActiveFlow>),
     /// To [`Question::FlowKeys`]: age of the youngest packet, microseconds.
     FlowKeys(BTreeMap<String, u64>),
+    /// To [`Question::Adapters`], by agent and data source.
+    Adapters(Vec<HostAdapters>),
     /// To [`Question::FlowValue`]: per second; `None` when there is no such flow.
     FlowValue(Option<f64>),
     /// To [`Question::Table`]: rows of as many cells as there are columns; an optional one may be `None`.
@@ -247,6 +254,10 @@ impl Partial {
                 }
                 Self::FlowKeys(a)
             }
+            (Self::Adapters(mut a), Self::Adapters(b)) => {
+                a.extend(b);
+                Self::Adapters(a)
+            }
             // The largest that any data source has.
             (Self::FlowValue(a), Self::FlowValue(b)) => Self::FlowValue(match (a, b) {
                 (Some(a), Some(b)) => Some(a.max(b)),
@@ -274,6 +285,10 @@ impl Partial {
             }
             Self::FlowKeys(keys) => Answer::FlowKeys(keys),
             Self::FlowValue(value) => Answer::FlowValue(value),
+            Self::Adapters(mut adapters) => {
+                adapters.sort_by(|a, b| a.owner.cmp(&b.owner));
+                Answer::Adapters(adapters)
+            }
             Self::Table(rows) => {
                 let Question::Table { columns, .. } = question else { return Answer::Table(Vec::new()) };
                 Answer::Table(table::sorted(rows, columns))

@@ -10,6 +10,7 @@ use crate::answer::Known;
 use crate::flow::atom::key_text;
 use crate::flow::flows::{Flows, Numbers};
 use crate::metric::Moment;
+use crate::metric::custom;
 use crate::outbox::{Outbox, ThresholdEvent};
 use crate::program::Program;
 use crate::question::{Owner, Partial, Question, Source as Named};
@@ -96,6 +97,10 @@ pub struct Counters {
     pub outliers: u64,
     /// Packets left out of a flow because there was no room for the texts of its key.
     pub texts_refused: u64,
+    /// MAC addresses of hosts beyond those that are remembered.
+    pub macs_refused: u64,
+    /// Addresses whose names could not be asked for because too many were already.
+    pub names_refused: u64,
     /// Metrics that rose above a threshold when too many others were above theirs: they made no event.
     pub thresholds_refused: u64,
 }
@@ -129,6 +134,8 @@ impl Counters {
             custom_misnamed,
             custom_refused,
             texts_cut,
+            macs_refused,
+            names_refused,
         } = other;
         for (sum, more) in [
             (&mut self.datagrams, datagrams),
@@ -150,6 +157,8 @@ impl Counters {
             (&mut self.custom_misnamed, custom_misnamed),
             (&mut self.custom_refused, custom_refused),
             (&mut self.texts_cut, texts_cut),
+            (&mut self.macs_refused, macs_refused),
+            (&mut self.names_refused, names_refused),
         ]
         .into_iter()
         .chain(self.datagram_errors.iter_mut().zip(datagram_errors))
@@ -230,6 +239,7 @@ impl Shard {
         Counters {
             outliers: self.counters.outliers + self.flows.outliers,
             texts_refused: self.flows.texts_refused(),
+            names_refused: self.flows.names_refused(),
             thresholds_refused: self.watch.refused,
             ..self.counters
         }
@@ -296,12 +306,15 @@ impl Shard {
                 Ok(Sample::Counters(sample)) => {
                     self.counters.counters_samples += 1;
                     let room = agent.has_room(self.options.sources_per_agent, most);
-                    let cut =
+                    let taken =
                         agent.source(sample.source, room).map(|source| source.counters(&sample, moment));
                     if !self.watch.thresholds.is_empty() {
                         counted.push(sample.source);
                     }
-                    cut.map(|cut| self.counters.texts_cut += cut)
+                    taken.map(|taken| {
+                        self.counters.texts_cut += taken.cut;
+                        self.counters.macs_refused += taken.macs_refused;
+                    })
                 }
                 Ok(Sample::Discarded(sample)) => {
                     self.counters.discarded += 1;
@@ -324,9 +337,22 @@ impl Shard {
                     self.counters.texts_cut += taken.cut;
                     continue;
                 }
-                Ok(Sample::RtFlow(_)) => {
+                Ok(Sample::RtFlow(sample)) => {
                     self.counters.custom += 1;
-                    continue;
+                    let Some(name) = custom::source_name(sample.source) else {
+                        self.counters.custom_misnamed += 1;
+                        continue;
+                    };
+                    let room = agent.has_room(self.options.sources_per_agent, most);
+                    agent.emitter(name, room).map(|emitter| {
+                        // One that says no rate reports every event.
+                        let rate = sample.sampling_rate.clamp(1, LARGEST_RATE);
+                        let (events, disbelieved) = emitter.flow(&sample, rate, now_us);
+                        self.counters.pools_disbelieved += u64::from(disbelieved);
+                        self.counters.outliers += u64::from(sample.sampling_rate > LARGEST_RATE);
+                        let agent = (header.agent, &mut number);
+                        self.flows.custom(agent, emitter, sample, events, now_us, outbox);
+                    })
                 }
                 Ok(Sample::Unknown { .. }) => {
                     self.counters.unknown += 1;

@@ -5,19 +5,21 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use bumpalo::Bump;
-use decode::flow::{SAMPLED_HEADER, SampledHeader};
 use decode::packet::{Packet, dissect};
+use decode::rt::RtFlow;
 use decode::{Address, DataSource, DiscardedPacket, FlowSample, Interface, Records};
 
 use super::active::{ActivePartial, Asked, FlowAggregation};
-use super::keys::Sampled;
+use super::keys::{Basics, Sampled};
 use super::layout::{KeyBuffer, LONGEST_KEY};
+use super::learned::Learned;
 use super::owners::Owners;
 use super::plan::FlowPlan;
 use super::seen::Seen;
 use super::spec::Per;
 use super::table::{Context, FlowTable, Hit, Limit};
 use super::texts::Texts;
+use crate::agent::Emitter;
 use crate::outbox::Outbox;
 use crate::program::Program;
 use crate::question::{Owner, Source};
@@ -48,6 +50,7 @@ pub(crate) struct Flows {
     texts: Texts,
     owners: Owners,
     seen: Seen,
+    learned: Learned,
     hits: Vec<Hit>,
     hasher: RandomState,
     /// Texts of one sample.
@@ -69,6 +72,7 @@ impl Flows {
             texts: Texts::new(table_bytes / 4),
             owners: Owners::default(),
             seen: Seen::default(),
+            learned: Learned::default(),
             hits: Vec::new(),
             hasher: RandomState::new(),
             arena: Bump::new(),
@@ -99,10 +103,16 @@ impl Flows {
         self.texts.refused
     }
 
+    /// Addresses whose names could not be asked for because too many were already.
+    pub(crate) fn names_refused(&self) -> u64 {
+        self.learned.refused
+    }
+
     /// Takes new definitions. A flow whose definition did not change keeps its table; the live flows of others end
     /// with their records.
     pub(crate) fn adopt(&mut self, program: &Program, watch: &Watch, now_us: u64, outbox: &mut Outbox) {
         self.flush(now_us, outbox);
+        self.learned.adopt(&program.hosts, &program.names);
         let mut old: BTreeMap<Arc<str>, FlowTable> =
             self.names.drain(..).zip(self.tables.drain(..)).collect();
         self.plans.clear();
@@ -199,6 +209,53 @@ impl Flows {
         self.packet(&about, numbers, 1.0, now_us, outbox);
     }
 
+    /// Takes a custom flow that stands for `events` of them.
+    pub(crate) fn custom(
+        &mut self,
+        (agent, agent_number): (Address, &mut u32),
+        emitter: &mut Emitter,
+        sample: RtFlow<'_>,
+        events: f64,
+        now_us: u64,
+        outbox: &mut Outbox,
+    ) {
+        let nothing = dissect(0, &[]);
+        let sampled = Sampled {
+            source: DataSource::default(),
+            input: Interface::default(),
+            output: Interface::default(),
+            frame_length: 0,
+            stripped: 0,
+            reason: None,
+            packet: &nothing,
+            basics: None,
+            records: Records::default(),
+            custom: Some(sample),
+            learned: &self.learned,
+            arena: &self.arena,
+        };
+        self.seen.custom(&sample, now_us);
+        let source = Source::Named(Arc::clone(&emitter.name));
+        let mut numbers = Numbers { source: emitter.number, agent: *agent_number };
+        let mut target = Target {
+            plans: &self.plans,
+            tables: &mut self.tables,
+            hasher: &self.hasher,
+            key: &mut self.key,
+            now_us,
+            context: Context {
+                texts: &mut self.texts,
+                owners: &mut self.owners,
+                records: &mut outbox.records,
+                hits: &mut self.hits,
+            },
+        };
+        target.add(&sampled, agent, &source, &mut numbers, events);
+        self.learned.ask(now_us, outbox);
+        self.arena.reset();
+        (emitter.number, *agent_number) = (numbers.source, numbers.agent);
+    }
+
     fn packet(
         &mut self,
         about: &About<'_>,
@@ -207,10 +264,11 @@ impl Flows {
         now_us: u64,
         outbox: &mut Outbox,
     ) {
-        let header = about.records.iter().find(|record| record.tag == SAMPLED_HEADER);
-        let header = header.and_then(|record| SampledHeader::parse(record.body).ok());
+        let header = Sampled::header(&about.records);
+        let basics = if header.is_none() { Basics::of(&about.records) } else { None };
         let packet: Packet<'_> = header.map_or_else(|| dissect(0, &[]), |h| dissect(h.protocol, h.bytes));
-        let frame_length = header.map_or(0, |header| header.frame_length);
+        let told = || basics.map_or(0, |basics| basics.length());
+        let frame_length = header.map_or_else(told, |header| header.frame_length);
         self.outliers += u64::from(frame_length > LARGEST_FRAME);
         let sampled = Sampled {
             source: about.source,
@@ -220,33 +278,28 @@ impl Flows {
             stripped: header.map_or(0, |header| header.stripped),
             reason: about.reason,
             packet: &packet,
+            basics: basics.as_ref(),
             records: about.records,
+            custom: None,
+            learned: &self.learned,
             arena: &self.arena,
         };
         self.seen.packet(&sampled, now_us);
-        let mut context = Context {
-            texts: &mut self.texts,
-            owners: &mut self.owners,
-            records: &mut outbox.records,
-            hits: &mut self.hits,
+        let mut target = Target {
+            plans: &self.plans,
+            tables: &mut self.tables,
+            hasher: &self.hasher,
+            key: &mut self.key,
+            now_us,
+            context: Context {
+                texts: &mut self.texts,
+                owners: &mut self.owners,
+                records: &mut outbox.records,
+                hits: &mut self.hits,
+            },
         };
-        for (plan, table) in self.plans.iter().zip(&mut self.tables) {
-            if plan.spec.dropped != about.reason.is_some() {
-                continue;
-            }
-            let Some((atoms, measures)) = plan.evaluate(&sampled, &self.hasher) else { continue };
-            if plan.layout.pack(&atoms, &mut self.key, context.texts).is_none() {
-                continue;
-            }
-            let owner = match plan.spec.per {
-                Per::DataSource => {
-                    let source = Source::Of(about.source);
-                    context.owners.number(&mut numbers.source, about.agent, &source, now_us)
-                }
-                Per::Agent => context.owners.number(&mut numbers.agent, about.agent, &Source::Agent, now_us),
-            };
-            table.push(owner, &self.key, frames, &measures, now_us, &mut context);
-        }
+        target.add(&sampled, about.agent, &Source::Of(about.source), numbers, frames);
+        self.learned.ask(now_us, outbox);
         self.arena.reset();
     }
 
@@ -398,6 +451,45 @@ pub(crate) struct FlowMetric {
     pub(crate) top: Vec<(String, f64)>,
     /// Since the owner's last packet, microseconds.
     pub(crate) age_us: u64,
+}
+
+/// The tables that a sample is added to.
+struct Target<'t> {
+    plans: &'t [Arc<FlowPlan>],
+    tables: &'t mut [FlowTable],
+    hasher: &'t RandomState,
+    key: &'t mut KeyBuffer,
+    now_us: u64,
+    context: Context<'t>,
+}
+
+impl Target<'_> {
+    /// Adds a sample of an agent's data source that stands for `frames` of them.
+    #[inline]
+    fn add(
+        &mut self,
+        sampled: &Sampled<'_>,
+        agent: Address,
+        source: &Source,
+        numbers: &mut Numbers,
+        frames: f64,
+    ) {
+        for (plan, table) in self.plans.iter().zip(self.tables.iter_mut()) {
+            if plan.spec.dropped != sampled.reason.is_some() {
+                continue;
+            }
+            let Some((atoms, measures)) = plan.evaluate(sampled, self.hasher) else { continue };
+            let context = &mut self.context;
+            if plan.layout.pack(&atoms, self.key, context.texts).is_none() {
+                continue;
+            }
+            let owner = match plan.spec.per {
+                Per::DataSource => context.owners.number(&mut numbers.source, agent, source, self.now_us),
+                Per::Agent => context.owners.number(&mut numbers.agent, agent, &Source::Agent, self.now_us),
+            };
+            table.push(owner, self.key, frames, &measures, self.now_us, context);
+        }
+    }
 }
 
 /// What is said about a packet beside its header.

@@ -252,9 +252,9 @@ fn write(form: Form, atom: &Atom<'_>, out: &mut [u8], texts: &mut Texts) -> Opti
     }
 }
 
-/// Writes the value of a text as its form has it.
-fn read_text(form: Form, text: &str, out: &mut [u8], texts: &Texts) -> Option<()> {
-    let atom = match form {
+/// The value of a text, for forms whose values are no texts.
+pub(super) fn atom_of(form: Form, text: &str) -> Option<Atom<'static>> {
+    Some(match form {
         Form::U8 | Form::U16 | Form::U32 | Form::U64 => Atom::Number(text.parse().ok()?),
         Form::Bool => Atom::Bool(text.parse().ok()?),
         Form::Mac => Atom::Mac(text.parse().ok()?),
@@ -269,23 +269,30 @@ fn read_text(form: Form, text: &str, out: &mut [u8], texts: &Texts) -> Option<()
             index => Interface::index(index.parse().ok()?),
         }),
         Form::Stack => Atom::Stack(stack(text)?),
+        Form::Text | Form::Any => return None,
+    })
+}
+
+/// Writes the value of a text as its form has it.
+fn read_text(form: Form, text: &str, out: &mut [u8], texts: &Texts) -> Option<()> {
+    match form {
         Form::Text => {
             *out.first_chunk_mut()? = texts.find(text)?.to_ne_bytes();
-            return Some(());
+            Some(())
         }
         Form::Any => {
             // An address or a number is one; what could be several kinds of thing is a text when a key has it.
             let kinds = [Form::V4, Form::V6, Form::Text, Form::U64, Form::Bool, Form::Mac, Form::Stack];
-            return kinds.iter().find_map(|form| {
+            kinds.iter().find_map(|form| {
                 let (kind, rest) = out.split_first_mut()?;
                 read_text(*form, text, rest, texts)?;
                 *kind = KINDS.iter().position(|known| known == form)? as u8;
                 Some(())
-            });
+            })
         }
-    };
-    // No text is among these atoms: an empty store serves.
-    write(form, &atom, out, &mut Texts::new(0))
+        // No text is among these atoms: an empty store serves.
+        _ => write(form, &atom_of(form, text)?, out, &mut Texts::new(0)),
+    }
 }
 
 fn stack(text: &str) -> Option<Stack> {

@@ -4,6 +4,7 @@ use ahash::RandomState;
 
 use super::expression::{self, Expression};
 use super::keys::{self, Sampled};
+use super::layout::Form;
 use super::plan::Lookups;
 use super::spec::{SpecError, wrong};
 
@@ -87,10 +88,7 @@ impl Measure {
                     _ => return Err(wrong(attribute, format!("{name:?} is more than one measure"))),
                 }
             }
-            name => match keys::find(name) {
-                Some((key, layer)) => What::Key(Expression::Key(key, layer)),
-                None => return Err(wrong(attribute, format!("{name:?} is no key"))),
-            },
+            name => What::Key(keys::find(name).map_err(|reason| wrong(attribute, reason))?.into()),
         };
         Ok(Self { what, mode })
     }
@@ -115,13 +113,34 @@ impl Measure {
     pub(crate) fn of(&self, sampled: &Sampled<'_>, hasher: &RandomState) -> Option<u64> {
         let number = match &self.what {
             What::Key(key) if self.mode == Mode::Count => return Some(key.evaluate(sampled)?.hash(hasher)),
-            What::Bytes => f64::from(sampled.frame_length),
-            What::Bits => f64::from(sampled.frame_length) * 8.0,
-            What::Frames => 1.0,
+            What::Bytes => bytes(sampled)?,
+            What::Bits => bytes(sampled)? * 8.0,
+            What::Frames => frames(sampled)?,
             What::Key(key) => key.evaluate(sampled)?.number().filter(|number| number.is_finite())?,
         };
         Some(if self.mode == Mode::Count { hasher.hash_one(number.to_bits()) } else { number.to_bits() })
     }
+}
+
+/// Bytes of the frame, or what a custom flow has under that name.
+#[inline]
+fn bytes(sampled: &Sampled<'_>) -> Option<f64> {
+    if sampled.custom.is_some() {
+        return sampled.custom_field("bytes", Form::Any)?.number().filter(|number| number.is_finite());
+    }
+    Some(f64::from(sampled.frame_length))
+}
+
+/// One for a packet or a custom flow, unless that has a number of its own; none for an operation.
+#[inline]
+fn frames(sampled: &Sampled<'_>) -> Option<f64> {
+    if sampled.custom.is_some() {
+        return match sampled.custom_field("frames", Form::Any) {
+            Some(told) => told.number().filter(|number| number.is_finite()),
+            None => Some(1.0),
+        };
+    }
+    (!sampled.packet.layers().is_empty() || !sampled.is_operation()).then_some(1.0)
 }
 
 /// Distinct values up to this many are counted exactly.

@@ -3,8 +3,10 @@
 //! | module | owns |
 //! |---|---|
 //! | [`spec`] | a definition as clients write it |
-//! | [`expression`] | the language of keys, key functions, filters and values |
-//! | [`keys`] | the catalogue of keys |
+//! | [`expression`] | the language of keys and key functions |
+//! | [`filter`] | the language of filters |
+//! | [`keys`] | the catalogue of keys, and what they read |
+//! | [`function`], [`uri`] | what key functions make of keys |
 //! | [`atom`] | what a key evaluates to, packed into a table's key and shown as text |
 //! | [`layout`], [`texts`] | keys packed into words, and the texts that they hold |
 //! | [`plan`] | a definition compiled |
@@ -14,23 +16,30 @@
 //! | [`active`] | the largest flows |
 //! | `flows`, `seen` | all tables of a shard; the keys that recent packets had |
 //! | [`group`], `prefixes` | address groups and maps; longest prefix match |
+//! | [`reference`] | countries, autonomous systems and vendors from the operator's files |
+//! | [`learned`] | hosts that own addresses, and names of addresses |
 
 pub mod active;
 pub mod atom;
 pub mod expression;
+pub mod filter;
 pub(crate) mod flows;
+pub mod function;
 pub mod group;
 pub mod keys;
 pub(crate) mod lanes;
 pub mod layout;
+pub mod learned;
 pub mod measure;
 pub mod owners;
 pub mod plan;
 pub(crate) mod prefixes;
+pub mod reference;
 pub(crate) mod seen;
 pub mod spec;
 pub mod table;
 pub mod texts;
+pub mod uri;
 
 pub use plan::{FlowPlan, Lookups};
 pub use spec::{FlowSpec, SpecError};

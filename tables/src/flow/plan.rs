@@ -5,7 +5,8 @@ use bumpalo::collections::Vec as ArenaVec;
 
 use super::atom::Atom;
 pub use super::expression::Lookups;
-use super::expression::{self, Expression, Filter};
+use super::expression::{self, Expression};
+use super::filter::Filter;
 use super::keys::Sampled;
 use super::layout::{KeyLayout, LONGEST_KEY};
 use super::measure::Measure;
@@ -51,7 +52,7 @@ impl FlowPlan {
         })
     }
 
-    /// Whether it looks something up in group sets or maps.
+    /// Whether it may look something up in group sets, maps or files.
     pub(crate) fn looks_up(&self) -> bool {
         let spec = &self.spec;
         let texts = [
@@ -60,7 +61,8 @@ impl FlowPlan {
             spec.values.as_deref(),
             spec.filter.as_deref(),
         ];
-        texts.iter().flatten().any(|text| text.contains("group:") || text.contains("map:"))
+        let names = ["group", "map:", "country:", "asn:", "oui:", "dns:"];
+        texts.iter().flatten().any(|text| names.iter().any(|name| text.contains(name)))
     }
 
     /// The keys of a packet, and what it counts for. `None` when the filter leaves it out, or a key or a measure is

@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use super::keys::{KEYS, Sampled};
+use decode::rt::RtFlow;
+
+use super::keys::{self, KEYS, Named, Sampled};
 use super::layout::Form;
 
 /// A packet of one kind is looked at once in this long, microseconds.
@@ -27,11 +29,16 @@ pub(crate) struct Seen {
     kinds: Vec<(u64, u64)>,
     /// For each key and layer the moment after which it was last there, 0 for never.
     keys: Vec<[u64; DEEPEST]>,
+    /// The same for fields of custom flows whose names are no keys of the catalogue.
+    custom: BTreeMap<Box<str>, u64>,
 }
+
+/// Names of fields of custom flows that are listed, at most.
+const MOST_CUSTOM: usize = 256;
 
 impl Default for Seen {
     fn default() -> Self {
-        Self { kinds: vec![(0, 0); KINDS], keys: vec![[0; DEEPEST]; KEYS.len()] }
+        Self { kinds: vec![(0, 0); KINDS], keys: vec![[0; DEEPEST]; KEYS.len()], custom: BTreeMap::new() }
     }
 }
 
@@ -44,13 +51,54 @@ impl Seen {
         let mut add = |number: u64| kind = (kind ^ number).wrapping_mul(0x0000_0100_0000_01b3);
         sampled.packet.layers().iter().for_each(|layer| add(layer.kind as u64 + 1));
         sampled.records.iter().for_each(|record| add(u64::from(record.tag.0) << 8));
+        if self.is_due(kind, now_us) {
+            self.look(sampled, now_us);
+        }
+    }
+
+    /// Takes a custom flow.
+    pub(crate) fn custom(&mut self, sample: &RtFlow<'_>, now_us: u64) {
+        let mut kind = 0xcbf2_9ce4_8422_2325_u64;
+        for (name, _) in sample.fields() {
+            for byte in name {
+                kind = (kind ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+            }
+        }
+        if self.is_due(kind, now_us) {
+            self.look_at_custom(sample, now_us);
+        }
+    }
+
+    #[cold]
+    fn look_at_custom(&mut self, sample: &RtFlow<'_>, now_us: u64) {
+        for (name, _) in sample.fields() {
+            let Ok(name) = std::str::from_utf8(name) else { continue };
+            let of_catalogue = KEYS.iter().position(|key| key.name == name);
+            if let Some(moment) = of_catalogue.and_then(|place| self.keys.get_mut(place)?.first_mut()) {
+                *moment = now_us + 1;
+            } else if let Some(moment) = self.custom.get_mut(name) {
+                *moment = now_us + 1;
+            } else if matches!(keys::find(name), Ok(Named::Custom(_))) {
+                if self.custom.len() >= MOST_CUSTOM {
+                    self.custom.retain(|_, moment| now_us < *moment + RECENT_US);
+                }
+                if self.custom.len() < MOST_CUSTOM {
+                    self.custom.insert(name.into(), now_us + 1);
+                }
+            }
+        }
+    }
+
+    /// Whether a packet of this kind is to be looked at.
+    #[inline]
+    fn is_due(&mut self, kind: u64, now_us: u64) -> bool {
         let place = (kind >> 32) as usize % KINDS;
-        let Some(known) = self.kinds.get_mut(place) else { return };
+        let Some(known) = self.kinds.get_mut(place) else { return false };
         if known.0 == kind && now_us < known.1 + PAUSE_US {
-            return;
+            return false;
         }
         *known = (kind, now_us);
-        self.look(sampled, now_us);
+        true
     }
 
     #[cold]
@@ -81,11 +129,17 @@ impl Seen {
                 found.insert(name, age_us);
             }
         }
+        for (name, moment) in &self.custom {
+            let age_us = (now_us + 1).saturating_sub(*moment);
+            if age_us <= RECENT_US {
+                found.insert(name.to_string(), age_us);
+            }
+        }
         found
     }
 }
 
 /// Whether a key reads another value in a layer further in: one that is of the sample reads the same in all.
-fn is_layered(sampled: &Sampled<'_>, key: &super::keys::Key) -> bool {
+fn is_layered(sampled: &Sampled<'_>, key: &keys::Key) -> bool {
     key.form != Form::Stack && (key.get)(sampled, decode::packet::DEPTH).is_none()
 }

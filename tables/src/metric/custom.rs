@@ -189,6 +189,11 @@ impl CustomMetric {
 }
 
 /// A name that can be asked for: it begins with a letter, and nothing in it separates names or ends a line.
+/// The name of a data source, where it is one that can be kept.
+pub(crate) fn source_name(bytes: &[u8]) -> Option<&str> {
+    named(bytes, MOST_SOURCE_NAME)
+}
+
 fn named(bytes: &[u8], most: usize) -> Option<&str> {
     let name = std::str::from_utf8(bytes).ok().filter(|name| name.len() <= most)?;
     let asked = name.starts_with(|c: char| c.is_ascii_alphabetic())
