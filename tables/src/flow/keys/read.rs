@@ -46,11 +46,14 @@ pub(super) fn interface<'a>(interface: Interface) -> Atom<'a> {
 /// Layers but for VLAN tags: the same conversation has the same stack on a tagged and on an untagged port.
 pub(super) fn stack<'a>(s: &Sampled<'a>) -> Option<Atom<'a>> {
     let mut stack = Stack::default();
-    let sampled = s.packet.layers().iter().map(|layer| layer.kind);
-    let told = s.basics.into_iter().flat_map(|basics| basics.layers());
-    let kinds = sampled.filter(|kind| *kind != LayerKind::Vlan).chain(told);
-    for (place, kind) in stack.iter_mut().zip(kinds) {
-        *place = kind as u8 + 1;
+    let layers = s.packet.layers().iter().filter(|layer| layer.kind != LayerKind::Vlan);
+    for (place, layer) in stack.iter_mut().zip(layers) {
+        *place = layer.kind as u8 + 1;
+    }
+    if let Some(basics) = s.basics {
+        for (place, kind) in stack.iter_mut().zip(basics.layers()) {
+            *place = kind as u8 + 1;
+        }
     }
     (stack != Stack::default()).then_some(Atom::Stack(stack))
 }
