@@ -6,6 +6,7 @@ mod collector;
 mod configuration;
 mod demo;
 mod layering;
+mod learned;
 mod openvswitch;
 mod peers;
 mod replay;

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{RecvTimeoutError, Sender, TrySendError, bounded};
 use ingest::wake::Waker;
 use tables::flow::SpecError;
+use tables::flow::learned::{Hosts, Names};
+use tables::flow::reference::References;
 use tables::{Answer, Change, ChangeError, Partial, Program, Question};
 
 use crate::definitions::Definitions;
@@ -108,17 +110,7 @@ impl Handle {
     /// # Errors
     /// Those of [`Handle::define`]; the message names the definition that cannot be made.
     pub fn define_all(&self, changes: Vec<Change>) -> Result<(), DefineError> {
-        self.change(|program| {
-            let mut next = program.clone();
-            for change in changes {
-                let named = name(&change);
-                next = self.changed(&next, change).map_err(|error| match error {
-                    DefineError::Change(error) => spec_error(named, error.to_string()),
-                    DefineError::Ask(_) => error,
-                })?;
-            }
-            Ok(next)
-        })
+        self.change(|program| self.changed_all(program.clone(), changes))
     }
 
     /// Calls with the new program after every change, before [`Handle::define`] returns. The first call that was
@@ -149,6 +141,44 @@ impl Handle {
     /// wait. The first one that was set stays; without one nobody looks names up.
     pub fn on_names_wanted(&self, call: NamesCall) {
         self.news.on_names_wanted(call);
+    }
+
+    /// Takes the reference data of the operator's files and makes changes, in their order, all or none of it, as one.
+    ///
+    /// # Errors
+    /// Those of [`Handle::define_all`]; and a flow that stays needs data that is no longer there.
+    pub fn redefine(&self, references: References, changes: Vec<Change>) -> Result<(), DefineError> {
+        self.change(|program| {
+            let next = program
+                .with_references(references)
+                .map_err(|error| DefineError::Change(ChangeError::Spec(error)))?;
+            self.changed_all(next, changes)
+        })
+    }
+
+    /// Takes what is known of the names of addresses: instead of all that was known before.
+    ///
+    /// # Errors
+    /// Not all workers have taken it within [`DEADLINE`]; they take it later. Or the engine has ended.
+    pub fn learn_names(&self, names: Names) -> Result<(), DefineError> {
+        self.change(|program| Ok(program.with_names(names)))
+    }
+
+    /// Takes which hosts own which addresses.
+    pub(crate) fn learn_hosts(&self, hosts: Hosts) -> Result<(), DefineError> {
+        self.change(|program| Ok(program.with_hosts(hosts)))
+    }
+
+    fn changed_all(&self, program: Program, changes: Vec<Change>) -> Result<Program, DefineError> {
+        let mut next = program;
+        for change in changes {
+            let named = name(&change);
+            next = self.changed(&next, change).map_err(|error| match error {
+                DefineError::Change(error) => spec_error(named, error.to_string()),
+                DefineError::Ask(_) => error,
+            })?;
+        }
+        Ok(next)
     }
 
     fn change(&self, make: impl FnOnce(&Program) -> Result<Program, DefineError>) -> Result<(), DefineError> {

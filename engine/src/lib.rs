@@ -21,6 +21,7 @@ mod definitions;
 pub mod events;
 pub mod forward;
 pub mod handle;
+mod learning;
 pub mod ownership;
 mod pin;
 pub mod process;
@@ -35,7 +36,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use crossbeam::channel::bounded;
+use crossbeam::channel::{Sender, bounded};
 use ingest::receiver::{Backend, Group, MOST_ADDRESSES, OpenError, Receiver};
 use ingest::wake::Waker;
 use tables::{Options, Shard};
@@ -119,6 +120,8 @@ pub struct Engine {
     receive_buffer: usize,
     workers: Vec<JoinHandle<()>>,
     events: Option<JoinHandle<()>>,
+    /// Dropping the sender ends the thread.
+    learning: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Engine {
@@ -149,7 +152,7 @@ impl Engine {
             began,
         };
         // From here on a failure drops the engine, which ends the threads that run already.
-        let mut engine = Self { handle, receive_buffer, workers: Vec::new(), events: None };
+        let mut engine = Self { handle, receive_buffer, workers: Vec::new(), events: None, learning: None };
         let shares = of_worker.into_iter().zip(wakers).zip(incoming).zip(ownerships).zip(tellers);
         for (number, ((((receivers, waker), requests), (ownership, parcels)), teller)) in shares.enumerate() {
             let worker = Worker {
@@ -172,6 +175,10 @@ impl Engine {
         }
         let thread = std::thread::Builder::new().name("events".to_owned());
         engine.events = Some(thread.spawn(|| events.run())?);
+        let (alive, end) = bounded(0);
+        let learner = engine.handle();
+        let thread = std::thread::Builder::new().name("learning".to_owned());
+        engine.learning = Some((alive, thread.spawn(move || learning::run(&learner, &end))?));
         Ok(engine)
     }
 
@@ -202,6 +209,10 @@ impl Engine {
         // A thread that panicked has said so on standard error.
         for worker in self.workers.drain(..) {
             let _ = worker.join();
+        }
+        if let Some((alive, learning)) = self.learning.take() {
+            drop(alive);
+            let _ = learning.join();
         }
         if let Some(events) = self.events.take() {
             let _ = events.join();

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
+use tables::flow::reference::References;
 use tables::{Change, ChangeError, Program};
 
 /// The kinds, those first that others look up; so are they called in files too.
@@ -91,9 +92,10 @@ pub struct Refused {
     pub why: ChangeError,
 }
 
-/// The program of these definitions, without those that cannot be made.
-pub fn compile(definitions: &Definitions) -> (Program, Vec<Refused>) {
+/// The program of these definitions over this reference data, without those that cannot be made.
+pub fn compile(references: &References, definitions: &Definitions) -> (Program, Vec<Refused>) {
     let mut program = Program::default();
+    program.lookups.references = references.clone();
     let mut refused = Vec::new();
     for (id, definition) in definitions {
         match program.changed(change(id, Some(definition.clone()))) {
@@ -130,7 +132,7 @@ mod tests {
 
     #[test]
     fn the_built_in_ones_can_be_made_and_any_set_becomes_any_other() {
-        let (program, refused) = compile(&built_in());
+        let (program, refused) = compile(&References::default(), &built_in());
         assert!(refused.is_empty(), "{refused:?}");
         assert_eq!((program.flows.len(), program.lookups.groups.len()), (1, 1));
         assert_eq!(of_json(&to_json(&built_in())), built_in());
@@ -142,7 +144,7 @@ mod tests {
             "thresholds": {"t": {"metric": "f", "value": 1}},
             "forwarding": {"archive": {"address": "127.0.0.1"}},
         }));
-        let (target, refused) = compile(&others);
+        let (target, refused) = compile(&References::default(), &others);
         assert!(refused.is_empty(), "{refused:?}");
         let target = of_json(&target.to_json());
         let there = made(&program, &target);
@@ -157,7 +159,7 @@ mod tests {
         let definitions = of_json(&json!({
             "flows": {"f": {"keys": "group:ipsource:sites", "value": "bytes"}, "g": {"value": "bytes"}},
         }));
-        let (program, refused) = compile(&definitions);
+        let (program, refused) = compile(&References::default(), &definitions);
         assert_eq!(program.flows.keys().collect::<Vec<_>>(), ["g"]);
         assert_eq!(called(&refused[0].id), "flows.f");
     }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 use tables::flow::SpecError;
+use tables::flow::reference::References;
 use tables::{ChangeError, Program};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -84,6 +85,7 @@ fn parse(path: &Path, text: &str, given: &Given, beneath: Beneath) -> Result<Con
         settings: beneath.settings,
         defined: Definitions::new(),
         places: BTreeMap::new(),
+        settings_at: BTreeMap::new(),
         problems: Vec::new(),
         folder: path.parent().map(Path::to_owned).unwrap_or_default(),
     };
@@ -98,7 +100,14 @@ fn parse(path: &Path, text: &str, given: &Given, beneath: Beneath) -> Result<Con
     given.apply(&mut reading.settings).map_err(|why| Wrong { lines: vec![why] })?;
     let mut all = if reading.settings.defaults { beneath.definitions } else { Definitions::new() };
     all.extend(std::mem::take(&mut reading.defined));
-    let (program, refused) = definitions::compile(&all);
+    let references = reading.settings.references.read().unwrap_or_else(|wrong| {
+        for (setting, why) in wrong {
+            let at = reading.settings_at.get(setting).cloned().unwrap_or(0..0);
+            reading.problem(&at, format!("{setting}: {why}"));
+        }
+        References::default()
+    });
+    let (program, refused) = definitions::compile(&references, &all);
     for refused in refused {
         reading.refused(&refused);
     }
@@ -139,6 +148,8 @@ struct Reading {
     settings: Settings,
     defined: Definitions,
     places: BTreeMap<Id, Place>,
+    /// Where the values of settings stand.
+    settings_at: BTreeMap<String, Range<usize>>,
     problems: Vec<Problem>,
     folder: PathBuf,
 }
@@ -186,6 +197,7 @@ impl Reading {
         let Some(setting) = SETTINGS.iter().find(|s| s.section == section && s.key == key) else {
             return false;
         };
+        self.settings_at.insert(setting.name(), value.span());
         if let Err(why) = setting.apply(&mut self.settings, &raw(value.get_ref()), &self.folder) {
             self.problem(&value.span(), format!("{}: {why}", setting.name()));
         }

@@ -8,11 +8,14 @@
 //! | [`state`] | what REST defined, kept over a restart |
 //! | [`demo`] | a simulated fabric that sends to this collector |
 //! | [`token`] | what a client that writes must show |
+//! | [`references`], [`names`] | files of reference data; names of addresses |
 //! | [`reload`] | what is defined by both, and reading the configuration again |
 
 pub mod definitions;
 pub mod demo;
 pub mod file;
+pub mod names;
+pub mod references;
 pub mod reload;
 pub mod settings;
 pub mod state;
@@ -32,6 +35,7 @@ use signal_hook::iterator::Signals;
 
 use demo::Demo;
 use file::{Beneath, Config};
+use names::Resolver;
 use reload::Defined;
 use settings::{Given, Settings};
 use state::StateDir;
@@ -110,6 +114,7 @@ fn collect(args: &RunArgs, config: &Config) -> anyhow::Result<ExitCode> {
         },
     )?;
     announce(&engine, &api, settings);
+    let resolver = settings.references.dns.then(|| Resolver::start(engine.handle())).transpose()?;
     let demo = match engine.addresses().first() {
         Some(sflow) if args.demo => Some(Demo::start(*sflow, api.address())?),
         _ => None,
@@ -120,6 +125,9 @@ fn collect(args: &RunArgs, config: &Config) -> anyhow::Result<ExitCode> {
         demo.shutdown();
     }
     api.shutdown();
+    if let Some(resolver) = resolver {
+        resolver.shutdown();
+    }
     engine.shutdown();
     crate::log::tell_left_out();
     Ok(ExitCode::SUCCESS)

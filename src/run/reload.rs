@@ -66,8 +66,9 @@ impl Defined {
         given: Given,
     ) -> anyhow::Result<Self> {
         let configured = definitions::of_json(&config.program.to_json());
+        let references = &config.program.lookups.references;
         let overlay = state.as_ref().map(StateDir::stored).unwrap_or_default();
-        let (program, refused) = definitions::compile(&overlay.over(&configured));
+        let (program, refused) = definitions::compile(references, &overlay.over(&configured));
         let target = definitions::of_json(&program.to_json());
         if let (Some(state), false) = (&state, refused.is_empty()) {
             let aside = state.set_aside()?;
@@ -80,7 +81,9 @@ impl Defined {
             );
             state.store(Overlay::between(&configured, &target))?;
         }
-        handle.define_all(definitions::changes(&Definitions::new(), &target)).context("definitions")?;
+        handle
+            .redefine(references.clone(), definitions::changes(&Definitions::new(), &target))
+            .context("definitions")?;
         let shared = Arc::new(Shared { configured: Mutex::new(configured), state });
         let keeping = Arc::clone(&shared);
         handle.on_define(Box::new(move |program| keeping.keep(program)));
@@ -124,11 +127,12 @@ impl Defined {
 
     fn take(&self, program: &Program) -> Result<(), String> {
         let configured = definitions::of_json(&program.to_json());
+        let references = &program.lookups.references;
         let mut failure = String::new();
         for _ in 0..TRIES {
             let current = self.handle.program();
             let overlay = self.shared.overlay(&current);
-            let (target, refused) = definitions::compile(&overlay.over(&configured));
+            let (target, refused) = definitions::compile(references, &overlay.over(&configured));
             if let Some(refused) = refused.first() {
                 let called = definitions::called(&refused.id);
                 return Err(format!("{called}, which REST defined, does not go with it: {}", refused.why));
@@ -136,7 +140,7 @@ impl Defined {
             let target = definitions::of_json(&target.to_json());
             let changes = definitions::changes(&definitions::of_json(&current.to_json()), &target);
             let before = self.shared.swap(configured.clone());
-            match self.handle.define_all(changes) {
+            match self.handle.redefine(references.clone(), changes) {
                 Ok(()) => return Ok(()),
                 // A worker was too busy to say in time that it took them: they stand, and it takes them later.
                 Err(_) if definitions::of_json(&self.handle.program().to_json()) == target => return Ok(()),

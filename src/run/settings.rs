@@ -8,6 +8,8 @@ use clap::builder::{Arg, ArgAction};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use engine::{EngineOptions, MOST_WORKERS};
 
+use super::references::Files;
+
 /// What the collector is told at its start.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -19,6 +21,8 @@ pub struct Settings {
     pub state_dir: Option<PathBuf>,
     /// Whether the built-in definitions are there.
     pub defaults: bool,
+    /// Files of reference data, and whether names are looked up.
+    pub references: Files,
 }
 
 /// Settings of the REST interface.
@@ -50,6 +54,7 @@ impl Default for Settings {
             },
             state_dir: None,
             defaults: true,
+            references: Files::default(),
         }
     }
 }
@@ -291,7 +296,43 @@ pub const SETTINGS: &[Setting] = &[
         },
         shown: |settings| settings.engine.events_max.to_string(),
     },
+    Setting {
+        section: "geo",
+        key: "country",
+        option: "geo-country",
+        help: "Countries of addresses for `country:` keys, a file in MaxMind's format",
+        kind: Kind::Path(|settings, path| settings.references.country = Some(path)),
+        shown: |settings| file(&settings.references.country),
+    },
+    Setting {
+        section: "geo",
+        key: "asn",
+        option: "geo-asn",
+        help: "Autonomous systems of addresses for `asn:` keys, a file in MaxMind's format",
+        kind: Kind::Path(|settings, path| settings.references.asn = Some(path)),
+        shown: |settings| file(&settings.references.asn),
+    },
+    Setting {
+        section: "oui",
+        key: "file",
+        option: "oui-file",
+        help: "Vendors of Ethernet addresses for `oui:` keys, a list of the IEEE's or Wireshark's form",
+        kind: Kind::Path(|settings, path| settings.references.oui = Some(path)),
+        shown: |settings| file(&settings.references.oui),
+    },
+    Setting {
+        section: "dns",
+        key: "enabled",
+        option: "dns",
+        help: "Look up names of addresses for `dns:` keys",
+        kind: Kind::Switch(|settings, on| settings.references.dns = on),
+        shown: |settings| settings.references.dns.to_string(),
+    },
 ];
+
+fn file(path: &Option<PathBuf>) -> String {
+    path.as_ref().map_or_else(|| "none".to_owned(), |path| path.display().to_string())
+}
 
 fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)

@@ -124,6 +124,11 @@ impl Program {
         })
     }
 
+    /// Whether a flow asks for the hosts that own addresses.
+    pub fn asks_for_hosts(&self) -> bool {
+        self.flows.values().any(|plan| plan.names("host:"))
+    }
+
     /// The program with what shards have learned of hosts.
     #[must_use]
     pub fn with_hosts(&self, hosts: Hosts) -> Self {

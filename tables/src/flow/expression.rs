@@ -207,7 +207,7 @@ impl Call<'_> {
             }
             "oui" => match self.choice(1, &[("number", false), ("name", true)])? {
                 false => Function::Oui(self.key(0)?),
-                true => Function::Vendor(self.key(0)?, self.needs(references.oui.as_ref(), "geo.oui")?),
+                true => Function::Vendor(self.key(0)?, self.needs(references.oui.as_ref(), "oui.file")?),
             },
             "host" => {
                 let places: Vec<(&str, usize)> = ATTRIBUTES.iter().copied().zip(0..).collect();

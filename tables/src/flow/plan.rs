@@ -54,6 +54,11 @@ impl FlowPlan {
 
     /// Whether it may look something up in group sets, maps or files.
     pub(crate) fn looks_up(&self) -> bool {
+        ["group", "map:", "country:", "asn:", "oui:", "dns:"].iter().any(|word| self.names(word))
+    }
+
+    /// Whether a word, such as the name of a function, stands somewhere in the definition.
+    pub(crate) fn names(&self, word: &str) -> bool {
         let spec = &self.spec;
         let texts = [
             Some(spec.keys.as_str()),
@@ -61,8 +66,7 @@ impl FlowPlan {
             spec.values.as_deref(),
             spec.filter.as_deref(),
         ];
-        let names = ["group", "map:", "country:", "asn:", "oui:", "dns:"];
-        texts.iter().flatten().any(|text| names.iter().any(|name| text.contains(name)))
+        texts.iter().flatten().any(|text| text.contains(word))
     }
 
     /// The keys of a packet, and what it counts for. `None` when the filter leaves it out, or a key or a measure is

@@ -62,7 +62,7 @@ fn a_function_without_its_data_names_the_option() {
     for (keys, named) in [
         ("country:ipsource", Some("keys: country: needs the option geo.country")),
         ("asn:ipsource", Some("asn: needs the option geo.asn")),
-        ("oui:macsource:name", Some("oui: needs the option geo.oui")),
+        ("oui:macsource:name", Some("oui: needs the option oui.file")),
         ("dns:ipsource", Some("dns: needs the option dns.enabled")),
         ("oui:macsource", None),
         ("sourcegroup", None),
