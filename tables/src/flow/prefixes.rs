@@ -405,7 +405,7 @@ mod tests {
     fn v4() -> impl Strategy<Value = IpNetwork> {
         // Few different leading bits, so that prefixes nest and touch.
         (
-            prop_oneof![any::<u32>(), (0..64_u32).prop_map(|n| 0x0a00_0000 | n * 0x55), Just(u32::MAX)],
+            prop_oneof![any::<u32>(), (0..64_u32).prop_map(|n| 0x0a00_0000 | (n * 0x55)), Just(u32::MAX)],
             0..=32_u8,
         )
             .prop_map(|(address, length)| {
