@@ -4,18 +4,19 @@
 mod common;
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
 
+use common::ratio;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use decode::flow::{ExtendedSwitch, SAMPLED_HEADER, SampledHeader};
 use decode::packet::dissect;
 use decode::{Datagram, Sample};
+use engine::process::ahead;
 
 /// Far more than the caches hold.
 const SET: usize = 256 << 20;
 
 /// Reads every sample, its switch record and the layers of its packet.
-fn decode(datagrams: &[Vec<u8>]) -> u64 {
+fn decode<'a>(datagrams: impl IntoIterator<Item = &'a Vec<u8>>) -> u64 {
     let mut sum = 0_u64;
     for datagram in datagrams {
         let Ok(datagram) = Datagram::parse(datagram) else { continue };
@@ -69,44 +70,42 @@ fn peer(datagrams: &[Vec<u8>]) -> u64 {
     datagrams.iter().map(|datagram| parser.parse_bytes(datagram).datagrams.len() as u64).sum()
 }
 
-/// Nanoseconds per sample of both: medians of nine alternating passes.
-fn compare(datagrams: &[Vec<u8>], mut a: impl FnMut() -> u64, mut b: impl FnMut() -> u64) -> (f64, f64) {
-    let samples = (datagrams.len() * common::SAMPLES) as f64;
-    let timed = |f: &mut dyn FnMut() -> u64| {
-        let began = Instant::now();
-        black_box(f());
-        began.elapsed()
-    };
-    let (mut first, mut second) = (Vec::new(), Vec::new());
-    for _ in 0..9 {
-        first.push(timed(&mut a));
-        second.push(timed(&mut b));
-    }
-    let median = |mut times: Vec<Duration>| {
-        times.sort_unstable();
-        times[times.len() / 2].as_nanos() as f64 / samples
-    };
-    (median(first), median(second))
-}
-
 fn ratios(datagrams: &[Vec<u8>]) {
     let mut to = vec![0; 2048];
-    let (ours, copying) = compare(datagrams, || decode(datagrams), || copy(datagrams, &mut to));
+    let samples = datagrams.len() * common::SAMPLES;
+    let near = || decode(ahead(datagrams, |datagram| datagram));
+    let ratio = ratio::compare(samples, near, || copy(datagrams, &mut to));
     println!(
-        "P1 decode and dissect / memcpy = {:.2} ({ours:.1} and {copying:.1} ns per sample, {} datagrams)",
-        ours / copying,
+        "P1 decode and dissect / memcpy = {:.2} ({:.1} and {:.1} ns per sample, {} datagrams)",
+        ratio.cost(),
+        ratio.ours,
+        ratio.other,
         datagrams.len()
     );
-    let warm = &datagrams[..8192.min(datagrams.len())];
-    let (ours, theirs) = compare(warm, || frame(warm), || peer(warm));
+    let ratio = ratio::compare(samples, near, || decode(datagrams));
     println!(
-        "flowparser-sflow / decode without packets = {:.1} ({theirs:.1} and {ours:.1} ns per sample)",
-        theirs / ours
+        "decode as the bytes come / brought near two datagrams ahead = {:.2} ({:.1} and {:.1} ns per sample)",
+        ratio.gain(),
+        ratio.other,
+        ratio.ours
+    );
+    let warm = common::datagrams(12 << 20);
+    let ratio = ratio::compare(warm.len() * common::SAMPLES, || frame(&warm), || peer(&warm));
+    println!(
+        "flowparser-sflow / decode without packets = {:.1} ({:.1} and {:.1} ns per sample)",
+        ratio.gain(),
+        ratio.other,
+        ratio.ours
     );
 }
 
 fn benches(criterion: &mut Criterion) {
-    let cold = common::datagrams(SET);
+    let mut cold = common::datagrams(SET);
+    // The frames of a ring come in any order.
+    let mut random = common::random::Random(5);
+    for at in (1..cold.len()).rev() {
+        cold.swap(at, random.next() as usize % (at + 1));
+    }
     ratios(&cold);
     let warm = &cold[..4096];
     let mut group = criterion.benchmark_group("decode");

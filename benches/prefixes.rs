@@ -57,8 +57,9 @@ fn full_table_v6(many: usize) -> Vec<IpNetwork> {
     (0..many)
         .map(|_| {
             let first = [0x2001, 0x2400, 0x2600, 0x2800, 0x2a00, 0x2c00][(random.next() % 6) as usize];
-            let address = u128::from(first | random.next() % 16) << 112 | u128::from(random.next()) << 48;
-            let length = if random.next() % 2 == 0 { 48 } else { 29 + (random.next() % 8) as u8 };
+            let address =
+                (u128::from(first | (random.next() % 16)) << 112) | (u128::from(random.next()) << 48);
+            let length = if random.next().is_multiple_of(2) { 48 } else { 29 + (random.next() % 8) as u8 };
             IpNetwork::new_truncate(Ipv6Addr::from_bits(address), length).expect("a length that IPv6 has")
         })
         .collect()

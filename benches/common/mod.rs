@@ -15,9 +15,14 @@ use random::Random;
 /// Samples in each datagram.
 pub(crate) const SAMPLES: usize = 7;
 
+/// Conversations that are sampled.
+const CONVERSATIONS: u64 = 200_000;
+
 /// A sampled packet of 128 bytes: IPv4 or IPv6, tagged or not, TCP or UDP.
 fn packet(random: &mut Random, buffer: &mut [u8; 128]) {
-    let bits = random.next();
+    // One of so many conversations; each looks the same in every sample.
+    let bits = Random(random.next() % CONVERSATIONS).next();
+    let mut random = Random(bits);
     let mac = |n: u64| Mac([2, 0, 0, (n >> 8) as u8, n as u8, 1]);
     let (a, b) = (random.next(), random.next());
     let builder = PacketBuilder::new(buffer).ethernet(mac(a), mac(b)).expect("128 bytes are enough");
@@ -38,30 +43,42 @@ fn packet(random: &mut Random, buffer: &mut [u8; 128]) {
     builder.finish(1514).expect("lengths fit");
 }
 
-/// `bytes` of datagrams, each with [`SAMPLES`] flow samples of a sampled header and an extended switch.
+/// Agents that send, and interfaces of each.
+const AGENTS: usize = 256;
+const PORTS: usize = 48;
+
+/// `bytes` of datagrams, each with [`SAMPLES`] flow samples of a sampled header and an extended switch, numbered as
+/// their agents would number them.
 pub(crate) fn datagrams(bytes: usize) -> Vec<Vec<u8>> {
     let mut random = Random(7);
     let mut all = Vec::new();
     let mut total = 0;
+    let mut sent = [0_u32; AGENTS];
+    let mut sampled = vec![[0_u32; PORTS]; AGENTS];
     while total < bytes {
-        let agent = Address::V4([10, 0, (random.next() % 4) as u8, random.next() as u8].into());
+        let place = random.next() as usize % AGENTS;
+        sent[place] += 1;
+        let agent = Address::V4([10, 0, (place >> 8) as u8, place as u8].into());
         let mut buffer = vec![0; 1600];
-        let header = Header { agent, sequence: all.len() as u32, ..Header::default() };
+        let header = Header { agent, sequence: sent[place], ..Header::default() };
         let mut builder = DatagramBuilder::new(&mut buffer, &header).expect("room");
-        for n in 0..SAMPLES as u32 {
-            let mut sampled = [0; 128];
-            packet(&mut random, &mut sampled);
-            let port = (random.next() % 48) as u32 + 1;
+        for _ in 0..SAMPLES {
+            let mut bytes = [0; 128];
+            packet(&mut random, &mut bytes);
+            let port = random.next() as usize % PORTS;
+            let number = &mut sampled[place][port];
+            *number += 1;
+            let port = port as u32 + 1;
             let sample = FlowSample {
-                sequence: n,
+                sequence: *number,
                 source: DataSource { class: 0, index: port },
                 sampling_rate: 1000,
-                sample_pool: 1000 * n,
+                sample_pool: 1000 * *number,
                 input: Interface::index(port),
                 output: Interface::index(50),
                 ..FlowSample::default()
             };
-            let header = SampledHeader { protocol: 1, frame_length: 1518, stripped: 4, bytes: &sampled };
+            let header = SampledHeader { protocol: 1, frame_length: 1518, stripped: 4, bytes: &bytes };
             let switch = [Value::U32(1), Value::U32(0), Value::U32(1), Value::U32(0)];
             let records = [RecordOut::Header(header), RecordOut::Fields(&EXTENDED_SWITCH, &switch)];
             builder.flow_sample(&sample, &records).expect("seven samples fit");

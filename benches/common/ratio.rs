@@ -12,11 +12,13 @@ const PASSES: usize = 11;
 
 /// What a pass of each side took, nanoseconds per element: the medians.
 #[derive(Clone, Copy, Debug)]
+#[allow(dead_code, reason = "each bench has its own use for it")]
 pub(crate) struct Ratio {
     pub(crate) ours: f64,
     pub(crate) other: f64,
 }
 
+#[allow(dead_code, reason = "each bench has its own use for it")]
 impl Ratio {
     /// How many times as long as the other side ours takes.
     pub(crate) fn cost(self) -> f64 {

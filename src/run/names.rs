@@ -54,7 +54,10 @@ impl Resolver {
                 .context("resolver")?;
         }
         handle.on_names_wanted(Box::new(move |addresses| {
-            addresses.iter().for_each(|address| drop(wanted.try_send(*address)));
+            for address in addresses {
+                // Where too many wait the flow asks again.
+                let _ = wanted.try_send(*address);
+            }
         }));
         let over = Arc::clone(&ended);
         let thread = std::thread::Builder::new()

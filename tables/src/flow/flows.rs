@@ -264,6 +264,7 @@ impl Flows {
         now_us: u64,
         outbox: &mut Outbox,
     ) {
+        self.owners.bring_near(numbers.source);
         let header = Sampled::header(&about.records);
         let basics = if header.is_none() { Basics::of(&about.records) } else { None };
         let packet: Packet<'_> = header.map_or_else(|| dissect(0, &[]), |h| dissect(h.protocol, h.bytes));

@@ -5,6 +5,7 @@ use ahash::RandomState;
 use decode::Address;
 use hashbrown::HashMap;
 
+use crate::mem;
 use crate::question::{Owner, Source};
 
 #[derive(Debug)]
@@ -41,6 +42,12 @@ impl Owners {
         }
         *known = self.find(Owner { agent, source: source.clone() }, now_us);
         *known
+    }
+
+    /// A packet of this one comes soon, perhaps.
+    #[inline]
+    pub(crate) fn bring_near(&self, number: u32) {
+        mem::prefetch(&self.entries, number as usize);
     }
 
     #[cold]

@@ -414,7 +414,7 @@ mod tests {
     }
 
     fn v6() -> impl Strategy<Value = IpNetwork> {
-        let near = (0..64_u128).prop_map(|n| 0x2001_0db8 << 96 | n << 60 | n);
+        let near = (0..64_u128).prop_map(|n| (0x2001_0db8 << 96) | (n << 60) | n);
         (prop_oneof![any::<u128>(), near, Just(u128::MAX)], 0..=128_u8).prop_map(|(address, length)| {
             IpNetwork::new_truncate(Ipv6Addr::from_bits(address), length).unwrap()
         })
@@ -441,7 +441,8 @@ mod tests {
             .map(|n| {
                 let length = if n % 3 == 0 { 32 } else { 8 + (random(n) % 25) as u8 };
                 // Half of them lie close together.
-                let address = if n % 2 == 0 { random(n + 1_000_000) } else { 0x0a00_0000 | random(n) >> 14 };
+                let address =
+                    if n % 2 == 0 { random(n + 1_000_000) } else { 0x0a00_0000 | (random(n) >> 14) };
                 IpNetwork::new_truncate(Ipv4Addr::from_bits(address), length).unwrap()
             })
             .collect();

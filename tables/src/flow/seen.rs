@@ -13,8 +13,11 @@ use super::layout::Form;
 /// A packet of one kind is looked at once in this long, microseconds.
 const PAUSE_US: u64 = 1_000_000;
 
-/// Kinds of packets that are told apart; two that share a place take turns.
+/// Kinds of packets that are told apart.
 const KINDS: usize = 256;
+
+/// Two kinds that share a place take turns no faster than this, microseconds: looking costs as much as ten packets.
+const TURN_US: u64 = 50_000;
 
 /// Layers of one kind whose keys are listed: `ipsource`, `ipsource.1`, `ipsource.2`.
 const DEEPEST: usize = 3;
@@ -92,13 +95,17 @@ impl Seen {
     /// Whether a packet of this kind is to be looked at.
     #[inline]
     fn is_due(&mut self, kind: u64, now_us: u64) -> bool {
-        let place = (kind >> 32) as usize % KINDS;
-        let Some(known) = self.kinds.get_mut(place) else { return false };
-        if known.0 == kind && now_us < known.1 + PAUSE_US {
-            return false;
+        let Some(known) = self.kinds.get_mut((kind >> 32) as usize % KINDS) else { return false };
+        let pause_us = match known.0 {
+            0 => 0,
+            other if other == kind => PAUSE_US,
+            _ => TURN_US,
+        };
+        let due = now_us >= known.1 + pause_us;
+        if due {
+            *known = (kind, now_us);
         }
-        *known = (kind, now_us);
-        true
+        due
     }
 
     #[cold]
@@ -142,4 +149,17 @@ impl Seen {
 /// Whether a key reads another value in a layer further in: one that is of the sample reads the same in all.
 fn is_layered(sampled: &Sampled<'_>, key: &keys::Key) -> bool {
     key.form != Form::Stack && (key.get)(sampled, decode::packet::DEPTH).is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_that_share_a_place_take_turns_slowly() {
+        let mut seen = Seen::default();
+        assert!(seen.is_due(1, 0) && !seen.is_due(1, PAUSE_US - 1) && seen.is_due(1, PAUSE_US));
+        let looked = (0..1000).filter(|n| seen.is_due(1 + n % 2, PAUSE_US + n * 1000)).count();
+        assert!((10..=20).contains(&looked), "{looked} in a second");
+    }
 }
