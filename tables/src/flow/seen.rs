@@ -54,7 +54,7 @@ impl Seen {
         let mut add = |number: u64| kind = (kind ^ number).wrapping_mul(0x0000_0100_0000_01b3);
         sampled.packet.layers().iter().for_each(|layer| add(layer.kind as u64 + 1));
         sampled.records.iter().for_each(|record| add(u64::from(record.tag.0) << 8));
-        if self.is_due(kind, now_us) {
+        if self.is_due(kind, TURN_US, now_us) {
             self.look(sampled, now_us);
         }
     }
@@ -67,7 +67,8 @@ impl Seen {
                 kind = (kind ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
             }
         }
-        if self.is_due(kind, now_us) {
+        // Looking costs no more than naming the kind did: turns need no pause.
+        if self.is_due(kind, 0, now_us) {
             self.look_at_custom(sample, now_us);
         }
     }
@@ -92,14 +93,14 @@ impl Seen {
         }
     }
 
-    /// Whether a packet of this kind is to be looked at.
+    /// Whether a packet of this kind is to be looked at; another kind than the last one in its place after `turn_us`.
     #[inline]
-    fn is_due(&mut self, kind: u64, now_us: u64) -> bool {
+    fn is_due(&mut self, kind: u64, turn_us: u64, now_us: u64) -> bool {
         let Some(known) = self.kinds.get_mut((kind >> 32) as usize % KINDS) else { return false };
         let pause_us = match known.0 {
             0 => 0,
             other if other == kind => PAUSE_US,
-            _ => TURN_US,
+            _ => turn_us,
         };
         let due = now_us >= known.1 + pause_us;
         if due {
@@ -158,8 +159,10 @@ mod tests {
     #[test]
     fn kinds_that_share_a_place_take_turns_slowly() {
         let mut seen = Seen::default();
-        assert!(seen.is_due(1, 0) && !seen.is_due(1, PAUSE_US - 1) && seen.is_due(1, PAUSE_US));
-        let looked = (0..1000).filter(|n| seen.is_due(1 + n % 2, PAUSE_US + n * 1000)).count();
+        assert!(seen.is_due(1, TURN_US, 0));
+        assert!(!seen.is_due(1, TURN_US, PAUSE_US - 1));
+        assert!(seen.is_due(1, TURN_US, PAUSE_US));
+        let looked = (0..1000).filter(|n| seen.is_due(1 + n % 2, TURN_US, PAUSE_US + n * 1000)).count();
         assert!((10..=20).contains(&looked), "{looked} in a second");
     }
 }
