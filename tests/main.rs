@@ -9,6 +9,7 @@ mod layering;
 mod learned;
 mod openvswitch;
 mod peers;
+mod reference;
 mod replay;
 mod rest;
 mod simulate;

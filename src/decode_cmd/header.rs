@@ -14,7 +14,11 @@ pub(super) struct Outer<'a> {
     tags: usize,
     /// The type field after tags and SNAP, when the reference decoder would come to it.
     pub(super) ethertype: Option<u16>,
-    /// Where the IP header begins, and which it is.
+    /// Whether the packet begins with Ethernet; one that a tunnel carries is not an outermost layer.
+    begins_with_ethernet: bool,
+    /// Where an IP header begins, whole or cut short.
+    ip_at: Option<usize>,
+    /// Where a whole IP header begins, and which it is.
     pub(super) ip: Option<(usize, Network<'a>)>,
     oui: Option<[u8; 3]>,
 }
@@ -31,7 +35,12 @@ pub(super) struct Transport {
     pub(super) source: u16,
     pub(super) destination: u16,
     pub(super) tcp_flags: Option<u8>,
+    /// UDP's length field.
+    udp_length: Option<u16>,
 }
+
+/// The `header_protocol` of IEEE 802.11.
+const IEEE80211_MAC: u32 = 15;
 
 /// Headers shorter than this have no more than a link layer.
 const SHORTEST_IP: usize = 20;
@@ -39,10 +48,15 @@ const SHORTEST_IP: usize = 20;
 impl<'a> Outer<'a> {
     pub(super) fn new(header: &SampledHeader<'a>) -> Self {
         let packet = dissect(header.protocol, header.bytes);
-        let mut outer = Self { packet, tags: 0, ethertype: None, ip: None, oui: None };
+        let begins_with_ethernet = header.protocol == header_protocol::ETHERNET;
+        let mut outer =
+            Self { packet, tags: 0, ethertype: None, begins_with_ethernet, ip_at: None, ip: None, oui: None };
         match header.protocol {
             header_protocol::ETHERNET => outer.find(),
-            header_protocol::IPV4 | header_protocol::IPV6 => outer.ip = outer.network(0),
+            header_protocol::IPV4 | header_protocol::IPV6 => {
+                outer.ip_at = Some(0);
+                outer.ip = outer.network(0);
+            }
             _ => {}
         }
         outer
@@ -75,6 +89,7 @@ impl<'a> Outer<'a> {
         self.ethertype = Some(ethertype);
         if matches!(ethertype, 0x0800 | 0x86dd) {
             self.ip = self.network(next);
+            self.ip_at = self.ip.as_ref().map(|(at, _)| *at).or_else(|| self.cut_ipv6(next));
         }
     }
 
@@ -95,8 +110,18 @@ impl<'a> Outer<'a> {
         }
     }
 
+    /// Where an IPv6 header begins of which not all is there: its first byte says what it is.
+    fn cut_ipv6(&self, place: usize) -> Option<usize> {
+        let layer = self.packet.layers().get(place).filter(|layer| layer.kind == LayerKind::Ipv6)?;
+        let at = usize::from(layer.offset);
+        self.packet.bytes().get(at).filter(|first| *first >> 4 == 6).map(|_| at)
+    }
+
     pub(super) fn ethernet(&self) -> Option<Ethernet<'a>> {
-        self.packet.ethernet(0).filter(|ethernet| ethernet.ethertype().is_some())
+        self.packet
+            .ethernet(0)
+            .filter(|_| self.begins_with_ethernet)
+            .filter(|ethernet| ethernet.ethertype().is_some())
     }
 
     /// VLAN and priority of each tag.
@@ -123,20 +148,20 @@ impl<'a> Outer<'a> {
             Network::V6(ip) => ip.options()?.length,
         };
         let rest = self.packet.bytes().get(at + begins..)?;
-        let [a, b, c, d, ..] = *rest.first_chunk::<8>()?;
+        let [a, b, c, d, e, f, ..] = *rest.first_chunk::<8>()?;
         let ports = Transport {
             source: u16::from_be_bytes([a, b]),
             destination: u16::from_be_bytes([c, d]),
-            tcp_flags: None,
+            ..Transport::default()
         };
         match self.protocol()? {
             1 => {
                 let icmp = Icmp::new(rest);
                 let (kind, code) = (icmp.kind()?, icmp.code()?);
-                Some(Transport { source: kind.into(), destination: code.into(), tcp_flags: None })
+                Some(Transport { source: kind.into(), destination: code.into(), ..Transport::default() })
             }
             6 => Some(Transport { tcp_flags: rest.get(13).copied(), ..ports }),
-            17 => Some(ports),
+            17 => Some(Transport { udp_length: Some(u16::from_be_bytes([e, f])), ..ports }),
             _ => None,
         }
     }
@@ -153,6 +178,7 @@ pub(super) fn report(header: &SampledHeader<'_>, report: &mut Report<'_>) {
     let outer = Outer::new(header);
     match header.protocol {
         header_protocol::ETHERNET | header_protocol::IPV4 | header_protocol::IPV6 => {}
+        IEEE80211_MAC => wireless(header.bytes, report),
         protocol @ (2..=10 | 13..=17) => report.note(format_args!("NO_DECODE headerProtocol={protocol}")),
         protocol => report.note(format_args!("UNKNOWN headerProtocol={protocol}")),
     }
@@ -171,9 +197,10 @@ pub(super) fn report(header: &SampledHeader<'_>, report: &mut Report<'_>) {
     if let Some(ethertype) = outer.ethertype {
         report.pair("ethernet_type", ethertype);
     }
-    let Some((at, network)) = &outer.ip else { return };
-    let size = i64::from(header.frame_length) - i64::from(header.stripped) - *at as i64;
+    let Some(at) = outer.ip_at else { return };
+    let size = i64::from(header.frame_length) - i64::from(header.stripped) - at as i64;
     report.pair("IPSize", size);
+    let Some((_, network)) = &outer.ip else { return };
     match network {
         Network::V4(ip) => ipv4(ip, report),
         Network::V6(ip) => ipv6(ip, report),
@@ -194,9 +221,33 @@ pub(super) fn report(header: &SampledHeader<'_>, report: &mut Report<'_>) {
         _ => {
             report.pair("UDPSrcPort", transport.source);
             report.pair("UDPDstPort", transport.destination);
-            if let Some(length) = outer.packet.udp(0).and_then(|udp| udp.length()) {
+            if let Some(length) = transport.udp_length {
                 report.pair("UDPBytes", length);
             }
+        }
+    }
+}
+
+/// The stations of an IEEE 802.11 data frame; which address is whose, the to-DS and from-DS bits say.
+fn wireless(frame: &[u8], report: &mut Report<'_>) {
+    const DATA: u8 = 2;
+    let address = |at: usize| frame.get(at..).and_then(|rest| rest.first_chunk::<6>());
+    let (Some([control, flags, ..]), true) = (frame.first_chunk::<2>(), frame.len() >= 24) else { return };
+    if (control >> 2) & 3 != DATA {
+        return;
+    }
+    let (receiver, transmitter, third, fourth) = (address(4), address(10), address(16), address(24));
+    let (source, destination) = match flags & 3 {
+        0 => (transmitter, receiver),
+        1 => (transmitter, third),
+        2 => (third, receiver),
+        _ => (fourth, third),
+    };
+    for (name, mac) in
+        [("srcMAC", source), ("dstMAC", destination), ("txMAC", transmitter), ("rxMAC", receiver)]
+    {
+        if let Some(mac) = mac {
+            report.pair(name, Hex(mac));
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use decode::flow::{ExtendedSwitch, SampledEthernet, SampledHeader, SampledIp};
 use decode::layout::{Fields, Value};
-use decode::{Address, CountersSample, Datagram, FlowSample, Mac, Sample, counter};
+use decode::{Address, CountersSample, Datagram, FlowSample, Mac, Record, Sample, counter, flow};
 
 use super::Output;
 use super::header::{Network, Outer};
@@ -62,7 +62,6 @@ impl Flow {
                         flow.source_mac = ethernet.source;
                         flow.destination_mac = ethernet.destination;
                         flow.ethertype = ethernet.ethertype;
-                        flow.length(ethernet.length);
                     }
                 }
                 (0, 3) => {
@@ -72,9 +71,13 @@ impl Flow {
                 }
                 (0, 4) => {
                     if let Some(ip) = SampledIp::<std::net::Ipv6Addr>::parse(record.body) {
+                        // Its priority is no type of service.
+                        let tos = flow.tos;
                         flow.ip(&ip, Address::V6(ip.source), Address::V6(ip.destination));
+                        flow.tos = tos;
                     }
                 }
+                (0, 2100 | 2101) => flow.socket(record),
                 (0, 1001) => {
                     let switch = ExtendedSwitch::parse(record.body);
                     flow.source_vlan = switch.source_vlan;
@@ -102,6 +105,20 @@ impl Flow {
         self.destination_port = ip.destination_port;
         self.tcp_flags = if ip.protocol == 6 { ip.tcp_flags } else { self.tcp_flags };
         self.length(ip.length);
+    }
+
+    /// The addresses of a host's socket; the reference decoder has no ports of it on its lines.
+    fn socket(&mut self, record: Record<'_>) {
+        let Some(fields) = flow::fields(record) else { return };
+        for (field, value) in fields.iter() {
+            let address = match value {
+                Value::Ip4(ip) => Address::V4(ip),
+                Value::Ip6(ip) => Address::V6(ip),
+                _ => continue,
+            };
+            let local = field.name.ends_with("local_ip");
+            *(if local { &mut self.source } else { &mut self.destination }) = address;
+        }
     }
 
     fn header(&mut self, header: &SampledHeader<'_>) {

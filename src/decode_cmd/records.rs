@@ -142,15 +142,16 @@ fn named_value(name: &str, value: &Value<'_>) -> Option<String> {
         ("status", Value::U32(status)) => Some(
             APP_STATUS
                 .get(*status as usize)
-                .map_or_else(|| format!("status={status}"), |name| (*name).to_owned()),
+                .map_or_else(|| format!("<out-of-range={status}>"), |name| (*name).to_owned()),
         ),
         ("memcache_op_key", Value::Text(key)) if !key.is_empty() => Some(url_encoded(key)),
         _ => None,
     }
 }
 
-/// Statuses of an application's operation (sFlow Application Structures, `status`).
-const APP_STATUS: [&str; 12] = [
+/// Statuses of an application's operation (sFlow Application Structures, `status`), spelt as the reference
+/// decoder spells them.
+const APP_STATUS: [&str; 11] = [
     "SUCCESS",
     "OTHER",
     "TIMEOUT",
@@ -161,8 +162,7 @@ const APP_STATUS: [&str; 12] = [
     "NOT_IMPLEMENTED",
     "NOT_FOUND",
     "UNAVAILABLE",
-    "UNAUTHORIZED",
-    "UNKNOWN",
+    "UNATHORIZED",
 ];
 
 fn url_encoded(bytes: &[u8]) -> String {
@@ -239,12 +239,14 @@ fn ip(fields: &Fields<'_>, prefix: &str, report: &mut Report<'_>) {
 fn gateway(fields: &Fields<'_>, report: &mut Report<'_>) {
     for (field, value) in fields.iter() {
         match value {
-            Value::AsPath(path) if path.segments().next().is_some() => {
-                report.pair("dst_as_path", Path(path));
+            // A route of the AS itself has no path, and no AS at its ends.
+            Value::AsPath(path) => {
+                if path.segments().next().is_some() {
+                    report.pair("dst_as_path", Path(path));
+                }
                 report.pair("dst_as", path.last().unwrap_or(0));
                 report.pair("dst_peer_as", path.first().unwrap_or(0));
             }
-            Value::AsPath(_) => {}
             Value::Words(communities) if communities.is_empty() => {}
             other => plain("", field.name, other, report),
         }
@@ -277,6 +279,7 @@ pub(super) fn counter_record(record: Record<'_>, report: &mut Report<'_>) {
             ("5s_cpu" | "1m_cpu" | "5m_cpu" | "disk_partition_max_used", Value::U32(hundredths)) => {
                 report.pair(field.name, Percent(hundredths));
             }
+            ("openflow_datapath_id", Value::U64(id)) => report.pair(field.name, format_args!("{id:016x}")),
             (_, Value::Adapters(adapters)) if report.is_json() => report.list("adaptor_list", |report| {
                 for (index, macs) in adapters.iter() {
                     report.object(|report| {
@@ -304,10 +307,11 @@ pub(super) fn counter_record(record: Record<'_>, report: &mut Report<'_>) {
                 report.pair("sfp_module_active_lanes", lanes.iter().len());
                 if report.is_json() {
                     report.list("sfp_lanes", |report| {
-                        for lane in lanes.iter() {
+                        for (n, lane) in lanes.iter().enumerate() {
                             report.object(|report| {
                                 for (name, word) in LANE_FIELDS.into_iter().zip(lane.iter()) {
                                     report.pair(name, word);
+                                    report.prefixed("sfp_lane_", &format!("{name}.{n}"), word);
                                 }
                             });
                         }
@@ -325,17 +329,18 @@ pub(super) fn counter_record(record: Record<'_>, report: &mut Report<'_>) {
     }
 }
 
+/// The names of the reference decoder, which leaves its own `%u` in them; scripts look for just these.
 const LANE_FIELDS: [&str; 10] = [
     "index",
     "tx_bias_current_uA",
-    "tx_power_uW",
-    "tx_power_min_uW",
-    "tx_power_max_uW",
-    "tx_wavelength_nM",
-    "rx_power_uW",
-    "rx_power_min_uW",
-    "rx_power_max_uW",
-    "rx_wavelength_nM",
+    "tx_power_uW.%u",
+    "tx_power_min_uW.%u",
+    "tx_power_max_uW.%u",
+    "tx_wavelength_nM.%u",
+    "rx_power_uW.%u",
+    "rx_power_min_uW.%u",
+    "rx_power_max_uW.%u",
+    "rx_wavelength_nM.%u",
 ];
 
 /// Hundredths of a percent; all ones are unknown.
