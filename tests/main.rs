@@ -7,6 +7,7 @@ mod configuration;
 mod demo;
 mod layering;
 mod learned;
+mod names;
 mod openvswitch;
 mod peers;
 mod reference;

@@ -11,11 +11,13 @@
 //! | `serve` | connections: how many, how slow, how many bytes |
 //! | `json`, `prometheus`, `exposition` | the shapes of answers |
 //! | `openapi`, `schemas` | the description of all of it |
+//! | [`escape`] | texts from the network on their way into answers |
 //! | [`lenient`] | JSON as clients write it |
 //! | `process` | what the kernel knows of this process |
 #![forbid(unsafe_code)]
 
 pub mod endpoints;
+pub mod escape;
 mod exposition;
 mod guard;
 mod json;

@@ -8,6 +8,7 @@ use engine::Status;
 use tables::metric::MetricValue;
 use tables::question::{Metric, Owner};
 
+use crate::escape::is_hidden;
 use crate::process::Reading;
 use crate::serve::HttpCounters;
 
@@ -18,9 +19,24 @@ fn name(metric: &str) -> String {
     format!("sflow_{}", plain.replace(|c: char| !c.is_ascii_alphanumeric(), "_"))
 }
 
-/// A label's value in quotes.
+/// A label's value in quotes. The format escapes newlines alone; what else would move a cursor is written by its
+/// number.
 fn quoted(value: &str) -> String {
-    format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
+    let mut out = String::with_capacity(value.len() + 2);
+    out.push('"');
+    for c in value.chars() {
+        match c {
+            '\\' => out.push_str("\\\\"),
+            '"' => out.push_str("\\\""),
+            '\n' => out.push_str("\\n"),
+            hidden if is_hidden(hidden) => {
+                let _ = write!(out, "\\\\u{{{:x}}}", u32::from(hidden));
+            }
+            plain => out.push(plain),
+        }
+    }
+    out.push('"');
+    out
 }
 
 /// The metrics whose texts become labels: of hosts, interfaces and containers. The latter have the label that says what
@@ -142,5 +158,6 @@ mod tests {
         assert_eq!(name("avg:2.1.load_one"), "sflow_load_one");
         assert_eq!(name("http.x-y"), "sflow_http_x_y");
         assert_eq!(quoted("a\"b\\c\nd"), "\"a\\\"b\\\\c\\nd\"");
+        assert_eq!(quoted("\u{1b}[31m\ré"), "\"\\\\u{1b}[31m\\\\u{d}é\"");
     }
 }

@@ -13,6 +13,7 @@ use tables::select::{Agents, Filter, SelectError};
 use tables::{Answer, Change, ChangeError, Question};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::escape::{JsonAnswer, json_text};
 use crate::guard::Guard;
 use crate::lenient;
 use crate::process::Process;
@@ -62,7 +63,7 @@ impl Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        (self.status, axum::Json(json!({ "error": self.error }))).into_response()
+        (self.status, JsonAnswer(json!({ "error": self.error }))).into_response()
     }
 }
 
@@ -146,7 +147,7 @@ impl Shared {
         let text = self
             .aside(move |handle| {
                 let answer = handle.ask(question)?;
-                shape(answer).map(|json| json.to_string()).ok_or_else(mismatch)
+                shape(answer).map(|json| json_text(&json)).ok_or_else(mismatch)
             })
             .await?;
         Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display, Write as _};
 
+use crate::escape::is_hidden;
+
 /// Lines of text, or JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
@@ -141,19 +143,24 @@ impl fmt::Write for Line<'_> {
     }
 }
 
-/// The inside of a JSON string (RFC 8259, section 7).
+/// The inside of a JSON string (RFC 8259, section 7), in which hidden characters are written by their numbers.
 struct JsonText<'o>(&'o mut Vec<u8>);
 
 impl fmt::Write for JsonText<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            match byte {
-                b'"' | b'\\' => self.0.extend_from_slice(&[b'\\', byte]),
-                0..0x20 => {
-                    let hex = |nibble: u8| b"0123456789abcdef"[usize::from(nibble & 15)];
-                    self.0.extend_from_slice(&[b'\\', b'u', b'0', b'0', hex(byte >> 4), hex(byte)]);
+        // Almost all is plain: numbers, addresses and names.
+        if text.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b'"' && byte != b'\\') {
+            self.0.extend_from_slice(text.as_bytes());
+            return Ok(());
+        }
+        for c in text.chars() {
+            match c {
+                '"' | '\\' => self.0.extend_from_slice(&[b'\\', c as u8]),
+                hidden if is_hidden(hidden) => {
+                    let number = format!("\\u{:04x}", u32::from(hidden));
+                    self.0.extend_from_slice(number.as_bytes());
                 }
-                _ => self.0.push(byte),
+                plain => self.0.extend_from_slice(plain.encode_utf8(&mut [0; 4]).as_bytes()),
             }
         }
         Ok(())

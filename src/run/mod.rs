@@ -9,11 +9,13 @@
 //! | [`demo`] | a simulated fabric that sends to this collector |
 //! | [`token`] | what a client that writes must show |
 //! | [`references`], [`names`] | files of reference data; names of addresses |
+//! | `losses` | what could not be taken, told in the log |
 //! | [`reload`] | what is defined by both, and reading the configuration again |
 
 pub mod definitions;
 pub mod demo;
 pub mod file;
+mod losses;
 pub mod names;
 pub mod references;
 pub mod reload;
@@ -24,7 +26,7 @@ pub mod token;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use api::{Api, ApiOptions};
@@ -35,6 +37,7 @@ use signal_hook::iterator::Signals;
 
 use demo::Demo;
 use file::{Beneath, Config};
+use losses::Losses;
 use names::Resolver;
 use reload::Defined;
 use settings::{Given, Settings};
@@ -119,7 +122,7 @@ fn collect(args: &RunArgs, config: &Config) -> anyhow::Result<ExitCode> {
         Some(sflow) if args.demo => Some(Demo::start(*sflow, api.address())?),
         _ => None,
     };
-    wait_for_the_end(&signals, &defined);
+    wait_for_the_end(&signals, &defined, &mut Losses::new(engine.handle()));
     tracing::info!("Ending");
     if let Some(demo) = demo {
         demo.shutdown();
@@ -163,12 +166,15 @@ fn signals() -> anyhow::Result<Receiver<i32>> {
     Ok(receive)
 }
 
-/// Reloads on SIGHUP, and returns on the first signal that ends the collector.
-fn wait_for_the_end(signals: &Receiver<i32>, defined: &Defined) {
+/// Reloads on SIGHUP, tells what was lost, and returns on the first signal that ends the collector.
+fn wait_for_the_end(signals: &Receiver<i32>, defined: &Defined, losses: &mut Losses) {
     loop {
         match signals.recv_timeout(Duration::from_secs(1)) {
             Ok(SIGHUP) => defined.reload(),
-            Err(RecvTimeoutError::Timeout) => crate::log::tell_left_out(),
+            Err(RecvTimeoutError::Timeout) => {
+                losses.tell(Instant::now());
+                crate::log::tell_left_out();
+            }
             Ok(_) | Err(RecvTimeoutError::Disconnected) => break,
         }
     }

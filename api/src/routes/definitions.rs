@@ -6,24 +6,25 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value as Json};
 use tables::Change;
 
+use crate::escape::JsonAnswer;
 use crate::shared::{Failure, Reply, Shared, json_body};
 
-type Shown = Reply<axum::Json<Json>>;
+type Shown = Reply<JsonAnswer>;
 type Defined = Reply<StatusCode>;
 
 /// A definition of this name, or 404.
 fn shown(found: Option<Json>, kind: &str) -> Shown {
     let missing = || Failure::not_found(format!("no such {kind}; /{kind}/json lists them"));
-    found.map(axum::Json).ok_or_else(missing)
+    found.map(JsonAnswer).ok_or_else(missing)
 }
 
 fn by_name<'d, D: 'd>(
     definitions: impl IntoIterator<Item = (&'d String, &'d D)>,
     json: impl Fn(&D) -> Json,
-) -> axum::Json<Json> {
+) -> JsonAnswer {
     let object: Map<String, Json> =
         definitions.into_iter().map(|(name, one)| (name.clone(), json(one))).collect();
-    axum::Json(object.into())
+    JsonAnswer(object.into())
 }
 
 /// Names come back in URLs, logs and answers.
@@ -43,7 +44,7 @@ async fn put(
     shared.define(change(name, Some(json))).await
 }
 
-pub(crate) async fn flows(State(shared): State<Shared>) -> axum::Json<Json> {
+pub(crate) async fn flows(State(shared): State<Shared>) -> JsonAnswer {
     by_name(&shared.handle.program().flows, |plan| plan.spec.to_json())
 }
 
@@ -59,8 +60,8 @@ pub(crate) async fn delete_flow(State(shared): State<Shared>, Path(name): Path<S
     shared.define(Change::Flow(name, None)).await
 }
 
-pub(crate) async fn groups(State(shared): State<Shared>) -> axum::Json<Json> {
-    axum::Json(shared.handle.program().lookups.groups.keys().cloned().collect())
+pub(crate) async fn groups(State(shared): State<Shared>) -> JsonAnswer {
+    JsonAnswer(shared.handle.program().lookups.groups.keys().cloned().collect())
 }
 
 pub(crate) async fn group(State(shared): State<Shared>, Path(name): Path<String>) -> Shown {
@@ -75,8 +76,8 @@ pub(crate) async fn delete_group(State(shared): State<Shared>, Path(name): Path<
     shared.define(Change::Group(name, None)).await
 }
 
-pub(crate) async fn maps(State(shared): State<Shared>) -> axum::Json<Json> {
-    axum::Json(shared.handle.program().lookups.maps.keys().cloned().collect())
+pub(crate) async fn maps(State(shared): State<Shared>) -> JsonAnswer {
+    JsonAnswer(shared.handle.program().lookups.maps.keys().cloned().collect())
 }
 
 pub(crate) async fn map(State(shared): State<Shared>, Path(name): Path<String>) -> Shown {
@@ -91,7 +92,7 @@ pub(crate) async fn delete_map(State(shared): State<Shared>, Path(name): Path<St
     shared.define(Change::Map(name, None)).await
 }
 
-pub(crate) async fn thresholds(State(shared): State<Shared>) -> axum::Json<Json> {
+pub(crate) async fn thresholds(State(shared): State<Shared>) -> JsonAnswer {
     by_name(&shared.handle.program().thresholds, |threshold| threshold.to_json().clone())
 }
 
@@ -111,7 +112,7 @@ pub(crate) async fn delete_threshold(State(shared): State<Shared>, Path(name): P
     shared.define(Change::Threshold(name, None)).await
 }
 
-pub(crate) async fn forwardings(State(shared): State<Shared>) -> axum::Json<Json> {
+pub(crate) async fn forwardings(State(shared): State<Shared>) -> JsonAnswer {
     by_name(&shared.handle.program().forwarding, |forwarding| forwarding.to_json())
 }
 

@@ -7,6 +7,7 @@ use engine::Handle;
 use serde_json::Value as Json;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::escape::JsonAnswer;
 use crate::json;
 use crate::shared::{Conditions, Failure, Reply, Shared, number, parameter};
 
@@ -19,10 +20,7 @@ const MOST: f64 = 1000.0;
 /// News that come within this time wake a long poll once.
 const BREATH: Duration = Duration::from_millis(20);
 
-pub(crate) async fn records(
-    State(shared): State<Shared>,
-    Query(query): Conditions,
-) -> Reply<axum::Json<Json>> {
+pub(crate) async fn records(State(shared): State<Shared>, Query(query): Conditions) -> Reply<JsonAnswer> {
     let (after, most, names) = wanted(&query, "flowID", "maxFlows", "name")?;
     poll(&shared, &query, move |handle| {
         let newest = handle.records(None, 1, &[]).first().map(|record| record.id);
@@ -32,10 +30,7 @@ pub(crate) async fn records(
     .await
 }
 
-pub(crate) async fn events(
-    State(shared): State<Shared>,
-    Query(query): Conditions,
-) -> Reply<axum::Json<Json>> {
+pub(crate) async fn events(State(shared): State<Shared>, Query(query): Conditions) -> Reply<JsonAnswer> {
     let (after, most, thresholds) = wanted(&query, "eventID", "maxEvents", "thresholdID")?;
     poll(&shared, &query, move |handle| {
         let newest = handle.events(None, 1, &[]).first().map(|event| event.id);
@@ -71,10 +66,10 @@ async fn poll(
     shared: &Shared,
     query: &[(String, String)],
     read: impl Fn(&Handle) -> Vec<Json> + Clone + Send + 'static,
-) -> Reply<axum::Json<Json>> {
+) -> Reply<JsonAnswer> {
     let wait_s = number(query, "timeout", 0.0)?.clamp(0.0, LONGEST_WAIT_S);
     if parameter(query, "timeout").is_none() || wait_s == 0.0 {
-        return Ok(axum::Json(shared.aside(move |handle| Ok(read(handle))).await?.into()));
+        return Ok(JsonAnswer(shared.aside(move |handle| Ok(read(handle))).await?.into()));
     }
     let deadline = Instant::now() + Duration::from_secs_f64(wait_s);
     let _place = shared.place()?;
@@ -83,7 +78,7 @@ async fn poll(
         let read = read.clone();
         let found = shared.aside(move |handle| Ok(read(handle))).await?;
         if !found.is_empty() || Instant::now() >= deadline {
-            return Ok(axum::Json(found.into()));
+            return Ok(JsonAnswer(found.into()));
         }
         // Nothing new by the deadline: the records are looked at for the last time.
         let _ = timeout_at(deadline, news.changed()).await;

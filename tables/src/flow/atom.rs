@@ -223,7 +223,8 @@ fn write_stack(layers: &Stack, out: &mut impl Write) -> std::fmt::Result {
     Ok(())
 }
 
-/// The text of a portable key, its parts joined by `separator`.
+/// The text of a portable key, its parts joined by `separator`. A text from a packet that holds the separator shows it
+/// percent-encoded: it moves no part behind it.
 pub fn key_text(mut packed: &[u8], separator: &str) -> String {
     let mut out = String::new();
     let mut first = true;
@@ -231,9 +232,22 @@ pub fn key_text(mut packed: &[u8], separator: &str) -> String {
         if !std::mem::replace(&mut first, false) {
             out.push_str(separator);
         }
-        atom.write(&mut out);
+        match atom {
+            Atom::Text(text) if !separator.is_empty() && text.contains(separator) => {
+                out.push_str(&text.replace(separator, &encoded(separator)));
+            }
+            atom => atom.write(&mut out),
+        }
     }
     out
+}
+
+/// What stands for the separator inside a part.
+pub(super) fn encoded(separator: &str) -> String {
+    separator.bytes().fold(String::new(), |mut out, byte| {
+        let _ = write!(out, "%{byte:02X}");
+        out
+    })
 }
 
 #[cfg(test)]
@@ -268,6 +282,9 @@ mod tests {
         }
         let shown: Vec<&str> = atoms.iter().map(|(_, text)| *text).collect();
         assert_eq!(key_text(&packed, "_SEP_"), shown.join("_SEP_"));
+        let fields = key_text(&packed, ",");
+        assert_eq!(fields.split(',').count(), atoms.len(), "a comma in a text moves no field");
+        assert!(fields.ends_with(",a%2Cb"), "{fields}");
         let mut rest = packed.as_slice();
         for (atom, _) in atoms {
             assert_eq!(Atom::unpack(&mut rest), Some(atom));

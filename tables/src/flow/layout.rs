@@ -7,7 +7,7 @@
 use decode::packet::LayerKind;
 use decode::{Interface, Mac};
 
-use super::atom::{Atom, Stack};
+use super::atom::{Atom, Stack, encoded};
 use super::texts::Texts;
 
 /// What kind of value a part of a key has.
@@ -180,7 +180,13 @@ impl KeyLayout {
                 rest = following;
                 part
             };
-            read_text(*form, part, key.get_mut(*at..)?, texts)?;
+            let out = key.get_mut(*at..)?;
+            if read_text(*form, part, out, texts).is_none() {
+                // It may be a text as keys show it, with the separator encoded.
+                let encoded = encoded(separator);
+                let part = part.contains(&encoded).then(|| part.replace(&encoded, separator))?;
+                read_text(*form, &part, out, texts)?;
+            }
         }
         rest.is_empty().then_some(key)
     }
