@@ -27,7 +27,7 @@ fn every_function_answers() {
         ("asn:ip6source", ip6(), None),
         ("oui:macsource", tcp(), Some("020000")),
         ("oui:macsource:number", tcp(), Some("020000")),
-        ("oui:macsource:name", tcp(), Some("Example Networks, Inc")),
+        ("oui:macsource:name", tcp(), Some("Example Networks%2C Inc")),
         ("oui:macdestination:name", tcp(), None),
         ("host:macsource:vir_host_name", tcp(), Some("web.1")),
         ("host:macsource:host_name", tcp(), Some("h1")),
