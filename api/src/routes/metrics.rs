@@ -77,6 +77,11 @@ fn column(text: &str) -> Result<Column, Failure> {
             Some((metric, Ok(most))) => {
                 (metric, Some((most < 0, usize::try_from(most.unsigned_abs()).unwrap_or(usize::MAX))))
             }
+            Some((_, Err(_))) if !rest.starts_with("null:") || rest.matches(':').count() > 1 => {
+                return Err(Failure::wrong(format!(
+                    "{text:?} does not sort: sort:METRIC:-10 keeps the ten largest, sort:METRIC:10 the ten smallest"
+                )));
+            }
             _ => (rest, Some((false, usize::MAX))),
         },
     };
@@ -128,5 +133,9 @@ mod tests {
             assert_eq!((column.metric.text.as_str(), column.optional, column.sort), (name, optional, sort));
         }
         assert!(column("sort:").is_err());
+        assert!(column("sort:null:load_one").is_ok_and(|column| column.optional));
+        for text in ["sort:load_one:x", "sort:load_one:-99999999999999999999", "sort:null:load_one:x"] {
+            assert!(column(text).is_err_and(|failure| failure.error.contains("does not sort")), "{text}");
+        }
     }
 }

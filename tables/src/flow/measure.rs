@@ -90,6 +90,17 @@ impl Measure {
             }
             name => What::Key(keys::find(name).map_err(|reason| wrong(attribute, reason))?.into()),
         };
+        // Of these no value is ever a number: a flow of them would be empty for ever.
+        let is_no_number = |key: &Expression| {
+            matches!(key.form(), Form::Bool | Form::Mac | Form::V4 | Form::V6 | Form::Stack)
+        };
+        if let What::Key(key) = &what
+            && mode != Mode::Count
+            && is_no_number(key)
+        {
+            let reason = format!("{name:?} is no number; count:{name} counts how many there are");
+            return Err(wrong(attribute, reason));
+        }
         Ok(Self { what, mode })
     }
 

@@ -34,6 +34,8 @@ fn what_is_not_understood_is_named() {
         (json!({"keys": "prefix:stack::1", "value": "bytes"}), "prefix: the delimiter is empty"),
         (json!({"value": "byte"}), "value: \"byte\" is no key; did you mean \"bytes\"?"),
         (json!({"value": "avg:byte"}), "value: \"byte\" is no key"),
+        (json!({"value": "ipsource"}), "value: \"ipsource\" is no number; count:ipsource"),
+        (json!({"value": "bytes", "values": "avg:stack"}), "values: \"stack\" is no number"),
         (json!({"value": "bytes", "values": "bytes,"}), "values: is empty"),
         (json!({"value": "bytes", "values": "bytes,".repeat(9) + "bytes"}), "values: more than 7"),
         (json!({"value": "bytes", "keys": "ip6source,".repeat(33) + "ip6source"}), "more than 512 bytes"),
