@@ -45,10 +45,22 @@ pub fn main() -> ExitCode {
     match run(&cli.command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("finderscope: {error:#}");
+            eprintln!("finderscope: {}", reasons(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and its causes, without those whose words an error before them has already.
+fn reasons(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |mut said, cause| {
+        if !said.contains(&cause) {
+            let joint = if said.is_empty() { "" } else { ": " };
+            said.push_str(joint);
+            said.push_str(&cause);
+        }
+        said
+    })
 }
 
 fn run(command: &Command) -> anyhow::Result<ExitCode> {
@@ -84,5 +96,13 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let open = std::io::Error::other("no such file");
+        let error =
+            anyhow::Error::from(open).context("x.pcap: no such file").context("the demo cannot start");
+        assert_eq!(reasons(&error), "the demo cannot start: x.pcap: no such file");
     }
 }

@@ -32,7 +32,6 @@ fn decoded(format: &str, flows: &[RecordOut<'_>], counters: &[RecordOut<'_>]) ->
     let mut writer = Writer::new(file.as_file_mut(), link::RAW).unwrap();
     writer.frame(1_500_000_000_000_000, &packet[..whole], whole as u32).unwrap();
     writer.flush().unwrap();
-    drop(writer);
     let arguments = ["decode", "--format", format, "--read"];
     let output = finderscope().args(arguments).arg(file.path()).output().unwrap();
     assert!(output.status.success());

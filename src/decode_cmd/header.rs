@@ -198,8 +198,9 @@ pub(super) fn report(header: &SampledHeader<'_>, report: &mut Report<'_>) {
         report.pair("ethernet_type", ethertype);
     }
     let Some(at) = outer.ip_at else { return };
-    let size = i64::from(header.frame_length) - i64::from(header.stripped) - at as i64;
-    report.pair("IPSize", size);
+    // The reference decoder shows what is left in a signed word.
+    let size = header.frame_length.wrapping_sub(header.stripped).wrapping_sub(at as u32);
+    report.pair("IPSize", size.cast_signed());
     let Some((_, network)) = &outer.ip else { return };
     match network {
         Network::V4(ip) => ipv4(ip, report),
