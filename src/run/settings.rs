@@ -8,6 +8,8 @@ use clap::builder::{Arg, ArgAction};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use engine::{EngineOptions, MOST_WORKERS};
 
+use tables::shard::Scale;
+
 use super::references::Files;
 
 /// What the collector is told at its start.
@@ -83,6 +85,7 @@ enum Kind {
     Number { least: u64, most: u64, unit: &'static str, set: fn(&mut Settings, u64) },
     Path(fn(&mut Settings, PathBuf)),
     Switch(fn(&mut Settings, bool)),
+    Choice { names: &'static [&'static str], takes: &'static str, set: fn(&mut Settings, &str) },
 }
 
 /// A value as a file or a command line gives it.
@@ -271,6 +274,49 @@ pub const SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        section: "tables",
+        key: "scale",
+        option: "scale",
+        help: "What a sample counts for: the packets that its pool says were sampled from, where that can be believed, or the configured rate",
+        kind: Kind::Choice {
+            names: &["pool", "rate"],
+            takes: "pool|rate",
+            set: |settings, name| {
+                settings.engine.tables.scale = if name == "rate" { Scale::Rate } else { Scale::Pool };
+            },
+        },
+        shown: |settings| match settings.engine.tables.scale {
+            Scale::Pool => "pool".to_owned(),
+            Scale::Rate => "rate".to_owned(),
+        },
+    },
+    Setting {
+        section: "tables",
+        key: "largest_rate",
+        option: "largest-rate",
+        help: "Largest sampling rate that is believed; samples of a larger one are counted and left out",
+        kind: Kind::Number {
+            least: 1,
+            most: u32::MAX as u64,
+            unit: "N",
+            set: |settings, rate| settings.engine.tables.largest_rate = word(rate),
+        },
+        shown: |settings| settings.engine.tables.largest_rate.to_string(),
+    },
+    Setting {
+        section: "tables",
+        key: "largest_frame",
+        option: "largest-frame",
+        help: "Longest frame that is believed; longer ones are counted and cut",
+        kind: Kind::Number {
+            least: 64,
+            most: u32::MAX as u64,
+            unit: "BYTES",
+            set: |settings, bytes| settings.engine.tables.largest_frame = word(bytes),
+        },
+        shown: |settings| settings.engine.tables.largest_frame.to_string(),
+    },
+    Setting {
         section: "log",
         key: "flows_max",
         option: "flows-max",
@@ -334,6 +380,10 @@ fn file(path: &Option<PathBuf>) -> String {
     path.as_ref().map_or_else(|| "none".to_owned(), |path| path.display().to_string())
 }
 
+fn word(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
 fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
@@ -383,6 +433,14 @@ impl Setting {
                 set(settings, if path == Path::new("none") { path } else { folder.join(path) });
                 Ok(())
             }
+            Kind::Choice { names, set, .. } => {
+                let name = text(raw)?;
+                if !names.contains(&name.as_str()) {
+                    return Err(format!("{name:?} is not {}", names.join(" or ")));
+                }
+                set(settings, &name);
+                Ok(())
+            }
             Kind::Switch(set) => {
                 let on = match raw {
                     Raw::Switch(on) => *on,
@@ -403,6 +461,7 @@ impl Setting {
             Kind::Number { unit, .. } => unit,
             Kind::Path(_) => "PATH",
             Kind::Switch(_) => "true|false",
+            Kind::Choice { takes, .. } => takes,
         }
     }
 
@@ -542,6 +601,7 @@ mod tests {
                 "ADDR:PORT" => Raw::Text("127.0.0.1:7000".into()),
                 "true|false" => Raw::Switch((setting.shown)(&Settings::default()) != "true"),
                 "PATH" | "NAME" => Raw::Text("/somewhere".into()),
+                "pool|rate" => Raw::Text("rate".into()),
                 "N" => Raw::Number(3),
                 _ => Raw::Number(65_537),
             };

@@ -35,6 +35,32 @@ pub struct Options {
     pub metric_timeout_us: Option<u64>,
     /// Largest size of each flow table, bytes; beyond, the smallest flows give way.
     pub flow_bytes: usize,
+    /// The largest sampling rate that is believed (promise A2): samples of a larger one are counted and left out.
+    pub largest_rate: u32,
+    /// The largest frame that is believed, bytes (promise A2): longer ones are counted and cut.
+    pub largest_frame: u32,
+    /// What a sample stands for.
+    pub scale: Scale,
+}
+
+/// What a sample stands for (promise I4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scale {
+    /// What was really sampled, where the sample pool tells it believably.
+    #[default]
+    Pool,
+    /// The sampling rate that is configured: the arithmetic of the field's incumbent.
+    Rate,
+}
+
+impl Scale {
+    /// What a sample counts for whose pool says `pool` and whose configuration says `rate`.
+    fn of(self, pool: f64, rate: u32) -> f64 {
+        match self {
+            Self::Pool => pool,
+            Self::Rate => f64::from(rate),
+        }
+    }
 }
 
 impl Default for Options {
@@ -47,6 +73,9 @@ impl Default for Options {
             agent_timeout_us: 3_600_000_000,
             metric_timeout_us: None,
             flow_bytes: 256 << 20,
+            largest_rate: 1 << 24,
+            largest_frame: 65_535,
+            scale: Scale::default(),
         }
     }
 }
@@ -93,7 +122,7 @@ pub struct Counters {
     pub texts_cut: u64,
     /// Windows of samples whose pool could not be believed.
     pub pools_disbelieved: u64,
-    /// Samples whose rate or frame length was beyond what is believed, and was cut.
+    /// Samples whose rate was beyond what is believed, which were left out, and frames whose length was, which was cut.
     pub outliers: u64,
     /// Packets left out of a flow because there was no room for the texts of its key.
     pub texts_refused: u64,
@@ -104,9 +133,6 @@ pub struct Counters {
     /// Metrics that rose above a threshold when too many others were above theirs: they made no event.
     pub thresholds_refused: u64,
 }
-
-/// The largest sampling rate that is believed (promise A2).
-const LARGEST_RATE: u32 = 1 << 24;
 
 impl Counters {
     /// Adds what another shard has counted.
@@ -202,7 +228,7 @@ impl Shard {
             sources: 0,
             epochs: 0,
             counters: Counters::default(),
-            flows: Flows::new(options.flow_bytes),
+            flows: Flows::new(options.flow_bytes, options.largest_frame),
             watch: Watch::default(),
         }
     }
@@ -290,14 +316,18 @@ impl Shard {
             let taken = match sample {
                 Ok(Sample::Flow(sample)) => {
                     self.counters.flow_samples += 1;
-                    let rate = sample.sampling_rate.min(LARGEST_RATE);
+                    let rate = sample.sampling_rate.min(self.options.largest_rate);
                     let room = agent.has_room(self.options.sources_per_agent, most);
                     agent.source(sample.source, room).map(|source| {
                         let Some((frames, disbelieved)) = source.flow(&sample, rate, epoch, now_us) else {
                             return;
                         };
                         self.counters.pools_disbelieved += u64::from(disbelieved);
-                        self.counters.outliers += u64::from(sample.sampling_rate > LARGEST_RATE);
+                        if sample.sampling_rate > self.options.largest_rate {
+                            self.counters.outliers += 1;
+                            return;
+                        }
+                        let frames = self.options.scale.of(frames, rate);
                         let mut numbers = Numbers { source: source.number, agent: number };
                         self.flows.sampled(header.agent, &mut numbers, &sample, frames, now_us, outbox);
                         (source.number, number) = (numbers.source, numbers.agent);
@@ -346,10 +376,14 @@ impl Shard {
                     let room = agent.has_room(self.options.sources_per_agent, most);
                     agent.emitter(name, room).map(|emitter| {
                         // One that says no rate reports every event.
-                        let rate = sample.sampling_rate.clamp(1, LARGEST_RATE);
+                        let rate = sample.sampling_rate.clamp(1, self.options.largest_rate);
                         let (events, disbelieved) = emitter.flow(&sample, rate, now_us);
                         self.counters.pools_disbelieved += u64::from(disbelieved);
-                        self.counters.outliers += u64::from(sample.sampling_rate > LARGEST_RATE);
+                        if sample.sampling_rate > self.options.largest_rate {
+                            self.counters.outliers += 1;
+                            return;
+                        }
+                        let events = self.options.scale.of(events, rate);
                         let agent = (header.agent, &mut number);
                         self.flows.custom(agent, emitter, sample, events, now_us, outbox);
                     })

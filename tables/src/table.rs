@@ -39,8 +39,13 @@ impl Column {
                 (rest, optional) = (metric, true);
             } else if let Some(metric) = rest.strip_prefix("sort:") {
                 let wrong = || SelectError::Sort(text.to_owned());
-                let (metric, most) = metric.rsplit_once(':').ok_or_else(wrong)?;
-                let number: i64 = most.parse().map_err(|_| wrong())?;
+                // Without a number all rows are kept, the smallest first.
+                let (metric, number) = match metric.rsplit_once(':') {
+                    Some((metric, number)) if metric != "null" => {
+                        (metric, number.parse().map_err(|_| wrong())?)
+                    }
+                    _ => (metric, i64::MAX),
+                };
                 let most = usize::try_from(number.unsigned_abs()).unwrap_or(usize::MAX);
                 if most == 0 || sort.replace((number < 0, most)).is_some() {
                     return Err(wrong());
@@ -122,13 +127,21 @@ mod tests {
         );
         assert_eq!(columns("null:sort:load_one:5"), [("load_one".to_owned(), true, Some((false, 5)))]);
         assert_eq!(columns("sort:null:load_one:5"), columns("null:sort:load_one:5"));
+        assert_eq!(
+            columns("sort:load_one"),
+            [("load_one".to_owned(), false, Some((false, i64::MAX as usize)))]
+        );
+        assert_eq!(
+            columns("sort:null:load_one"),
+            [("load_one".to_owned(), true, Some((false, i64::MAX as usize)))]
+        );
     }
 
     #[test]
     fn what_is_no_column_is_named() {
         let error = |text| Column::list(text).unwrap_err().to_string();
         assert_eq!(error(" ,"), "no metric is named");
-        for text in ["sort:load_one", "sort:load_one:ten", "sort:load_one:0", "sort:sort:load_one:1:2"] {
+        for text in ["sort:load_one:ten", "sort:load_one:0", "sort:sort:load_one:1:2"] {
             assert!(error(text).contains(&format!("{text:?}")), "{}", error(text));
             assert!(error(text).contains("sort:METRIC:-10"), "{}", error(text));
         }

@@ -15,6 +15,7 @@ use tables::flow::plan::ActiveFlow;
 use tables::outbox::FlowRecord;
 use tables::question::Column;
 use tables::select::{Agents, Filter};
+use tables::shard::Scale;
 use tables::{Answer, Change, Options, Outbox, Program, Question, Shard};
 
 const SECOND: u64 = 1_000_000;
@@ -69,15 +70,28 @@ impl Fixture {
         self.shard.flush(now_us, &mut self.outbox);
     }
 
-    /// A packet of 100 bytes, or another length, seen at a port.
+    /// A packet of a length seen at a port.
     fn packet(&mut self, port: u32, source: Ipv4Addr, frame_length: u32, now_us: u64) {
+        self.sample(port, source, frame_length, 1, self.sequence + 1, now_us);
+    }
+
+    /// The same, sampled at a rate from a pool.
+    fn sample(
+        &mut self,
+        port: u32,
+        source: Ipv4Addr,
+        frame_length: u32,
+        sampling_rate: u32,
+        sample_pool: u32,
+        now_us: u64,
+    ) {
         let packet = packet(source);
         self.datagram(now_us, |builder, sequence| {
             let sample = FlowSample {
                 sequence,
                 source: DataSource { class: 0, index: port },
-                sampling_rate: 1,
-                sample_pool: sequence,
+                sampling_rate,
+                sample_pool,
                 input: Interface::index(port),
                 ..FlowSample::default()
             };
@@ -405,6 +419,26 @@ fn dropped_packets_have_flows_of_their_own() {
     let flows = fixture.active("dropped", FlowAggregation::Max, SECOND);
     assert_eq!((flows[0].key.as_str(), flows[0].value), ("10.1.0.1,unknown", 1.0));
     assert!(fixture.active("sampled", FlowAggregation::Max, SECOND).is_empty());
+}
+
+/// One forged sample moves nothing; and a sample counts for what its pool says, or for the configured rate.
+#[test]
+fn what_a_sample_counts_for_is_bounded_and_chosen() {
+    let spec = json!({"keys": "ipsource", "value": "frames", "t": 1});
+    let value = |scale: Scale| {
+        let mut fixture = Fixture::with(Options { scale, ..Options::default() }, &[("f", spec.clone())]);
+        // Each sample stands for two packets by its pool, for one by its rate.
+        for n in 0..200_u32 {
+            fixture.sample(1, host(1), 100, 1, 2 * n, SECOND + u64::from(n));
+        }
+        fixture.sample(1, host(2), 100, (1 << 24) + 1, 400, 2 * SECOND);
+        assert_eq!(fixture.shard.counters().outliers, 1);
+        let flows = fixture.active("f", FlowAggregation::Max, SECOND + 200);
+        assert_eq!(flows.len(), 1, "the forged one is left out");
+        flows[0].value.round()
+    };
+    assert_eq!(value(Scale::Rate), 200.0);
+    assert_eq!(value(Scale::Pool), 300.0, "the first hundred count for the rate, until the pool is known");
 }
 
 /// A definition is a metric of every data source, with the names of its largest flows.

@@ -6,7 +6,7 @@ use tables::select::{Agents, Filter, MetricRef, SelectError};
 use tables::{Answer, Question};
 
 use crate::json;
-use crate::shared::{Conditions, Failure, Reply, Shared, filter};
+use crate::shared::{Conditions, Reply, Shared, filter};
 
 pub(crate) async fn names(State(shared): State<Shared>) -> Reply {
     shared
@@ -47,18 +47,7 @@ pub(crate) async fn table(
     Path((agent, metrics)): Path<(String, String)>,
     Query(query): Conditions,
 ) -> Reply {
-    let columns: Vec<Column> = metrics
-        .split(',')
-        .map(str::trim)
-        .filter(|column| !column.is_empty())
-        .map(column)
-        .collect::<Result<_, _>>()?;
-    if columns.is_empty() {
-        return Err(SelectError::NoMetric.into());
-    }
-    if columns.iter().filter(|column| column.sort.is_some()).count() > 1 {
-        return Err(Failure::wrong("a table is sorted by one metric"));
-    }
+    let columns = Column::list(&metrics)?;
     let question = Question::Table { agents: agent.parse()?, columns, filter: filter(&query)? };
     shared
         .answer(question, |answer| match answer {
@@ -66,30 +55,6 @@ pub(crate) async fn table(
             _ => None,
         })
         .await
-}
-
-/// `METRIC`, `null:METRIC` (may be missing), `sort:METRIC`, `sort:METRIC:10` (the ten smallest), `sort:METRIC:-10` (the
-/// ten largest).
-fn column(text: &str) -> Result<Column, Failure> {
-    let (rest, sort) = match text.strip_prefix("sort:") {
-        None => (text, None),
-        Some(rest) => match rest.rsplit_once(':').map(|(metric, most)| (metric, most.parse::<i64>())) {
-            Some((metric, Ok(most))) => {
-                (metric, Some((most < 0, usize::try_from(most.unsigned_abs()).unwrap_or(usize::MAX))))
-            }
-            Some((_, Err(_))) if !rest.starts_with("null:") || rest.matches(':').count() > 1 => {
-                return Err(Failure::wrong(format!(
-                    "{text:?} does not sort: sort:METRIC:-10 keeps the ten largest, sort:METRIC:10 the ten smallest"
-                )));
-            }
-            _ => (rest, Some((false, usize::MAX))),
-        },
-    };
-    let (rest, optional) = match rest.strip_prefix("null:") {
-        None => (rest, false),
-        Some(rest) => (rest, true),
-    };
-    Ok(Column { metric: rest.parse()?, optional, sort })
 }
 
 /// The metrics of a path where `ALL` means all, and `;` separates as `,` does.
@@ -112,30 +77,4 @@ pub(crate) async fn dump(
             _ => None,
         })
         .await
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_sort_and_may_be_missing() {
-        for (text, name, optional, sort) in [
-            ("ifname", "ifname", false, None),
-            ("null:ifname", "ifname", true, None),
-            ("sort:ifinoctets:-10", "ifinoctets", false, Some((true, 10))),
-            ("sort:ifinoctets:3", "ifinoctets", false, Some((false, 3))),
-            ("sort:ifinoctets", "ifinoctets", false, Some((false, usize::MAX))),
-            ("sort:null:2.1.load_one:-1", "2.1.load_one", true, Some((true, 1))),
-        ] {
-            let column = column(text).unwrap();
-            assert_eq!((column.metric.text.as_str(), column.optional, column.sort), (name, optional, sort));
-        }
-        assert!(column("sort:").is_err());
-        assert!(column("sort:null:load_one").is_ok_and(|column| column.optional));
-        for text in ["sort:load_one:x", "sort:load_one:-99999999999999999999", "sort:null:load_one:x"] {
-            assert!(column(text).is_err_and(|failure| failure.error.contains("does not sort")), "{text}");
-        }
-    }
 }

@@ -25,9 +25,6 @@ use crate::program::Program;
 use crate::question::{Owner, Source};
 use crate::watch::Watch;
 
-/// The largest frame that is believed (promise A2).
-const LARGEST_FRAME: u32 = 65_535;
-
 /// Owners without flows are forgotten after this long, microseconds.
 const OWNER_TIMEOUT_US: u64 = 60_000_000;
 
@@ -57,6 +54,8 @@ pub(crate) struct Flows {
     arena: Bump,
     key: Box<KeyBuffer>,
     table_bytes: usize,
+    /// The largest frame that is believed, bytes (promise A2).
+    largest_frame: u32,
     /// Frames that were said to be longer than any is, and were cut.
     pub(crate) outliers: u64,
     evicted: u64,
@@ -64,7 +63,7 @@ pub(crate) struct Flows {
 
 impl Flows {
     /// No tables; each will take at most `table_bytes`, and their texts a quarter of that together.
-    pub(crate) fn new(table_bytes: usize) -> Self {
+    pub(crate) fn new(table_bytes: usize, largest_frame: u32) -> Self {
         Self {
             plans: Vec::new(),
             names: Vec::new(),
@@ -78,6 +77,7 @@ impl Flows {
             arena: Bump::new(),
             key: Box::new([0; LONGEST_KEY]),
             table_bytes,
+            largest_frame,
             outliers: 0,
             evicted: 0,
         }
@@ -270,12 +270,12 @@ impl Flows {
         let packet: Packet<'_> = header.map_or_else(|| dissect(0, &[]), |h| dissect(h.protocol, h.bytes));
         let told = || basics.map_or(0, |basics| basics.length());
         let frame_length = header.map_or_else(told, |header| header.frame_length);
-        self.outliers += u64::from(frame_length > LARGEST_FRAME);
+        self.outliers += u64::from(frame_length > self.largest_frame);
         let sampled = Sampled {
             source: about.source,
             input: about.input,
             output: about.output,
-            frame_length: frame_length.min(LARGEST_FRAME),
+            frame_length: frame_length.min(self.largest_frame),
             stripped: header.map_or(0, |header| header.stripped),
             reason: about.reason,
             packet: &packet,
