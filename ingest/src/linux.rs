@@ -3,7 +3,7 @@
 
 use std::io;
 use std::mem::{size_of, size_of_val, zeroed};
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::ptr;
 
@@ -94,6 +94,29 @@ impl Many {
     pub(crate) fn told(&self) -> u64 {
         self.drops.total()
     }
+}
+
+/// Sends the first of these datagrams, 64 at most; how many the kernel took, which stops at the first that it refuses.
+pub(crate) fn send_many(socket: &UdpSocket, to: SocketAddr, datagrams: &[&[u8]]) -> io::Result<usize> {
+    let to = socket2::SockAddr::from(to);
+    // SAFETY: all-zero bytes are valid values of both structures: numbers and null pointers.
+    let (mut pieces, mut headers): ([libc::iovec; BATCH], [libc::mmsghdr; BATCH]) =
+        unsafe { (zeroed(), zeroed()) };
+    for ((header, piece), datagram) in headers.iter_mut().zip(&mut pieces).zip(datagrams) {
+        piece.iov_base = datagram.as_ptr().cast_mut().cast();
+        piece.iov_len = datagram.len();
+        header.msg_hdr.msg_name = to.as_ptr().cast_mut().cast();
+        header.msg_hdr.msg_namelen = to.len();
+        header.msg_hdr.msg_iov = piece;
+        header.msg_hdr.msg_iovlen = 1;
+    }
+    // SAFETY: as many headers as are counted point to the address and to a piece that points to a datagram, of the
+    // lengths that stand beside the pointers; the kernel only reads them, and all are alive until the call returns.
+    let taken = unsafe {
+        let count = datagrams.len().min(BATCH) as libc::c_uint;
+        libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), count, 0)
+    };
+    usize::try_from(taken).map_err(|_| io::Error::last_os_error())
 }
 
 /// The address in a `sockaddr_in` or `sockaddr_in6`.

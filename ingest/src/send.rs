@@ -49,6 +49,24 @@ impl Sender {
         }
     }
 
+    /// Sends datagrams, many per call of the kernel where it has that; a failure is counted, and does not stop those
+    /// after it.
+    pub fn send_all(&mut self, datagrams: &[&[u8]]) {
+        #[cfg(target_os = "linux")]
+        {
+            let mut rest = datagrams;
+            while !rest.is_empty() {
+                let taken = crate::linux::send_many(&self.socket, self.to, rest).unwrap_or(0);
+                self.sent += taken as u64;
+                // The kernel stops at the first that it refuses, and says why when that is asked for next.
+                rest = rest.get(taken.max(1)..).unwrap_or_default();
+                self.failed += u64::from(taken == 0);
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        datagrams.iter().for_each(|datagram| self.send(datagram));
+    }
+
     /// Datagrams that the kernel took.
     pub fn sent(&self) -> u64 {
         self.sent
@@ -57,5 +75,32 @@ impl Sender {
     /// Datagrams that the kernel refused.
     pub fn failed(&self) -> u64 {
         self.failed
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// More than one call takes, and one in the middle that no kernel takes.
+    #[test]
+    fn many_are_sent_in_order_and_one_that_is_refused_stops_none() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let receiver = UdpSocket::bind(address).unwrap();
+            receiver.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            let mut sender = Sender::new(receiver.local_addr().unwrap()).unwrap();
+            let mut datagrams: Vec<Vec<u8>> = (0..150_u8).map(|n| vec![n; usize::from(n)]).collect();
+            datagrams.insert(100, vec![0; 70_000]);
+            sender.send_all(&datagrams.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            assert_eq!((sender.sent(), sender.failed()), (150, 1));
+            let mut buffer = [0; 2000];
+            for n in 0..150_u8 {
+                let length = receiver.recv(&mut buffer).unwrap();
+                assert_eq!(buffer[..length], vec![n; usize::from(n)]);
+            }
+        }
     }
 }
