@@ -3,7 +3,7 @@ CARGO ?= cargo
 # rustup puts cargo here when tools/deps.sh has just installed it.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: run build test lint bench fuzz deps-build deps-test clean
+.PHONY: run build test lint bench soak fuzz deps-build deps-test clean
 
 run: deps-build ## build, then run the collector with a simulated fabric inside
 	$(CARGO) build --locked --profile quick --bin finderscope
@@ -18,11 +18,15 @@ test: deps-test lint ## lints and every test
 lint: deps-build ## formatting and lints; licences and advisories too where cargo-deny is installed
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --manifest-path fuzz/Cargo.toml --target-dir target/fuzz --no-default-features -- -D warnings
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check; \
 	else echo "lint: cargo-deny is not installed, licences and advisories were not checked"; fi
 
 bench: deps-test ## criterion benches and the ratios of benches/RESULTS.md
 	$(CARGO) bench --locked
+
+soak: deps-build ## SOAK_S seconds (600) of the simulated fabric at SOAK_RATE datagrams/s (2000), and what it shows
+	$(CARGO) bench --locked --bench load -- soak
 
 fuzz: deps-build ## each fuzz target for 60 s, corpora kept
 	fuzz/run.sh

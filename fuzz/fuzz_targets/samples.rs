@@ -48,7 +48,7 @@ const TCP: [u8; 58] = [
 /// An HTTP request: format 0:2206, its length, and fields.
 fn operation() -> Vec<u8> {
     let mut body = Vec::new();
-    let mut word = |body: &mut Vec<u8>, word: u32| body.extend(word.to_be_bytes());
+    let word = |body: &mut Vec<u8>, word: u32| body.extend(word.to_be_bytes());
     word(&mut body, 2);
     word(&mut body, 1001);
     for text in [b"/a/b?c=1".as_slice(), b"a.example\xff..."] {
