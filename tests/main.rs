@@ -9,6 +9,7 @@ mod layering;
 mod learned;
 mod names;
 mod openvswitch;
+mod overload;
 mod peers;
 mod reference;
 mod replay;

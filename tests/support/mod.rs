@@ -1,8 +1,11 @@
 //! A collector of a test's own: the real binary, on ports that the kernel chooses, ended with the test.
 
+pub(crate) mod keys;
 pub(crate) mod ledger;
 pub(crate) mod live;
 pub(crate) mod netns;
+pub(crate) mod observer;
+pub(crate) mod traffic;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -97,11 +100,16 @@ impl Collector {
         self.child.id()
     }
 
+    /// All that it has said so far.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
     /// Waits until the log has a line with this text; all lines with it.
     pub(crate) fn wait_for_log(&self, text: &str) -> Vec<String> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let log = self.log.lock().unwrap().clone();
+            let log = self.log();
             let found: Vec<String> = log.iter().filter(|line| line.contains(text)).cloned().collect();
             if !found.is_empty() {
                 return found;
