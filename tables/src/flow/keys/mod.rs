@@ -69,7 +69,10 @@ pub fn find(name: &str) -> Result<Named, String> {
             None => Err(format!("{name:?} is no key: layers are .0 to .{}", DEPTH - 1)),
         };
     }
-    if name.is_empty() || name.len() > LONGEST_NAME || name.contains(|c: char| c.is_control()) {
+    if name.is_empty()
+        || name.len() > LONGEST_NAME
+        || name.contains(|c: char| c.is_control() || c.is_whitespace())
+    {
         return Err(format!("{name:?} is no key"));
     }
     match meant(name) {
