@@ -1,7 +1,7 @@
 //! The same capture through finderscope's tables and through another collector's: CPU time per flow sample, of a flow
 //! with the same keys. The other one is sfacctd of pmacct.
 //!
-//! FINDERSCOPE_CAPTURES names capture files, separated by colons; without it the simulated fabric makes one.
+//! FINDERSCOPE_CAPTURES names the folder of capture files, as for the tests; without it the simulated fabric makes one.
 #![allow(missing_docs, reason = "a bench")]
 
 #[allow(dead_code, reason = "only the measuring is used")]
@@ -48,7 +48,11 @@ const OUR_KEYS: &str = "or:ipsource:ip6source,or:ipdestination:ip6destination,\
 fn input() -> (String, Vec<Vec<u8>>) {
     let mut datagrams = Vec::new();
     if let Ok(captures) = std::env::var("FINDERSCOPE_CAPTURES") {
-        for path in std::env::split_paths(&captures) {
+        let folder = std::fs::read_dir(&captures).unwrap_or_else(|error| panic!("{captures}: {error}"));
+        let mut paths: Vec<PathBuf> = folder.map(|entry| entry.expect("a readable folder").path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|end| end == "pcap"));
+        paths.sort();
+        for path in paths {
             let reader = Reader::open(&path).unwrap_or_else(|error| panic!("FINDERSCOPE_CAPTURES: {error}"));
             let mut payloads = Payloads::new(reader, PORT);
             while let Some(payload) = payloads.next_payload() {

@@ -334,7 +334,7 @@ impl<'a> DiscardedPacket<'a> {
 }
 
 #[inline]
-fn read_source(reader: &mut Reader<'_>, expanded: bool) -> Result<DataSource, Truncated> {
+pub(crate) fn read_source(reader: &mut Reader<'_>, expanded: bool) -> Result<DataSource, Truncated> {
     if expanded {
         Ok(DataSource { class: reader.u32()?, index: reader.u32()? })
     } else {

@@ -4,16 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ahash::RandomState;
-use decode::layout::{Fields, Value};
 use decode::rt::RtFlow;
-use decode::{Address, CountersSample, DataSource, DiscardedPacket, FlowSample, Header, Mac, Records};
+use decode::{Address, Header};
 use hashbrown::HashMap;
 
-use crate::flow::learned::MOST_MACS;
-use crate::metric::Moment;
 use crate::metric::custom::Custom;
-use crate::metric::store::Metrics;
 use crate::sequence::{Arrival, Sequence};
+use crate::source::Sources;
 
 /// Senders remembered per agent; a spoofer chooses as many as it likes.
 const MOST_SENDERS: usize = 8;
@@ -35,7 +32,7 @@ pub(crate) struct Agent {
     pub(crate) uptime_ms: u32,
     pub(crate) senders: Vec<IpAddr>,
     pub(crate) sub_agents: Map<u32, SubAgent>,
-    pub(crate) sources: Map<DataSource, Source>,
+    pub(crate) sources: Sources,
     /// The number that flow tables know it by.
     pub(crate) number: u32,
     pub(crate) custom: Custom,
@@ -51,25 +48,6 @@ pub(crate) struct SubAgent {
     heard_us: u64,
     /// Changes when it restarts: its counters have then begun anew.
     epoch: u64,
-}
-
-/// One data source of an agent.
-#[derive(Debug, Default)]
-pub(crate) struct Source {
-    pub(crate) last_seen_us: u64,
-    /// That of the sub-agent it comes from.
-    epoch: u64,
-    pub(crate) flow_samples: Sequence,
-    pub(crate) counter_samples: Sequence,
-    /// Samples that the device dropped, as it says.
-    pub(crate) drops: Dropped,
-    pub(crate) estimate: Estimate,
-    pub(crate) metrics: Metrics,
-    discards: Sequence,
-    /// The MAC addresses of its adapters, where it says them.
-    pub(crate) macs: Box<[Mac]>,
-    /// The number that flow tables know it by.
-    pub(crate) number: u32,
 }
 
 /// A data source that custom flows name.
@@ -95,62 +73,14 @@ impl Emitter {
     }
 }
 
-/// The MAC addresses that a counters sample says its adapters have, and how many more there were. `None` when it does
-/// not say.
-fn adapters(records: &Records<'_>) -> Option<(Box<[Mac]>, u64)> {
-    let layout = &decode::counter::HOST_ADAPTERS;
-    let record = records.iter().find(|record| record.tag == layout.tag)?;
-    let Some(Value::Adapters(adapters)) = Fields::new(layout, record.body).get(0) else { return None };
-    let mut refused = 0;
-    let mut macs = Vec::new();
-    for mac in adapters.iter().flat_map(|(_, macs)| macs.iter()) {
-        // Addresses of nobody and of groups own nothing.
-        if mac == Mac::default() || mac.0[0] & 1 == 1 || macs.contains(&mac) {
-            continue;
-        }
-        if macs.len() < MOST_MACS {
-            macs.push(mac);
-        } else {
-            refused += 1;
-        }
-    }
-    Some((macs.into_boxed_slice(), refused))
-}
-
-/// What became of a counters sample.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct CountersTaken {
-    /// Texts that were too long, and were cut.
-    pub(crate) cut: u64,
-    /// MAC addresses beyond those that are remembered.
-    pub(crate) macs_refused: u64,
-}
-
-/// A count that a sender keeps, and that may begin anew.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Dropped {
-    last: Option<u32>,
-    pub(crate) total: u64,
-}
-
-impl Dropped {
-    pub(crate) fn take(&mut self, count: u32) {
-        if let Some(last) = self.last {
-            let more = count.wrapping_sub(last);
-            // A count that falls has begun anew.
-            self.total += if more < 1 << 31 { u64::from(more) } else { 0 };
-        }
-        self.last = Some(count);
-    }
-}
-
 /// How many packets a sample stands for (promise I4): what was really sampled where the pool tells it, else what is
 /// configured.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Estimate {
     /// The pool at the start of the window, and the samples received since.
     window: Option<(u32, u32)>,
-    weight: Option<f64>,
+    /// What the last window told; 0 while nothing is known.
+    weight: f64,
     /// What is configured.
     rate: u32,
 }
@@ -177,12 +107,12 @@ impl Estimate {
                     // Real switches send frozen and bogus pools.
                     let believed = weight >= 0.5 * rate && weight <= 8.0 * rate;
                     disbelieved = !believed;
-                    self.weight = believed.then_some(weight);
+                    self.weight = if believed { weight } else { 0.0 };
                     self.window = Some((pool, 0));
                 }
             }
         }
-        (self.weight.unwrap_or(rate), disbelieved)
+        (if self.weight > 0.0 { self.weight } else { rate }, disbelieved)
     }
 
     /// The sender has begun anew.
@@ -263,14 +193,6 @@ impl Agent {
         self.sources.len() < sources && self.weight() < weight
     }
 
-    /// A data source, which is new where there is `room` for one; `None` where there is none.
-    pub(crate) fn source(&mut self, source: DataSource, room: bool) -> Option<&mut Source> {
-        if !room && !self.sources.contains_key(&source) {
-            return None;
-        }
-        Some(self.sources.entry(source).or_default())
-    }
-
     /// A data source that custom flows name, which is new where there is `room` for one; `None` where there is none.
     pub(crate) fn emitter(&mut self, name: &str, room: bool) -> Option<&mut Emitter> {
         if !self.emitters.contains_key(name) {
@@ -290,57 +212,9 @@ impl Agent {
 
     /// Forgets what has not been heard since.
     pub(crate) fn forget_before(&mut self, since_us: u64) {
-        self.sources.retain(|_, source| source.last_seen_us >= since_us);
+        self.sources.forget_before(since_us);
         self.emitters.retain(|_, emitter| emitter.last_seen_us >= since_us);
         self.sub_agents.retain(|_, stream| stream.heard_us >= since_us);
-    }
-}
-
-impl Source {
-    /// Takes a flow sample; the packets that it stands for, and whether its pool was not believed. `None` for a
-    /// duplicate.
-    pub(crate) fn flow(
-        &mut self,
-        sample: &FlowSample<'_>,
-        rate: u32,
-        epoch: u64,
-        now_us: u64,
-    ) -> Option<(f64, bool)> {
-        self.heard(epoch, now_us);
-        if self.flow_samples.take(sample.sequence) == Arrival::Duplicate {
-            return None;
-        }
-        self.drops.take(sample.drops);
-        Some(self.estimate.take(sample.sample_pool, rate))
-    }
-
-    /// Takes the notification of a dropped packet; false for a duplicate.
-    pub(crate) fn discarded(&mut self, sample: &DiscardedPacket<'_>, epoch: u64, now_us: u64) -> bool {
-        self.heard(epoch, now_us);
-        self.discards.take(sample.sequence) != Arrival::Duplicate
-    }
-
-    /// Takes a counters sample.
-    pub(crate) fn counters(&mut self, sample: &CountersSample<'_>, moment: Moment) -> CountersTaken {
-        self.heard(moment.epoch, moment.now_us);
-        if self.counter_samples.take(sample.sequence) == Arrival::Duplicate {
-            return CountersTaken::default();
-        }
-        let mut macs_refused = 0;
-        if let Some((macs, refused)) = adapters(&sample.records) {
-            (self.macs, macs_refused) = (macs, refused);
-        }
-        CountersTaken { cut: self.metrics.take(sample.records, moment), macs_refused }
-    }
-
-    fn heard(&mut self, epoch: u64, now_us: u64) {
-        self.last_seen_us = now_us;
-        if epoch != self.epoch {
-            self.epoch = epoch;
-            self.flow_samples.restart();
-            self.counter_samples.restart();
-            self.estimate.restart();
-        }
     }
 }
 
@@ -389,12 +263,12 @@ impl Agent {
         for stream in self.sub_agents.values() {
             summary.datagrams.add(&stream.datagrams);
         }
-        for source in self.sources.values() {
+        for (pulse, source) in self.sources.both() {
             summary.counter_sources += u64::from(source.counter_samples.received > 0);
-            summary.flow_sources += u64::from(source.flow_samples.received > 0);
+            summary.flow_sources += u64::from(pulse.flow_samples.received > 0);
             summary.counter_samples.add(&source.counter_samples);
-            summary.flow_samples.add(&source.flow_samples);
-            summary.flow_drops += source.drops.total;
+            summary.flow_samples.add(&pulse.flow_samples);
+            summary.flow_drops += pulse.drops.total;
         }
         summary
     }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`shard`] | what is fed and asked |
 //! | [`agent`] | who sends, and what was lost on the way |
+//! | `source` | the data sources of an agent |
 //! | `roster` | which agents are kept when there are too many |
 //! | `answer` | what is known of agents and metrics towards an answer |
 //! | [`sequence`] | loss, duplicates and order from sequence numbers |
@@ -34,6 +35,7 @@ mod roster;
 pub mod select;
 pub mod sequence;
 pub mod shard;
+mod source;
 pub mod table;
 pub mod threshold;
 pub(crate) mod watch;

@@ -6,20 +6,27 @@
 /// without the instruction.
 #[inline(always)]
 pub fn prefetch<T>(slice: &[T], at: usize) {
-    let Some(element) = slice.get(at) else { return };
+    if let Some(element) = slice.get(at) {
+        ask_for(std::ptr::from_ref(element).cast());
+    }
+}
+
+/// Asks the processor to bring a line near.
+#[inline(always)]
+fn ask_for(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch reads nothing that a program can see and cannot fault; the address is that of an element.
+    // SAFETY: a prefetch reads nothing that a program can see and cannot fault, whatever the address.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(element).cast());
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
     }
     #[cfg(target_arch = "aarch64")]
     // SAFETY: as above; the instruction touches no register and no flag.
     unsafe {
-        std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) element, options(nostack, preserves_flags, readonly));
+        std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) address, options(nostack, preserves_flags, readonly));
     }
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    let _ = element;
+    let _ = address;
 }
 
 /// Bytes that a processor moves at once.
@@ -30,6 +37,14 @@ const LINE: usize = 64;
 pub fn prefetch_all(bytes: &[u8]) {
     for at in (0..bytes.len()).step_by(LINE) {
         prefetch(bytes, at);
+    }
+}
+
+/// Asks the processor to bring all of a value near.
+#[inline]
+pub fn prefetch_value<T>(value: &T) {
+    for at in (0..size_of::<T>()).step_by(LINE) {
+        ask_for(std::ptr::from_ref(value).cast::<u8>().wrapping_add(at));
     }
 }
 

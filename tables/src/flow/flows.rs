@@ -168,6 +168,12 @@ impl Flows {
         }
     }
 
+    /// A packet of the owner with this number comes soon.
+    #[inline]
+    pub(crate) fn bring_near(&self, owner: u32) {
+        self.owners.bring_near(owner);
+    }
+
     /// Takes a sampled packet that stands for `frames` of them.
     pub(crate) fn sampled(
         &mut self,
@@ -264,7 +270,6 @@ impl Flows {
         now_us: u64,
         outbox: &mut Outbox,
     ) {
-        self.owners.bring_near(numbers.source);
         let header = Sampled::header(&about.records);
         let basics = if header.is_none() { Basics::of(&about.records) } else { None };
         let packet: Packet<'_> = header.map_or_else(|| dissect(0, &[]), |h| dissect(h.protocol, h.bytes));
@@ -479,11 +484,8 @@ impl Target<'_> {
             if plan.spec.dropped != sampled.reason.is_some() {
                 continue;
             }
-            let Some((atoms, measures)) = plan.evaluate(sampled, self.hasher) else { continue };
             let context = &mut self.context;
-            if plan.layout.pack(&atoms, self.key, context.texts).is_none() {
-                continue;
-            }
+            let Some(measures) = plan.pack(sampled, self.hasher, self.key, context.texts) else { continue };
             let owner = match plan.spec.per {
                 Per::DataSource => context.owners.number(&mut numbers.source, agent, source, self.now_us),
                 Per::Agent => context.owners.number(&mut numbers.agent, agent, &Source::Agent, self.now_us),

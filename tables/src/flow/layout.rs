@@ -100,13 +100,30 @@ pub struct KeyLayout {
     /// Each form, and where it begins.
     parts: Vec<(Form, usize)>,
     width: usize,
+    has_texts: bool,
+}
+
+/// A key that is being packed.
+pub(super) struct Parts<'p> {
+    parts: std::slice::Iter<'p, (Form, usize)>,
+    key: &'p mut KeyBuffer,
+    texts: &'p mut Texts,
+}
+
+impl Parts<'_> {
+    /// Packs the next part; `None` where the atom has another form, or there is no further part.
+    #[inline]
+    pub(super) fn put(&mut self, atom: &Atom<'_>) -> Option<()> {
+        let (form, at) = self.parts.next()?;
+        write(*form, atom, self.key.get_mut(*at..)?, self.texts)
+    }
 }
 
 impl KeyLayout {
     /// The layout of these parts; `None` when they are longer than [`LONGEST_KEY`].
     pub fn new(forms: impl IntoIterator<Item = Form>) -> Option<Self> {
         let mut width = 0;
-        let parts = forms
+        let parts: Vec<_> = forms
             .into_iter()
             .map(|form| {
                 let begins = width;
@@ -114,7 +131,8 @@ impl KeyLayout {
                 (form, begins)
             })
             .collect();
-        (width <= LONGEST_KEY).then_some(Self { parts, width })
+        let has_texts = parts.iter().any(|(form, _)| matches!(form, Form::Text | Form::Any));
+        (width <= LONGEST_KEY).then_some(Self { parts, width, has_texts })
     }
 
     /// Words of a key.
@@ -123,8 +141,9 @@ impl KeyLayout {
     }
 
     /// Whether a key may hold texts.
+    #[inline]
     pub fn has_texts(&self) -> bool {
-        self.parts.iter().any(|(form, _)| matches!(form, Form::Text | Form::Any))
+        self.has_texts
     }
 
     /// Packs atoms, one for each part. Each text is counted once more in `texts`, on behalf of the key. `None`, and
@@ -143,6 +162,14 @@ impl KeyLayout {
             }
         }
         Some(())
+    }
+
+    /// Packs atoms one by one, in the order of the parts. Only for layouts without texts, of which nothing is left behind
+    /// when one cannot be packed.
+    #[inline]
+    pub(super) fn parts<'p>(&'p self, key: &'p mut KeyBuffer, texts: &'p mut Texts) -> Option<Parts<'p>> {
+        key.get_mut(..self.words() * 8)?.fill(0);
+        Some(Parts { parts: self.parts.iter(), key, texts })
     }
 
     /// Gives back the texts of a key that is no longer needed.

@@ -67,7 +67,7 @@ pub struct Measure {
 }
 
 /// Measures of a definition at most.
-pub(crate) const MOST: usize = 8;
+pub const MOST: usize = 8;
 
 impl Measure {
     /// Reads `bytes`, `avg:tcprtt`, `count:ipsource`.

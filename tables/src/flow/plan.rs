@@ -8,9 +8,10 @@ pub use super::expression::Lookups;
 use super::expression::{self, Expression};
 use super::filter::Filter;
 use super::keys::Sampled;
-use super::layout::{KeyLayout, LONGEST_KEY};
-use super::measure::Measure;
+use super::layout::{KeyBuffer, KeyLayout, LONGEST_KEY};
+use super::measure::{self, Measure};
 use super::spec::{FlowSpec, SpecError, wrong};
+use super::texts::Texts;
 use crate::question::Owner;
 
 /// A compiled definition.
@@ -28,8 +29,11 @@ pub struct FlowPlan {
     pub measures: Vec<Measure>,
 }
 
-/// What a definition makes of a packet: its keys, and for each measure the bits of a number.
-pub type Evaluated<'a> = (ArenaVec<'a, Atom<'a>>, ArenaVec<'a, u64>);
+/// For each measure the bits of a number; what is beyond the definition's is not looked at.
+pub type Measured = [u64; measure::MOST];
+
+/// What a definition makes of a packet: its keys and measures.
+pub type Evaluated<'a> = (ArenaVec<'a, Atom<'a>>, Measured);
 
 impl FlowPlan {
     /// Compiles a definition.
@@ -76,15 +80,50 @@ impl FlowPlan {
         if self.filter.as_ref().is_some_and(|filter| !filter.holds(sampled)) {
             return None;
         }
-        let mut atoms = bumpalo::vec![in sampled.arena; Atom::Bool(false); self.keys.len()];
+        let mut atoms = ArenaVec::new_in(sampled.arena);
         for place in &self.order {
-            *atoms.get_mut(*place)? = self.keys.get(*place)?.evaluate(sampled)?;
+            let atom = self.keys.get(*place)?.evaluate(sampled)?;
+            // Most packets that are left out are null in the key that is evaluated first: nothing is made for them.
+            if atoms.is_empty() {
+                atoms.resize(self.keys.len(), Atom::Bool(false));
+            }
+            *atoms.get_mut(*place)? = atom;
         }
-        let mut measured = ArenaVec::with_capacity_in(self.measures.len(), sampled.arena);
-        for measure in &self.measures {
-            measured.push(measure.of(sampled, hasher)?);
+        Some((atoms, self.measure(sampled, hasher)?))
+    }
+
+    #[inline]
+    fn measure(&self, sampled: &Sampled<'_>, hasher: &RandomState) -> Option<Measured> {
+        let mut measured = [0; measure::MOST];
+        for (place, measure) in measured.iter_mut().zip(&self.measures) {
+            *place = measure.of(sampled, hasher)?;
         }
-        Some((atoms, measured))
+        Some(measured)
+    }
+
+    /// Packs the keys of a packet, whose texts are then counted once more in `texts`, and says what it counts for.
+    /// `None`, and nothing counted, where [`FlowPlan::evaluate`] is that, or where the keys cannot be packed.
+    #[inline]
+    pub(crate) fn pack(
+        &self,
+        sampled: &Sampled<'_>,
+        hasher: &RandomState,
+        key: &mut KeyBuffer,
+        texts: &mut Texts,
+    ) -> Option<Measured> {
+        if self.layout.has_texts() {
+            let (atoms, measured) = self.evaluate(sampled, hasher)?;
+            self.layout.pack(&atoms, key, texts)?;
+            return Some(measured);
+        }
+        if self.filter.as_ref().is_some_and(|filter| !filter.holds(sampled)) {
+            return None;
+        }
+        let mut parts = self.layout.parts(key, texts)?;
+        for expression in &self.keys {
+            parts.put(&expression.evaluate(sampled)?)?;
+        }
+        self.measure(sampled, hasher)
     }
 }
 

@@ -1,0 +1,271 @@
+//! The data sources of an agent.
+//!
+//! What each flow sample changes is two cache lines of a vector, apart from the counters: a fabric has more data sources
+//! than the near caches have room for, so the samples of a datagram ask for theirs before the first one is taken.
+
+use decode::layout::{Fields, Value};
+use decode::{CountersSample, DataSource, DiscardedPacket, FlowSample, Mac, Records};
+
+use crate::agent::{Estimate, Map};
+use crate::flow::learned::MOST_MACS;
+use crate::mem;
+use crate::metric::Moment;
+use crate::metric::store::Metrics;
+use crate::sequence::{Arrival, Sequence};
+
+/// The data sources of an agent.
+#[derive(Debug, Default)]
+pub(crate) struct Sources {
+    places: Map<DataSource, u32>,
+    pulses: Vec<Pulse>,
+    /// At the same places.
+    sources: Vec<Source>,
+}
+
+/// What flow samples change of a data source.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(crate) struct Pulse {
+    name: DataSource,
+    /// The number that flow tables know it by.
+    pub(crate) number: u32,
+    last_seen_us: u64,
+    /// That of the sub-agent it comes from.
+    epoch: u64,
+    pub(crate) flow_samples: Sequence,
+    /// Samples that the device dropped, as it says.
+    pub(crate) drops: Dropped,
+    estimate: Estimate,
+}
+
+/// What else is known of a data source.
+#[derive(Debug, Default)]
+pub(crate) struct Source {
+    pub(crate) counter_samples: Sequence,
+    pub(crate) metrics: Metrics,
+    discards: Sequence,
+    /// The MAC addresses of its adapters, where it says them.
+    pub(crate) macs: Box<[Mac]>,
+}
+
+/// A data source that is heard.
+#[derive(Debug)]
+pub(crate) struct SourceMut<'s> {
+    pub(crate) pulse: &'s mut Pulse,
+    source: &'s mut Source,
+}
+
+impl Sources {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// What is known of a data source.
+    pub(crate) fn get(&self, name: &DataSource) -> Option<&Source> {
+        self.sources.get(*self.places.get(name)? as usize)
+    }
+
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&DataSource, &Source)> {
+        self.both().map(|(pulse, source)| (&pulse.name, source))
+    }
+
+    /// All of them, with what flow samples say.
+    pub(crate) fn both(&self) -> impl Iterator<Item = (&Pulse, &Source)> {
+        self.pulses.iter().zip(&self.sources)
+    }
+
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut Source> {
+        self.sources.iter_mut()
+    }
+
+    /// A flow sample of this data source is taken soon: its place, where it is known.
+    #[inline]
+    pub(crate) fn bring_near(&self, name: DataSource) -> Option<u32> {
+        let place = *self.places.get(&name)?;
+        if let Some(pulse) = self.pulses.get(place as usize) {
+            mem::prefetch_value(pulse);
+        }
+        Some(place)
+    }
+
+    /// The number that flow tables know the data source at a place by.
+    #[inline]
+    pub(crate) fn number(&self, place: u32) -> Option<u32> {
+        self.pulses.get(place as usize).map(|pulse| pulse.number)
+    }
+
+    /// A data source, which is new where there is `room` for one; `None` where there is none. `place` is where it may be:
+    /// while that is right nothing is looked up.
+    #[inline]
+    pub(crate) fn at(&mut self, place: Option<u32>, name: DataSource, room: bool) -> Option<SourceMut<'_>> {
+        let guessed =
+            place.filter(|place| self.pulses.get(*place as usize).is_some_and(|at| at.name == name));
+        let place = match guessed.or_else(|| self.places.get(&name).copied()) {
+            Some(place) => place,
+            None if room => self.add(name)?,
+            None => return None,
+        };
+        let (pulse, source) = (self.pulses.get_mut(place as usize)?, self.sources.get_mut(place as usize)?);
+        Some(SourceMut { pulse, source })
+    }
+
+    #[cold]
+    fn add(&mut self, name: DataSource) -> Option<u32> {
+        let place = u32::try_from(self.sources.len()).ok()?;
+        self.pulses.push(Pulse { name, ..Pulse::default() });
+        self.sources.push(Source::default());
+        self.places.insert(name, place);
+        Some(place)
+    }
+
+    /// Forgets those that have not been heard since.
+    pub(crate) fn forget_before(&mut self, since_us: u64) {
+        for place in (0..self.pulses.len()).rev() {
+            if self.pulses.get(place).is_none_or(|pulse| pulse.last_seen_us >= since_us) {
+                continue;
+            }
+            // The last one takes its place.
+            let gone = self.pulses.swap_remove(place);
+            self.sources.swap_remove(place);
+            self.places.remove(&gone.name);
+            if let Some(moved) = self.pulses.get(place)
+                && let Some(known) = self.places.get_mut(&moved.name)
+            {
+                *known = place as u32;
+            }
+        }
+    }
+}
+
+/// The MAC addresses that a counters sample says its adapters have, and how many more there were. `None` when it does
+/// not say.
+fn adapters(records: &Records<'_>) -> Option<(Box<[Mac]>, u64)> {
+    let layout = &decode::counter::HOST_ADAPTERS;
+    let record = records.iter().find(|record| record.tag == layout.tag)?;
+    let Some(Value::Adapters(adapters)) = Fields::new(layout, record.body).get(0) else { return None };
+    let mut refused = 0;
+    let mut macs = Vec::new();
+    for mac in adapters.iter().flat_map(|(_, macs)| macs.iter()) {
+        // Addresses of nobody and of groups own nothing.
+        if mac == Mac::default() || mac.0[0] & 1 == 1 || macs.contains(&mac) {
+            continue;
+        }
+        if macs.len() < MOST_MACS {
+            macs.push(mac);
+        } else {
+            refused += 1;
+        }
+    }
+    Some((macs.into_boxed_slice(), refused))
+}
+
+/// What became of a counters sample.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CountersTaken {
+    /// Texts that were too long, and were cut.
+    pub(crate) cut: u64,
+    /// MAC addresses beyond those that are remembered.
+    pub(crate) macs_refused: u64,
+}
+
+/// A count that a sender keeps, and that may begin anew.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Dropped {
+    last: Option<u32>,
+    pub(crate) total: u64,
+}
+
+impl Dropped {
+    pub(crate) fn take(&mut self, count: u32) {
+        if let Some(last) = self.last {
+            let more = count.wrapping_sub(last);
+            // A count that falls has begun anew.
+            self.total += if more < 1 << 31 { u64::from(more) } else { 0 };
+        }
+        self.last = Some(count);
+    }
+}
+
+impl SourceMut<'_> {
+    /// Takes a flow sample; the packets that it stands for, and whether its pool was not believed. `None` for a
+    /// duplicate.
+    pub(crate) fn flow(
+        &mut self,
+        sample: &FlowSample<'_>,
+        rate: u32,
+        epoch: u64,
+        now_us: u64,
+    ) -> Option<(f64, bool)> {
+        self.heard(epoch, now_us);
+        if self.pulse.flow_samples.take(sample.sequence) == Arrival::Duplicate {
+            return None;
+        }
+        self.pulse.drops.take(sample.drops);
+        Some(self.pulse.estimate.take(sample.sample_pool, rate))
+    }
+
+    /// Takes the notification of a dropped packet; false for a duplicate.
+    pub(crate) fn discarded(&mut self, sample: &DiscardedPacket<'_>, epoch: u64, now_us: u64) -> bool {
+        self.heard(epoch, now_us);
+        self.source.discards.take(sample.sequence) != Arrival::Duplicate
+    }
+
+    /// Takes a counters sample.
+    pub(crate) fn counters(&mut self, sample: &CountersSample<'_>, moment: Moment) -> CountersTaken {
+        self.heard(moment.epoch, moment.now_us);
+        if self.source.counter_samples.take(sample.sequence) == Arrival::Duplicate {
+            return CountersTaken::default();
+        }
+        let mut macs_refused = 0;
+        if let Some((macs, refused)) = adapters(&sample.records) {
+            (self.source.macs, macs_refused) = (macs, refused);
+        }
+        CountersTaken { cut: self.source.metrics.take(sample.records, moment), macs_refused }
+    }
+
+    fn heard(&mut self, epoch: u64, now_us: u64) {
+        self.pulse.last_seen_us = now_us;
+        if epoch != self.pulse.epoch {
+            self.pulse.epoch = epoch;
+            self.pulse.flow_samples.restart();
+            self.source.counter_samples.restart();
+            self.pulse.estimate.restart();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn port(index: u32) -> DataSource {
+        DataSource { class: 0, index }
+    }
+
+    #[test]
+    fn what_flow_samples_change_is_two_cache_lines() {
+        assert_eq!(size_of::<Pulse>(), 128);
+    }
+
+    #[test]
+    fn places_hold_when_others_are_forgotten() {
+        let mut sources = Sources::default();
+        for index in 0..100 {
+            let source = sources.at(None, port(index), true).expect("room");
+            (source.pulse.last_seen_us, source.pulse.number) = (u64::from(index) % 3, index);
+        }
+        assert!(sources.at(None, port(100), false).is_none(), "no room");
+        sources.forget_before(1);
+        assert_eq!(sources.len(), 66);
+        for index in 0..100 {
+            let place = sources.bring_near(port(index));
+            assert_eq!(place.and_then(|place| sources.number(place)), (index % 3 > 0).then_some(index));
+            assert_eq!(sources.get(&port(index)).is_some(), index % 3 > 0);
+        }
+        // A guess that is wrong costs a look-up, and nothing else.
+        let source = sources.at(Some(0), port(50), false).expect("it is known");
+        assert_eq!(source.pulse.number, 50);
+    }
+}
