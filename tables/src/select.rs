@@ -20,7 +20,9 @@ pub enum SelectError {
     #[error("{0:?} is no aggregation: max, min, sum, avg, var, sdev, med, q1, q2, q3, iqr or any")]
     Aggregation(String),
     /// A column says wrongly how to sort, or is the second one that does.
-    #[error("{0:?} does not sort: one column may be sort:METRIC:-10 (the ten largest) or sort:METRIC:10")]
+    #[error(
+        "{0:?} does not sort: a table is sorted by one metric, sort:METRIC:-10 (the ten largest) or sort:METRIC:10"
+    )]
     Sort(String),
     /// A column aggregates.
     #[error("{0:?}: a cell of a table is of one data source, without an aggregation")]
