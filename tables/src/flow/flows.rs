@@ -37,6 +37,27 @@ pub(crate) struct Numbers {
     pub(crate) agent: u32,
 }
 
+/// What the tables of a shard share.
+#[derive(Debug)]
+struct Shared {
+    texts: Texts,
+    owners: Owners,
+    /// Flows that rose above limits since they were last taken.
+    hits: Vec<Hit>,
+}
+
+impl Shared {
+    /// What a table works with.
+    fn context<'c>(&'c mut self, outbox: &'c mut Outbox) -> Context<'c> {
+        Context {
+            texts: &mut self.texts,
+            owners: &mut self.owners,
+            records: &mut outbox.records,
+            hits: &mut self.hits,
+        }
+    }
+}
+
 /// All flow tables of a shard.
 #[derive(Debug)]
 pub(crate) struct Flows {
@@ -44,11 +65,9 @@ pub(crate) struct Flows {
     plans: Vec<Arc<FlowPlan>>,
     names: Vec<Arc<str>>,
     tables: Vec<FlowTable>,
-    texts: Texts,
-    owners: Owners,
+    shared: Shared,
     seen: Seen,
     learned: Learned,
-    hits: Vec<Hit>,
     hasher: RandomState,
     /// Texts of one sample.
     arena: Bump,
@@ -68,11 +87,13 @@ impl Flows {
             plans: Vec::new(),
             names: Vec::new(),
             tables: Vec::new(),
-            texts: Texts::new(table_bytes / 4),
-            owners: Owners::default(),
+            shared: Shared {
+                texts: Texts::new(table_bytes / 4),
+                owners: Owners::default(),
+                hits: Vec::new(),
+            },
             seen: Seen::default(),
             learned: Learned::default(),
-            hits: Vec::new(),
             hasher: RandomState::new(),
             arena: Bump::new(),
             key: Box::new([0; LONGEST_KEY]),
@@ -90,7 +111,7 @@ impl Flows {
 
     /// What all tables and their texts take, bytes.
     pub(crate) fn bytes(&self) -> usize {
-        self.tables.iter().map(FlowTable::bytes).sum::<usize>() + self.texts.bytes()
+        self.tables.iter().map(FlowTable::bytes).sum::<usize>() + self.shared.texts.bytes()
     }
 
     /// Flows that gave way to others.
@@ -100,7 +121,7 @@ impl Flows {
 
     /// Packets that were left out because there was no room for their texts.
     pub(crate) fn texts_refused(&self) -> u64 {
-        self.texts.refused
+        self.shared.texts.refused
     }
 
     /// Addresses whose names could not be asked for because too many were already.
@@ -150,12 +171,7 @@ impl Flows {
     fn end(&mut self, table: Option<FlowTable>, outbox: &mut Outbox) {
         let Some(mut table) = table else { return };
         self.evicted += table.evicted;
-        table.end(&mut Context {
-            texts: &mut self.texts,
-            owners: &mut self.owners,
-            records: &mut outbox.records,
-            hits: &mut self.hits,
-        });
+        table.end(&mut self.shared.context(outbox));
     }
 
     /// Ends all flows: those that are being recorded with their records.
@@ -171,7 +187,7 @@ impl Flows {
     /// A packet of the owner with this number comes soon.
     #[inline]
     pub(crate) fn bring_near(&self, owner: u32) {
-        self.owners.bring_near(owner);
+        self.shared.owners.bring_near(owner);
     }
 
     /// Takes a sampled packet that stands for `frames` of them.
@@ -249,12 +265,7 @@ impl Flows {
             hasher: &self.hasher,
             key: &mut self.key,
             now_us,
-            context: Context {
-                texts: &mut self.texts,
-                owners: &mut self.owners,
-                records: &mut outbox.records,
-                hits: &mut self.hits,
-            },
+            context: self.shared.context(outbox),
         };
         target.add(&sampled, agent, &source, &mut numbers, events);
         self.learned.ask(now_us, outbox);
@@ -297,12 +308,7 @@ impl Flows {
             hasher: &self.hasher,
             key: &mut self.key,
             now_us,
-            context: Context {
-                texts: &mut self.texts,
-                owners: &mut self.owners,
-                records: &mut outbox.records,
-                hits: &mut self.hits,
-            },
+            context: self.shared.context(outbox),
         };
         target.add(&sampled, about.agent, &Source::Of(about.source), numbers, frames);
         self.learned.ask(now_us, outbox);
@@ -311,25 +317,20 @@ impl Flows {
 
     /// Makes all updates that wait.
     pub(crate) fn flush(&mut self, now_us: u64, outbox: &mut Outbox) {
-        let mut context = Context {
-            texts: &mut self.texts,
-            owners: &mut self.owners,
-            records: &mut outbox.records,
-            hits: &mut self.hits,
-        };
+        let mut context = self.shared.context(outbox);
         self.tables.iter_mut().for_each(|table| table.flush(now_us, &mut context));
     }
 
     /// Flows that rose above limits since the last call, and for each how long it stays there when nothing more comes,
     /// microseconds.
     pub(crate) fn hits(&mut self, watch: &Watch) -> Vec<(Hit, Owner, u64)> {
-        std::mem::take(&mut self.hits)
+        std::mem::take(&mut self.shared.hits)
             .into_iter()
             .filter_map(|hit| {
                 let threshold = &watch.numbered(hit.id)?.threshold;
                 let table = self.table(threshold.metric.name())?;
                 let stays_us = table.stays_above_us(hit.value, threshold.value);
-                let owner = self.owners.owner(hit.owner)?.clone();
+                let owner = self.shared.owners.owner(hit.owner)?.clone();
                 Some((hit, owner, stays_us))
             })
             .collect()
@@ -337,19 +338,14 @@ impl Flows {
 
     /// Forgets and flushes what is due. Owners that are gone are given to `gone`.
     pub(crate) fn tick(&mut self, now_us: u64, outbox: &mut Outbox, gone: impl FnMut(u32)) {
-        let mut context = Context {
-            texts: &mut self.texts,
-            owners: &mut self.owners,
-            records: &mut outbox.records,
-            hits: &mut self.hits,
-        };
+        let mut context = self.shared.context(outbox);
         self.tables.iter_mut().for_each(|table| table.tick(now_us, &mut context));
-        self.owners.forget_before(now_us.saturating_sub(OWNER_TIMEOUT_US), gone);
+        self.shared.owners.forget_before(now_us.saturating_sub(OWNER_TIMEOUT_US), gone);
     }
 
     /// The number of a data source, for thresholds on its counters.
     pub(crate) fn number(&mut self, agent: Address, source: DataSource, now_us: u64) -> u32 {
-        self.owners.number(&mut { u32::MAX }, agent, &Source::Of(source), now_us)
+        self.shared.owners.number(&mut { u32::MAX }, agent, &Source::Of(source), now_us)
     }
 
     /// The keys that recent packets had, and the age of the youngest packet of each, microseconds.
@@ -384,8 +380,8 @@ impl Flows {
 
     /// For each owner by number whether it is wanted.
     fn which(&self, wanted: &dyn Fn(&Owner) -> bool) -> Vec<bool> {
-        let mut which = vec![false; self.owners.numbers()];
-        for (number, owner) in self.owners.all() {
+        let mut which = vec![false; self.shared.owners.numbers()];
+        for (number, owner) in self.shared.owners.all() {
             if let Some(place) = which.get_mut(number as usize) {
                 *place = wanted(owner);
             }
@@ -394,7 +390,7 @@ impl Flows {
     }
 
     fn asked(&self, now_us: u64) -> Asked<'_> {
-        Asked { texts: &self.texts, owners: &self.owners, now_us }
+        Asked { texts: &self.shared.texts, owners: &self.shared.owners, now_us }
     }
 
     /// Where a flow is seen: every wanted owner that has it.
@@ -406,7 +402,7 @@ impl Flows {
         now_us: u64,
     ) -> ActivePartial {
         let Some(table) = self.table(name) else { return ActivePartial::default() };
-        let wanted = self.owners.all().filter(|(_, owner)| wanted(owner)).map(|(number, _)| number);
+        let wanted = self.shared.owners.all().filter(|(_, owner)| wanted(owner)).map(|(number, _)| number);
         table.locations(key, wanted, self.asked(now_us))
     }
 
@@ -433,15 +429,15 @@ impl Flows {
         let separator = &table.plan.spec.fs;
         let mut found = Vec::new();
         for (number, top) in table.by_owner(table.plan.spec.n as usize, &self.which(wanted), now_us) {
-            let Some(owner) = self.owners.owner(number) else { continue };
+            let Some(owner) = self.shared.owners.owner(number) else { continue };
             let shown = |(at, value): &(usize, f64)| {
                 let (_, key) = table.entry(*at)?;
-                let key = table.plan.layout.portable(key, &self.texts);
+                let key = table.plan.layout.portable(key, &self.shared.texts);
                 Some((super::atom::key_text(&key, separator), *value))
             };
             let top: Vec<(String, f64)> = top.iter().filter_map(shown).collect();
             let value = top.first().map_or(0.0, |(_, value)| *value);
-            let age_us = now_us.saturating_sub(self.owners.seen_us(number));
+            let age_us = now_us.saturating_sub(self.shared.owners.seen_us(number));
             found.push(FlowMetric { owner: owner.clone(), value, top, age_us });
         }
         found
