@@ -447,14 +447,14 @@ impl Shard {
 
     /// Holds the counters of a data source against the thresholds on them.
     fn watch_counters(&mut self, agent: Address, source: DataSource, now_us: u64, outbox: &mut Outbox) {
-        let thresholds: Vec<Numbered> = self
-            .watch
-            .thresholds
-            .iter()
-            .filter(|numbered| self.flows.table(numbered.threshold.metric.name()).is_none())
-            .cloned()
-            .collect();
-        for Numbered { id, name, threshold } in thresholds {
+        for place in 0..self.watch.thresholds.len() {
+            let Some(Numbered { id, name, threshold }) = self.watch.thresholds.get(place).cloned() else {
+                break;
+            };
+            // A threshold on a flow is held against each flow as it grows.
+            if self.flows.table(threshold.metric.name()).is_some() {
+                continue;
+            }
             let owner = Owner { agent, source: Named::Of(source) };
             let known = know(&self.agents, &self.flows, &self.options, now_us);
             let Some(value) = known.number(&owner, &threshold.metric) else { continue };

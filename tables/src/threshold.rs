@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::flow::spec::{SpecError, wrong};
+use crate::flow::spec::{SpecError, flag, number, wrong};
 use crate::select::{Aggregation, Filter, MetricRef};
 
 /// A threshold.
@@ -52,12 +52,7 @@ impl Threshold {
         }
         let value = number(object, "value")?.ok_or(SpecError::Missing("value"))?;
         let timeout = number(object, "timeout")?.unwrap_or(TIMEOUT_S).clamp(0.0, 86_400.0);
-        let by_flow = match object.get("byFlow") {
-            None | Some(Json::Null) => false,
-            Some(Json::Bool(flag)) => *flag,
-            Some(Json::String(text)) if text == "true" || text == "false" => text == "true",
-            Some(_) => return Err(wrong("byFlow", "must be true or false")),
-        };
+        let by_flow = flag(object, "byFlow")?;
         let conditions = match object.get("filter") {
             None | Some(Json::Null) => Map::new(),
             Some(Json::Object(conditions)) => conditions.clone(),
@@ -77,14 +72,4 @@ impl Threshold {
     pub fn to_json(&self) -> &Json {
         &self.json
     }
-}
-
-fn number(object: &Map<String, Json>, name: &str) -> Result<Option<f64>, SpecError> {
-    let number = match object.get(name) {
-        None | Some(Json::Null) => return Ok(None),
-        Some(Json::Number(number)) => number.as_f64(),
-        Some(Json::String(text)) => text.trim().parse().ok(),
-        Some(_) => None,
-    };
-    number.filter(|number: &f64| number.is_finite()).map(Some).ok_or_else(|| wrong(name, "must be a number"))
 }

@@ -150,7 +150,7 @@ fn is_off(value: &Json) -> bool {
     matches!(value, Json::Null | Json::Bool(false)) || value.as_array().is_some_and(Vec::is_empty)
 }
 
-fn flag(object: &Map<String, Json>, name: &str) -> Result<bool, SpecError> {
+pub(crate) fn flag(object: &Map<String, Json>, name: &str) -> Result<bool, SpecError> {
     match object.get(name) {
         None | Some(Json::Null) => Ok(false),
         Some(Json::Bool(flag)) => Ok(*flag),
@@ -178,7 +178,7 @@ fn list(object: &Map<String, Json>, name: &str) -> Result<Option<String>, SpecEr
     }
 }
 
-fn number(object: &Map<String, Json>, name: &str) -> Result<Option<f64>, SpecError> {
+pub(crate) fn number(object: &Map<String, Json>, name: &str) -> Result<Option<f64>, SpecError> {
     let number = match object.get(name) {
         None | Some(Json::Null) => return Ok(None),
         Some(Json::Number(number)) => number.as_f64(),
