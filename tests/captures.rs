@@ -293,6 +293,16 @@ fn every_link_type_leads_to_the_datagram() {
 }
 
 #[test]
+fn a_capture_that_has_frame_check_sequences_is_of_its_link_type() {
+    let head = [&[0; 12][..], &[8, 0]].concat();
+    let frame = [&head[..], &udp_in_ip(&datagram(), 6343), &[0xfc; 4]].concat();
+    // Four bits of the length, in words of 16 bits, and the bit that says that there is one.
+    let link = (2 << 28 | 1 << 26) | link::ETHERNET;
+    let file = capture(link, &[frame]);
+    assert_eq!(stdout(&decode_file(file.path(), "text")), EXPECTED);
+}
+
+#[test]
 fn fragments_are_put_together() {
     let whole = udp_in_ip(&datagram(), 6343);
     let cut = 20 + 160;
@@ -344,12 +354,25 @@ fn what_is_no_capture_and_what_is_no_sflow() {
     let output = decode_file(file.path(), "text");
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("neither pcap nor pcapng"));
+    std::fs::write(file.path(), [0x1f, 0x8b, 8, 0]).unwrap();
+    let output = decode_file(file.path(), "text");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is compressed: give what `gzip -dc"));
+    let folder = tempfile::tempdir().unwrap();
+    let output = decode_file(folder.path(), "text");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("Is a directory"));
     let netflow = [&[0, 5, 0, 1][..], &[0; 20]].concat();
     let output = decode_file(capture(link::RAW, &[udp_in_ip(&netflow, 6343)]).path(), "text");
     assert_eq!(output.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&output.stderr).contains("error version: 1 datagrams"));
     let other = decode_file(capture(link::RAW, &[udp_in_ip(&datagram(), 9999)]).path(), "text");
     assert!(String::from_utf8_lossy(&other.stderr).contains("other ports 1"));
+    let radio = decode_file(capture(105, &[datagram()]).path(), "text");
+    assert!(String::from_utf8_lossy(&radio.stderr).contains("other link types 1"));
+    let neither = finderscope().arg("decode").output().unwrap();
+    assert_eq!(neither.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&neither.stderr).contains("--listen"));
     assert_eq!(finderscope().args(["decode", "--bogus"]).output().unwrap().status.code(), Some(2));
 }
 

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use decode::Datagram;
 use ingest::send::Sender;
 
@@ -30,12 +30,13 @@ use summary::Summary;
 
 /// Options of `finderscope decode`.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("from").required(true).args(["read", "listen"]))]
 #[command(after_help = "\
 Exit codes: 0 datagrams were decoded; 1 the file or the socket failed; 2 the command line is wrong; 3 no \
 sFlow was found.")]
 pub struct DecodeArgs {
     /// Read a capture file (pcap or pcapng)
-    #[arg(long, value_name = "FILE", required_unless_present = "listen", conflicts_with = "listen")]
+    #[arg(long, value_name = "FILE")]
     read: Option<PathBuf>,
     /// Listen on a UDP address, until interrupted
     #[arg(long, value_name = "ADDR:PORT")]

@@ -117,7 +117,7 @@ impl Summary {
             for (name, count) in [
                 ("not UDP", frames.not_udp),
                 ("other ports", frames.other_port),
-                ("unknown link type", frames.unknown_link),
+                ("other link types", frames.unknown_link),
                 ("cut by the capture", frames.cut),
                 ("IP fragments", frames.fragments),
                 ("reassembled", frames.reassembled),

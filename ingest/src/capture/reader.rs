@@ -14,6 +14,17 @@ const LARGEST_BLOCK: usize = 16 << 20;
 /// What the buffer holds at first, bytes.
 const BUFFER: usize = 1 << 20;
 
+/// What compressed files begin with, and the command that expands them.
+const COMPRESSED: [(&[u8], &str); 4] = [
+    (b"\x1f\x8b", "gzip -dc"),
+    (b"\x28\xb5\x2f\xfd", "zstd -dc"),
+    (b"\xfd7zXZ\0", "xz -dc"),
+    (b"BZh", "bzip2 -dc"),
+];
+
+/// The longest of these, bytes.
+const LONGEST_MARK: u64 = 6;
+
 /// Why a capture file cannot be read, or not further.
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {
@@ -30,6 +41,14 @@ pub enum CaptureError {
     Unknown {
         /// Which file.
         path: PathBuf,
+    },
+    /// It is compressed.
+    #[error("{}: is compressed: give what `{command} {}` makes of it", path.display(), path.display())]
+    Compressed {
+        /// Which file.
+        path: PathBuf,
+        /// What makes a capture file of it.
+        command: &'static str,
     },
     /// It ends within a frame: all frames before were given.
     #[error("{}: ends within a frame, after {frames} whole ones", path.display())]
@@ -87,10 +106,17 @@ impl Reader {
     /// Opens a file.
     ///
     /// # Errors
-    /// It cannot be opened, or is no capture file.
+    /// It cannot be opened, is compressed, or is no capture file.
     pub fn open(path: &Path) -> Result<Self, CaptureError> {
-        let file = File::open(path).map_err(|source| CaptureError::Open { path: path.to_owned(), source })?;
-        Self::new(path, file)
+        let unreadable = |source| CaptureError::Open { path: path.to_owned(), source };
+        let mut file = File::open(path).map_err(unreadable)?;
+        // A pipe cannot be read twice: what was looked at comes first again. A directory is refused here.
+        let mut first = Vec::new();
+        file.by_ref().take(LONGEST_MARK).read_to_end(&mut first).map_err(unreadable)?;
+        if let Some((_, command)) = COMPRESSED.iter().find(|(mark, _)| first.starts_with(mark)) {
+            return Err(CaptureError::Compressed { path: path.to_owned(), command });
+        }
+        Self::new(path, io::Cursor::new(first).chain(file))
     }
 
     /// Reads from anything; `path` names it in errors.
@@ -144,8 +170,8 @@ impl Reader {
                 let found = match block {
                     PcapBlockOwned::LegacyHeader(header) => {
                         self.nanoseconds = header.is_nanosecond_precision();
-                        // The upper bits say whether a frame check sequence follows.
-                        self.link = header.network.0 & 0x0fff_ffff;
+                        // The upper half says whether a frame check sequence follows, and how long it is.
+                        self.link = header.network.0 & 0xffff;
                         None
                     }
                     PcapBlockOwned::Legacy(packet) => {
