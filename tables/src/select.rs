@@ -153,10 +153,10 @@ impl FromStr for MetricRef {
                 (found.1, rest)
             }
         };
-        // A name begins with a letter, what stands before it is the data source.
-        let begins = rest.find(|c: char| c.is_ascii_alphabetic()).ok_or(SelectError::NoMetric)?;
-        let (source, name) = rest.split_at(begins);
-        let source = source.strip_suffix('.').and_then(|source| source.parse().ok());
+        let (source, name) = located(rest);
+        if !name.contains(|c: char| c.is_ascii_alphabetic()) {
+            return Err(SelectError::NoMetric);
+        }
         Ok(Self {
             text: text.to_owned(),
             aggregation,
@@ -164,6 +164,18 @@ impl FromStr for MetricRef {
             logical: is_virtual(name),
             wanted: Wanted::find(name),
         })
+    }
+}
+
+/// The data source that stands before a name, and the name: what precedes the last dot of the digits and dots that a
+/// text begins with, where that is a data source. The names of flows may begin with a digit.
+fn located(text: &str) -> (Option<DataSource>, &str) {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let split = text.get(..digits).and_then(|digits| digits.rfind('.'));
+    let source = split.and_then(|dot| text.get(..dot)?.parse().ok());
+    match (source, split) {
+        (Some(source), Some(dot)) => (Some(source), text.get(dot + 1..).unwrap_or_default()),
+        _ => (None, text),
     }
 }
 
@@ -184,9 +196,7 @@ impl MetricRef {
 
     /// The metric's name, without aggregation and data source.
     pub fn name(&self) -> &str {
-        let text = self.text.split_once(':').map_or(self.text.as_str(), |(_, rest)| rest);
-        let begins = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(0);
-        text.get(begins..).unwrap_or_default()
+        located(self.text.split_once(':').map_or(self.text.as_str(), |(_, rest)| rest)).1
     }
 
     /// Whether the metric may be that of this data source. A host's identity is no container's.
@@ -318,6 +328,27 @@ mod tests {
         assert!(matches!("nosuch".parse::<MetricRef>().unwrap().wanted, Wanted::Named(_)));
         assert_eq!("top:load_one".parse::<MetricRef>().unwrap_err(), SelectError::Aggregation("top".into()));
         assert_eq!(MetricRef::list(" , ").unwrap_err(), SelectError::NoMetric);
+    }
+
+    #[test]
+    fn a_name_is_a_whole_one_whatever_it_begins_with() {
+        for (text, source, name) in [
+            ("22.tcp", Some((0, 22)), "tcp"),
+            ("2.1.5tuple", Some((2, 1)), "5tuple"),
+            ("max:3.100000.a.b", Some((3, 100_000)), "a.b"),
+            ("5tuple", None, "5tuple"),
+            ("_top", None, "_top"),
+            ("9load_one", None, "9load_one"),
+            ("1.2.3.load_one", None, "1.2.3.load_one"),
+        ] {
+            let metric: MetricRef = text.parse().unwrap();
+            let source = source.map(|(class, index)| DataSource { class, index });
+            assert_eq!((metric.source, metric.name()), (source, name), "{text}");
+        }
+        assert!(matches!("9load_one".parse::<MetricRef>().unwrap().wanted, Wanted::Named(_)));
+        for text in ["", "0", "2.1", "2.1."] {
+            assert_eq!(text.parse::<MetricRef>().unwrap_err(), SelectError::NoMetric, "{text}");
+        }
     }
 
     #[test]
