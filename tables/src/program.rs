@@ -88,6 +88,9 @@ impl Change {
 /// Flows at most: each is evaluated for every packet sample.
 const MOST_FLOWS: usize = 100;
 
+/// Group sets at most, and maps.
+const MOST_LOOKUPS: usize = 1000;
+
 /// Thresholds at most.
 const MOST_THRESHOLDS: usize = 1000;
 
@@ -154,8 +157,11 @@ impl Program {
 
     /// Compiles the flows anew that look up what may have changed.
     fn compile_lookups(&mut self) -> Result<(), SpecError> {
-        for plan in self.flows.values_mut().filter(|plan| plan.looks_up()) {
-            *plan = Arc::new(FlowPlan::compile(plan.spec.clone(), &self.lookups)?);
+        for (name, plan) in self.flows.iter_mut().filter(|(_, plan)| plan.looks_up()) {
+            let compiled = FlowPlan::compile(plan.spec.clone(), &self.lookups);
+            *plan = Arc::new(
+                compiled.map_err(|error| wrong(&format!("flow {name:?} needs it"), error.to_string()))?,
+            );
         }
         Ok(())
     }
@@ -228,6 +234,11 @@ impl Program {
                 return Ok(next);
             }
         }
+        for (kind, defined) in [("group", next.lookups.groups.len()), ("map", next.lookups.maps.len())] {
+            if defined > MOST_LOOKUPS {
+                return Err(wrong(kind, format!("there are {MOST_LOOKUPS} already")).into());
+            }
+        }
         next.compile_lookups()?;
         Ok(next)
     }
@@ -250,7 +261,7 @@ mod tests {
         let swapped = program.changed(group(json!(["11.0.0.0/8"]))).unwrap();
         assert!(!Arc::ptr_eq(&program.flows["f"], &swapped.flows["f"]));
         let error = program.changed(Change::Group("sites".into(), None)).unwrap_err().to_string();
-        assert!(error.contains("no group set \"sites\""), "{error}");
+        assert_eq!(error, "flow \"f\" needs it: keys: group: no group set \"sites\"");
         let gone = program.changed(Change::Flow("f".into(), None)).unwrap();
         assert!(gone.changed(Change::Group("sites".into(), None)).is_ok());
         let mut again = Program::default();
