@@ -51,6 +51,11 @@ fn value() -> Json {
     json!({ "oneOf": [{ "type": "number" }, { "type": "string" }] })
 }
 
+/// Texts as one with commas, or as a list.
+fn texts() -> Json {
+    json!({ "oneOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] })
+}
+
 const AGENT: (&str, &str, &str) = ("agent", "string", "address of the agent");
 const SOURCE: (&str, &str, &str) = (
     "dataSource",
@@ -206,14 +211,21 @@ fn definitions() -> Json {
         "Flow": {
             "type": "object",
             "required": ["value"],
+            "additionalProperties": false,
             "description": "the flow language of manual/flows.md; numbers and booleans may be texts",
             "properties": {
-                "keys": { "oneOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] },
-                "value": { "type": "string" },
+                "keys": texts(),
+                "value": { "type": "string", "minLength": 1 },
+                "values": texts(),
                 "filter": { "type": "string" },
-                "t": { "type": "number" },
-                "n": { "type": "number" },
-                "fs": { "type": "string" },
+                "t": { "type": "number", "description": "smoothing, seconds; 0.2 to 600, others are adjusted" },
+                "n": { "type": "number", "description": "largest flows of a metric; 5 to 20, others are adjusted" },
+                "fs": { "type": "string", "description": "separates keys in text" },
+                "log": { "type": "boolean", "description": "whether flows are recorded" },
+                "flowStart": { "type": "boolean", "description": "whether at their first packet" },
+                "activeTimeout": { "type": "number", "description": "seconds; 1 to 86400, others are adjusted" },
+                "dropped": { "type": "boolean", "description": "whether dropped packets are meant" },
+                "aggMode": { "type": "string", "description": "AGENT: a table for each agent" },
             },
         },
         "Group": {
@@ -232,7 +244,7 @@ fn definitions() -> Json {
             "required": ["metric", "value"],
             "additionalProperties": false,
             "properties": {
-                "metric": { "type": "string" },
+                "metric": { "type": "string", "minLength": 1 },
                 "value": { "type": "number" },
                 "filter": {
                     "type": "object",
@@ -249,4 +261,27 @@ fn definitions() -> Json {
             ("agents", "list string?", "whose datagrams; everybody's by default"),
         ]),
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn definitions_are_described_with_all_their_attributes() {
+        let all = definitions();
+        for (schema, attributes) in [
+            ("Flow", &tables::flow::spec::ATTRIBUTES[..]),
+            ("Threshold", &tables::threshold::ATTRIBUTES[..]),
+            ("Forwarding", &tables::forwarding::ATTRIBUTES[..]),
+        ] {
+            let mut described: Vec<&str> =
+                all[schema]["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+            let mut attributes = attributes.to_vec();
+            described.sort_unstable();
+            attributes.sort_unstable();
+            assert_eq!(described, attributes, "{schema}");
+        }
+    }
 }
