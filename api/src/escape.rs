@@ -7,10 +7,13 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde_json::Value as Json;
 
-/// Whether a character is not seen itself, but changes how others are seen: controls, line separators, and marks,
-/// embeddings and overrides of direction.
+/// Whether a character is not seen itself, but changes how others are seen or makes a text differ from one that looks
+/// the same: controls, line separators, marks, embeddings and overrides of direction, spaces without width. Those that
+/// join letters stay: scripts and emoji need them.
 pub fn is_hidden(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// The text with hidden characters written as `\u{..}`: a line stays one line.
@@ -60,6 +63,12 @@ mod tests {
     #[test]
     fn a_name_with_a_newline_stays_on_its_line() {
         assert_eq!(escape("a\nb\u{1b}[31m\u{202e}é"), "a\\u{a}b\\u{1b}[31m\\u{202e}é");
+    }
+
+    #[test]
+    fn what_has_no_width_or_turns_direction_is_shown() {
+        assert_eq!(escape("\u{feff}a\u{200b}b\u{61c}"), "\\u{feff}a\\u{200b}b\\u{61c}");
+        assert_eq!(escape("نمی\u{200c}دانم"), "نمی\u{200c}دانم");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use ratatui::widgets::{Cell, Row, Table};
 
 use super::table::{self, Order};
 use super::watch::{Snapshot, Watch};
+use crate::escape::escape;
 
 /// How often the collector is asked.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -168,7 +169,9 @@ impl Screen {
         let own = if self.own && snapshot.flow.name.starts_with("top-") { " (of this run)" } else { "" };
         let first = format!(
             "{}   flow {}{own}   agents {}   datagrams/s {rate}",
-            self.url, snapshot.flow.name, snapshot.agents
+            self.url,
+            escape(&snapshot.flow.name),
+            snapshot.agents
         );
         let second = match &self.failure {
             Some(failure) => Line::styled(failure.clone(), Style::new().add_modifier(Modifier::REVERSED)),
@@ -188,7 +191,7 @@ impl Screen {
         let widths: Vec<Constraint> = (0..names.len())
             .map(|n| {
                 let cells = rows.iter().filter_map(|row| row.get(n)).chain(names.get(n));
-                let widest = cells.map(|cell| cell.chars().count()).max().unwrap_or(0);
+                let widest = cells.map(|cell| Line::raw(cell.as_str()).width()).max().unwrap_or(0);
                 Constraint::Max(u16::try_from(widest + 2).unwrap_or(u16::MAX))
             })
             .collect();
@@ -270,5 +273,17 @@ mod tests {
         let page = drawn(&screen);
         assert!(page.contains("no collector answers") && page.contains("2.00M"), "{page}");
         assert!(!screen.key(KeyCode::Char('q').into(), &select));
+    }
+
+    #[test]
+    fn wide_characters_get_the_room_that_they_take() {
+        let mut screen = screen();
+        let snapshot = screen.snapshot.as_mut().unwrap();
+        snapshot.flow.name = "\u{202e}b".to_owned();
+        snapshot.rows[0].keys = vec!["漢字かな交じり文".to_owned()];
+        let page = drawn(&screen);
+        // The terminal writes each of them into two places.
+        assert!(page.replace(' ', "").contains("漢字かな交じり文10.0.0.50"), "{page}");
+        assert!(page.contains("flow \\u{202e}b"), "{page}");
     }
 }

@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use ratatui::text::Span;
 use serde_json::{Value as Json, json};
 
 use super::client::{Client, segment};
@@ -187,12 +188,12 @@ impl Flow {
     }
 
     fn row(&self, json: &Json) -> Row {
-        let text = |name: &str| escape(json[name].as_str().unwrap_or_default());
+        let text = |name: &str| shown(json[name].as_str().unwrap_or_default());
         let key = json["key"].as_str().unwrap_or_default();
         let parts = if self.keys.len() < 2 || self.separator.is_empty() {
-            vec![escape(key)]
+            vec![shown(key)]
         } else {
-            key.splitn(self.keys.len(), &self.separator).map(escape).collect()
+            key.splitn(self.keys.len(), &self.separator).map(shown).collect()
         };
         Row {
             value: json["value"].as_f64().unwrap_or(0.0),
@@ -201,6 +202,14 @@ impl Flow {
             data_source: text("dataSource"),
         }
     }
+}
+
+/// A text from the network as a cell. A mark that combines with the character before it would change the cell to its
+/// left, and stay there: it gets the circle that stands for any character.
+fn shown(text: &str) -> String {
+    let text = escape(text);
+    let combines = text.chars().next().is_some_and(|first| Span::raw(first.to_string()).width() == 0);
+    if combines { format!("\u{25cc}{text}") } else { text }
 }
 
 fn flow_path(name: &str) -> String {
@@ -220,6 +229,8 @@ mod tests {
             &json!({"key": "10.0.0.1_SEP_/a\n_SEP_b", "value": 1.5, "agent": "10.0.0.9", "dataSource": "3"}),
         );
         assert_eq!(row.keys, ["10.0.0.1", "/a\\u{a}_SEP_b"]);
+        let marks = flow.row(&json!({"key": "\u{301}x_SEP_漢\u{feff}"}));
+        assert_eq!(marks.keys, ["\u{25cc}\u{301}x", "漢\\u{feff}"]);
         let total = Flow::from_json("f", &json!({"value": "fps", "fs": ","}));
         assert_eq!(
             (total.value.as_str(), total.row(&json!({"value": 3})).keys),
