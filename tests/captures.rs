@@ -348,6 +348,37 @@ fn a_capture_that_ends_within_a_frame_gives_what_is_whole() {
 }
 
 #[test]
+fn a_pipe_may_be_slow() {
+    struct Bytewise(std::io::Cursor<Vec<u8>>);
+    impl std::io::Read for Bytewise {
+        fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+            let one = into.len().min(1);
+            self.0.read(&mut into[..one])
+        }
+    }
+    let file = capture(link::RAW, &[udp_in_ip(&datagram(), 6343)]);
+    let bytes = std::fs::read(file.path()).unwrap();
+    // A section, an interface without a link layer, and a frame of four bytes of it, and one of another interface.
+    let block = |kind: u32, words: &[u32]| {
+        let length = 12 + 4 * words.len() as u32;
+        let words = [&[kind, length], words, &[length]].concat();
+        words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>()
+    };
+    let section = block(0x0a0d_0d0a, &[0x1a2b_3c4d, 1, u32::MAX, u32::MAX]);
+    let frame = |interface| block(6, &[interface, 0, 7, 4, 4, 0x45]);
+    let next = [section, block(1, &[link::RAW as u32, 0]), frame(0), frame(5)].concat();
+    for (bytes, links) in [(bytes, vec![link::RAW]), (next, vec![link::RAW, -1])] {
+        let pipe = Bytewise(std::io::Cursor::new(bytes));
+        let mut reader = ingest::capture::Reader::new(std::path::Path::new("-"), pipe).unwrap();
+        let mut read = Vec::new();
+        while let Some(frame) = reader.next_frame() {
+            read.push(frame.unwrap().link);
+        }
+        assert_eq!(read, links);
+    }
+}
+
+#[test]
 fn what_is_no_capture_and_what_is_no_sflow() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "this is a text").unwrap();

@@ -22,8 +22,11 @@ const COMPRESSED: [(&[u8], &str); 4] = [
     (b"BZh", "bzip2 -dc"),
 ];
 
-/// The longest of these, bytes.
-const LONGEST_MARK: u64 = 6;
+/// The header of a pcap file, bytes.
+const HEADER: usize = 24;
+
+/// The link type of a frame whose interface the file does not describe: none of [`super::link`].
+const NO_LINK: i32 = -1;
 
 /// Why a capture file cannot be read, or not further.
 #[derive(Debug, thiserror::Error)]
@@ -93,13 +96,28 @@ struct Interface {
 pub struct Reader {
     path: PathBuf,
     inner: Box<dyn PcapReaderIterator + Send>,
+    section: Section,
+    frames: u64,
+    ended: bool,
+}
+
+/// What the blocks so far have said, and the current frame.
+struct Section {
     nanoseconds: bool,
     link: i32,
     interfaces: Vec<Interface>,
-    frames: u64,
     /// The current frame, copied out of the parser's buffer.
     bytes: Vec<u8>,
-    ended: bool,
+}
+
+/// What a block is.
+enum Step {
+    /// A frame; its bytes are the section's.
+    Frame { time_us: Option<u64>, link: i32, cut: bool },
+    /// Something else.
+    Other,
+    /// None: the file is at its end.
+    End,
 }
 
 impl Reader {
@@ -108,140 +126,153 @@ impl Reader {
     /// # Errors
     /// It cannot be opened, is compressed, or is no capture file.
     pub fn open(path: &Path) -> Result<Self, CaptureError> {
-        let unreadable = |source| CaptureError::Open { path: path.to_owned(), source };
-        let mut file = File::open(path).map_err(unreadable)?;
-        // A pipe cannot be read twice: what was looked at comes first again. A directory is refused here.
-        let mut first = Vec::new();
-        file.by_ref().take(LONGEST_MARK).read_to_end(&mut first).map_err(unreadable)?;
-        if let Some((_, command)) = COMPRESSED.iter().find(|(mark, _)| first.starts_with(mark)) {
-            return Err(CaptureError::Compressed { path: path.to_owned(), command });
-        }
-        Self::new(path, io::Cursor::new(first).chain(file))
+        let file = File::open(path).map_err(|source| CaptureError::Open { path: path.to_owned(), source })?;
+        Self::new(path, file)
     }
 
     /// Reads from anything; `path` names it in errors.
     ///
     /// # Errors
-    /// It is no capture file.
-    pub fn new(path: &Path, source: impl Read + Send + 'static) -> Result<Self, CaptureError> {
-        let inner =
-            create_reader(BUFFER, source).map_err(|_| CaptureError::Unknown { path: path.to_owned() })?;
-        Ok(Self {
-            path: path.to_owned(),
-            inner,
-            nanoseconds: false,
-            link: -1,
-            interfaces: Vec::new(),
-            frames: 0,
-            bytes: Vec::new(),
-            ended: false,
-        })
+    /// It cannot be read, is compressed, or is no capture file.
+    pub fn new(path: &Path, mut source: impl Read + Send + 'static) -> Result<Self, CaptureError> {
+        let path = path.to_owned();
+        let first = match first_block(&mut source) {
+            Ok(first) => first,
+            Err(source) => return Err(CaptureError::Open { path, source }),
+        };
+        if let Some((_, command)) = COMPRESSED.iter().find(|(mark, _)| first.starts_with(mark)) {
+            return Err(CaptureError::Compressed { path, command });
+        }
+        let Ok(inner) = create_reader(BUFFER, io::Cursor::new(first).chain(source)) else {
+            return Err(CaptureError::Unknown { path });
+        };
+        let section =
+            Section { nanoseconds: false, link: NO_LINK, interfaces: Vec::new(), bytes: Vec::new() };
+        Ok(Self { path, inner, section, frames: 0, ended: false })
     }
 
     /// The next frame; `None` at the end. After an error the file is at its end.
     pub fn next_frame(&mut self) -> Option<Result<Frame<'_>, CaptureError>> {
-        if self.ended {
-            return None;
-        }
-        loop {
+        while !self.ended {
             match self.advance() {
-                Ok(Some((time_us, link, cut))) => {
+                Ok(Step::Frame { time_us, link, cut }) => {
                     self.frames += 1;
-                    return Some(Ok(Frame { time_us, link, bytes: &self.bytes, cut }));
+                    return Some(Ok(Frame { time_us, link, bytes: &self.section.bytes, cut }));
                 }
-                Ok(None) => {}
-                Err(None) => {
-                    self.ended = true;
-                    return None;
-                }
-                Err(Some(error)) => {
+                Ok(Step::Other) => {}
+                Ok(Step::End) => self.ended = true,
+                Err(error) => {
                     self.ended = true;
                     return Some(Err(error));
                 }
             }
         }
+        None
     }
 
-    /// One block: a frame (its bytes are then in `self.bytes`), or something else. `Err(None)` is the end.
-    #[allow(clippy::type_complexity, reason = "one caller, right above")]
-    fn advance(&mut self) -> Result<Option<(Option<u64>, i32, bool)>, Option<CaptureError>> {
-        let (consumed, found) = match self.inner.next() {
+    /// The bytes of the frame that was given last.
+    pub(super) fn current(&self) -> &[u8] {
+        &self.section.bytes
+    }
+
+    /// One block, or more bytes of one.
+    fn advance(&mut self) -> Result<Step, CaptureError> {
+        match self.inner.next() {
             Ok((consumed, block)) => {
-                let found = match block {
-                    PcapBlockOwned::LegacyHeader(header) => {
-                        self.nanoseconds = header.is_nanosecond_precision();
-                        // The upper half says whether a frame check sequence follows, and how long it is.
-                        self.link = header.network.0 & 0xffff;
-                        None
-                    }
-                    PcapBlockOwned::Legacy(packet) => {
-                        let captured = usize::try_from(packet.caplen).unwrap_or(usize::MAX);
-                        let bytes = packet.data.get(..captured).unwrap_or(packet.data);
-                        self.bytes.clear();
-                        self.bytes.extend_from_slice(bytes);
-                        let fraction = if self.nanoseconds { packet.ts_usec / 1000 } else { packet.ts_usec };
-                        let time = u64::from(packet.ts_sec) * 1_000_000 + u64::from(fraction);
-                        Some((Some(time), self.link, packet.origlen > packet.caplen))
-                    }
-                    PcapBlockOwned::NG(Block::SectionHeader(_)) => {
-                        self.interfaces.clear();
-                        None
-                    }
-                    PcapBlockOwned::NG(Block::InterfaceDescription(described)) => {
-                        self.interfaces.push(Interface {
-                            link: described.linktype.0,
-                            ticks_per_second: described.ts_resolution().unwrap_or(1_000_000).max(1),
-                            offset_s: described.ts_offset(),
-                        });
-                        None
-                    }
-                    PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
-                        let interface = usize::try_from(packet.if_id)
-                            .ok()
-                            .and_then(|id| self.interfaces.get(id))
-                            .copied();
-                        self.bytes.clear();
-                        self.bytes.extend_from_slice(packet.packet_data());
-                        let ticks = (u64::from(packet.ts_high) << 32) | u64::from(packet.ts_low);
-                        interface.map(|interface| {
-                            let time = interface.microseconds(ticks);
-                            (Some(time), interface.link, packet.origlen > packet.caplen)
-                        })
-                    }
-                    PcapBlockOwned::NG(Block::SimplePacket(packet)) => {
-                        self.bytes.clear();
-                        self.bytes.extend_from_slice(packet.packet_data());
-                        let cut =
-                            usize::try_from(packet.origlen).is_ok_and(|length| length > self.bytes.len());
-                        self.interfaces.first().map(|interface| (None, interface.link, cut))
-                    }
-                    PcapBlockOwned::NG(_) => None,
-                };
-                (consumed, found)
+                let step = self.section.take(block);
+                self.inner.consume(consumed);
+                Ok(step)
             }
-            Err(PcapError::Eof) => return Err(None),
-            Err(PcapError::Incomplete(_)) => {
-                return match self.inner.refill() {
-                    Ok(()) => Ok(None),
-                    Err(_) => Err(Some(self.damaged())),
-                };
-            }
+            Err(PcapError::Eof) => Ok(Step::End),
+            Err(PcapError::Incomplete(_)) => match self.inner.refill() {
+                Ok(()) => Ok(Step::Other),
+                Err(_) => Err(self.damaged()),
+            },
             Err(PcapError::UnexpectedEof) => {
-                return Err(Some(CaptureError::Cut { path: self.path.clone(), frames: self.frames }));
+                Err(CaptureError::Cut { path: self.path.clone(), frames: self.frames })
             }
             Err(PcapError::BufferTooSmall) => {
                 let larger = self.inner.data().len().max(BUFFER) * 2;
                 let grown = larger <= LARGEST_BLOCK && self.inner.grow(larger) && self.inner.refill().is_ok();
-                return if grown { Ok(None) } else { Err(Some(self.damaged())) };
+                if grown { Ok(Step::Other) } else { Err(self.damaged()) }
             }
-            Err(_) => return Err(Some(self.damaged())),
-        };
-        self.inner.consume(consumed);
-        Ok(found)
+            Err(_) => Err(self.damaged()),
+        }
     }
 
     fn damaged(&self) -> CaptureError {
         CaptureError::Damaged { path: self.path.clone(), frames: self.frames }
+    }
+}
+
+/// What a file begins with: the header of a pcap file, the first block of a pcapng file. The parser wants it in one
+/// piece, which a pipe does not promise.
+fn first_block(source: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut first = Vec::new();
+    source.by_ref().take(12).read_to_end(&mut first)?;
+    let length = match *first {
+        [0x0a, 0x0d, 0x0d, 0x0a, a, b, c, d, 0x4d, 0x3c, 0x2b, 0x1a] => u32::from_le_bytes([a, b, c, d]),
+        [0x0a, 0x0d, 0x0d, 0x0a, a, b, c, d, 0x1a, 0x2b, 0x3c, 0x4d] => u32::from_be_bytes([a, b, c, d]),
+        _ => HEADER as u32,
+    };
+    let missing = u64::from(length).min(BUFFER as u64).saturating_sub(first.len() as u64);
+    source.by_ref().take(missing).read_to_end(&mut first)?;
+    Ok(first)
+}
+
+impl Section {
+    fn take(&mut self, block: PcapBlockOwned<'_>) -> Step {
+        match block {
+            PcapBlockOwned::LegacyHeader(header) => {
+                self.nanoseconds = header.is_nanosecond_precision();
+                // The upper half says whether a frame check sequence follows, and how long it is.
+                self.link = header.network.0 & 0xffff;
+                Step::Other
+            }
+            PcapBlockOwned::Legacy(packet) => {
+                let captured = usize::try_from(packet.caplen).unwrap_or(usize::MAX);
+                self.keep(packet.data.get(..captured).unwrap_or(packet.data));
+                let fraction = if self.nanoseconds { packet.ts_usec / 1000 } else { packet.ts_usec };
+                let time = u64::from(packet.ts_sec) * 1_000_000 + u64::from(fraction);
+                Step::Frame { time_us: Some(time), link: self.link, cut: packet.origlen > packet.caplen }
+            }
+            PcapBlockOwned::NG(block) => self.take_ng(&block),
+        }
+    }
+
+    fn take_ng(&mut self, block: &Block<'_>) -> Step {
+        match block {
+            Block::SectionHeader(_) => self.interfaces.clear(),
+            Block::InterfaceDescription(described) => self.interfaces.push(Interface {
+                link: described.linktype.0,
+                ticks_per_second: described.ts_resolution().unwrap_or(1_000_000).max(1),
+                offset_s: described.ts_offset(),
+            }),
+            Block::EnhancedPacket(packet) => {
+                let interface =
+                    usize::try_from(packet.if_id).ok().and_then(|id| self.interfaces.get(id)).copied();
+                self.keep(packet.packet_data());
+                let ticks = (u64::from(packet.ts_high) << 32) | u64::from(packet.ts_low);
+                return Step::Frame {
+                    time_us: interface.map(|interface| interface.microseconds(ticks)),
+                    link: interface.map_or(NO_LINK, |interface| interface.link),
+                    cut: packet.origlen > packet.caplen,
+                };
+            }
+            Block::SimplePacket(packet) => {
+                let link = self.interfaces.first().map_or(NO_LINK, |interface| interface.link);
+                self.keep(packet.packet_data());
+                let cut = usize::try_from(packet.origlen).is_ok_and(|length| length > self.bytes.len());
+                return Step::Frame { time_us: None, link, cut };
+            }
+            _ => {}
+        }
+        Step::Other
+    }
+
+    fn keep(&mut self, frame: &[u8]) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(frame);
     }
 }
 
@@ -251,12 +282,5 @@ impl Interface {
         let offset = i128::from(self.offset_s) * 1_000_000;
         let time = i128::try_from(microseconds).unwrap_or(0) + offset;
         u64::try_from(time).unwrap_or(0)
-    }
-}
-
-impl Reader {
-    /// The bytes of the frame that was given last.
-    pub(super) fn current(&self) -> &[u8] {
-        &self.bytes
     }
 }
