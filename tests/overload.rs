@@ -1,8 +1,8 @@
 //! More than the collector can take, and for longer than its tables have room: what is dropped or gives way is counted,
 //! memory stays within its limits, and REST answers. `benches/load` measures the same at length.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 use ingest::send::Sender;
@@ -20,11 +20,15 @@ const SLOWEST: Duration = Duration::from_secs(1);
 fn under_overload_every_datagram_is_accounted_for_and_rest_answers() {
     let collector = Collector::start(&["--defaults", "--workers", "2", "--receive-buffer", "4096"]);
     let (answers, ended, sent) = (Mutex::<Answers>::default(), AtomicBool::new(false), AtomicU64::new(0));
+    // Nobody asks before there is traffic.
+    let ready = Barrier::new(4);
     std::thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
                 let mut traffic = Traffic::of_fabric(2000);
                 let mut sender = Sender::new(collector.sflow).unwrap();
+                traffic.next(64, |datagrams| sender.send_all(datagrams));
+                ready.wait();
                 // Until each question has been answered several times.
                 while answers.lock().unwrap().times.len() < QUESTIONS.len() * 5 {
                     traffic.next(64, |datagrams| sender.send_all(datagrams));
@@ -33,7 +37,10 @@ fn under_overload_every_datagram_is_accounted_for_and_rest_answers() {
                 sent.fetch_add(sender.sent(), Ordering::Relaxed);
             });
         }
-        scope.spawn(|| ask_until(&answers, &collector, &ended, Duration::ZERO));
+        scope.spawn(|| {
+            ready.wait();
+            ask_until(&answers, &collector, &ended, Duration::ZERO);
+        });
     });
     let sent = sent.into_inner();
     let account = Account::wait_for(&collector, sent);
