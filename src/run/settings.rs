@@ -550,8 +550,7 @@ impl FromArgMatches for Given {
         }
         let given = Self(given);
         let checked = given.apply(&mut Settings::default());
-        checked
-            .map_err(|why| clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("{why}\n")))?;
+        checked.map_err(|why| clap::Error::raw(clap::error::ErrorKind::ValueValidation, why))?;
         Ok(given)
     }
 
