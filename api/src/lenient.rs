@@ -11,6 +11,8 @@ const DEEPEST: usize = 32;
 /// # Errors
 /// What is wrong, and at which byte.
 pub fn parse(text: &str) -> Result<Json, String> {
+    // Some editors begin a text with the mark of its byte order.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut parser = Parser { text, at: 0 };
     let value = parser.value(0)?;
     parser.space();
@@ -194,7 +196,7 @@ mod tests {
             Ok(json!({"value": "bytes", "log": true, "n": 5, "t": 1.5}))
         );
         assert_eq!(
-            parse("{external:['0.0.0.0/0', 10.0.0.0/8]}"),
+            parse("\u{feff}{external:['0.0.0.0/0', 10.0.0.0/8]}"),
             Ok(json!({"external": ["0.0.0.0/0", "10.0.0.0/8"]}))
         );
     }

@@ -215,7 +215,7 @@ fn definitions() -> Json {
             "description": "the flow language of manual/flows.md; numbers and booleans may be texts",
             "properties": {
                 "keys": texts(),
-                "value": { "type": "string", "minLength": 1 },
+                "value": { "type": "string" },
                 "values": texts(),
                 "filter": { "type": "string" },
                 "t": { "type": "number", "description": "smoothing, seconds; 0.2 to 600, others are adjusted" },
@@ -244,7 +244,7 @@ fn definitions() -> Json {
             "required": ["metric", "value"],
             "additionalProperties": false,
             "properties": {
-                "metric": { "type": "string", "minLength": 1 },
+                "metric": { "type": "string" },
                 "value": { "type": "number" },
                 "filter": {
                     "type": "object",

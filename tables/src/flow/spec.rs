@@ -64,6 +64,9 @@ pub struct FlowSpec {
     pub per: Per,
 }
 
+/// Bytes of `fs` at most: it is in every key of every answer.
+const LONGEST_SEPARATOR: usize = 64;
+
 /// Attributes of a flow's definition.
 pub const ATTRIBUTES: [&str; 12] = [
     "keys",
@@ -109,6 +112,10 @@ impl FlowSpec {
             }
             Some(mode) => return Err(wrong("aggMode", format!("{mode:?} is not agent"))),
         };
+        let fs = text(object, "fs")?.unwrap_or_else(|| ",".to_owned());
+        if fs.len() > LONGEST_SEPARATOR {
+            return Err(wrong("fs", format!("longer than {LONGEST_SEPARATOR} bytes")));
+        }
         Ok(Self {
             keys: list(object, "keys")?.unwrap_or_default(),
             value: text(object, "value")?.ok_or(SpecError::Missing("value"))?,
@@ -116,7 +123,7 @@ impl FlowSpec {
             filter: text(object, "filter")?.filter(|filter| !filter.trim().is_empty()),
             n: number(object, "n")?.map_or(5, |n| n.clamp(5.0, 20.0) as u32),
             t: number(object, "t")?.map_or(2.0, |t| t.clamp(0.2, 600.0)),
-            fs: text(object, "fs")?.unwrap_or_else(|| ",".to_owned()),
+            fs,
             log: flag(object, "log")?,
             flow_start: flag(object, "flowStart")?,
             active_timeout: number(object, "activeTimeout")?.map_or(60.0, |t| t.clamp(1.0, 86_400.0)),
@@ -213,6 +220,7 @@ mod tests {
             (json!({"value": "bytes", "t": "soon"}), "t: must be a number"),
             (json!({"value": "bytes", "key": "ipsource"}), "key: is no attribute"),
             (json!({"value": "bytes", "log": "perhaps"}), "log: must be true or false"),
+            (json!({"value": "bytes", "fs": "-".repeat(65)}), "fs: longer than 64 bytes"),
             (json!({"value": "bytes", "aggMode": "edge"}), "aggMode: edge needs topology"),
             (json!({"value": "bytes", "ipfixCollectors": ["a"]}), "ipfixCollectors: is not supported"),
         ] {
