@@ -348,6 +348,20 @@ fn a_capture_that_ends_within_a_frame_gives_what_is_whole() {
 }
 
 #[test]
+fn what_the_capture_cut_is_counted_as_cut_wherever_that_is() {
+    let whole = udp_in_ip(&datagram(), 6343);
+    for kept in [10, 25, 100] {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let mut writer = ingest::capture::Writer::new(&mut file, link::RAW).unwrap();
+        writer.frame(0, &whole[..kept], whole.len() as u32).unwrap();
+        writer.flush().unwrap();
+        let said = decode_file(file.path(), "text").stderr;
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.contains("frames 1, cut by the capture 1"), "{kept}: {said}");
+    }
+}
+
+#[test]
 fn a_pipe_may_be_slow() {
     struct Bytewise(std::io::Cursor<Vec<u8>>);
     impl std::io::Read for Bytewise {

@@ -102,7 +102,12 @@ impl Payloads {
                 count.unknown_link += 1;
                 continue;
             };
-            let Some(packet) = ip.and_then(read_ip).filter(|packet| packet.protocol == UDP) else {
+            let read = ip.and_then(read_ip);
+            if ip.is_some() && read.is_none() && frame.cut {
+                count.cut += 1;
+                continue;
+            }
+            let Some(packet) = read.filter(|packet| packet.protocol == UDP) else {
                 count.not_udp += 1;
                 continue;
             };
@@ -128,7 +133,8 @@ impl Payloads {
                 }
             };
             let Some((ports, payload)) = read_udp(udp) else {
-                count.not_udp += 1;
+                let why = if packet.cut { &mut count.cut } else { &mut count.not_udp };
+                *why += 1;
                 continue;
             };
             if ports.1 != self.port {
