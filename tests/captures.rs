@@ -352,7 +352,7 @@ fn what_the_capture_cut_is_counted_as_cut_wherever_that_is() {
     let whole = udp_in_ip(&datagram(), 6343);
     for kept in [10, 25, 100] {
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        let mut writer = ingest::capture::Writer::new(&mut file, link::RAW).unwrap();
+        let mut writer = Writer::new(&mut file, link::RAW).unwrap();
         writer.frame(0, &whole[..kept], whole.len() as u32).unwrap();
         writer.flush().unwrap();
         let said = decode_file(file.path(), "text").stderr;
@@ -383,7 +383,7 @@ fn a_pipe_may_be_slow() {
     let next = [section, block(1, &[link::RAW as u32, 0]), frame(0), frame(5)].concat();
     for (bytes, links) in [(bytes, vec![link::RAW]), (next, vec![link::RAW, -1])] {
         let pipe = Bytewise(std::io::Cursor::new(bytes));
-        let mut reader = ingest::capture::Reader::new(std::path::Path::new("-"), pipe).unwrap();
+        let mut reader = ingest::capture::Reader::new(Path::new("-"), pipe).unwrap();
         let mut read = Vec::new();
         while let Some(frame) = reader.next_frame() {
             read.push(frame.unwrap().link);
