@@ -193,6 +193,21 @@ fn benches(criterion: &mut Criterion) {
         ratio.ours / 1e6
     );
     group.bench_function("top 100 of a million", |b| b.iter(top));
+    // Where places are added up, the shard is held for a copy; the rest is done by whoever asks.
+    let all = || ours.table.active(FlowAggregation::Sum, 100, None, asked);
+    let held = || {
+        black_box(&all());
+        1
+    };
+    let asking = || all().largest(100, 0.0, ",").len() as u64;
+    let ratio = ratio::compare(1, held, asking);
+    println!(
+        "sum of {FLOWS}: whole answer / time that the shard is held = {:.1} ({:.1} and {:.1} ms)",
+        ratio.gain(),
+        ratio.other / 1e6,
+        ratio.ours / 1e6
+    );
+    group.bench_function("all of a million, to be added up", |b| b.iter(held));
     group.finish();
 }
 

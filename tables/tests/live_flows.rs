@@ -490,9 +490,13 @@ fn keys_of_recent_packets() {
 
 #[test]
 fn any_partition_of_agents_gives_the_answer_of_one_shard() {
-    let spec = json!({"keys": "ipsource", "value": "bytes", "values": "frames", "t": 1});
-    let mut whole = Fixture::new(&[("f", spec.clone())]);
-    let mut parts: Vec<Fixture> = (0..4).map(|_| Fixture::new(&[("f", spec.clone())])).collect();
+    let numbers = json!({"keys": "ipsource", "value": "bytes", "values": "frames", "t": 1});
+    // Its texts have other numbers in each shard, and its means are read where they are.
+    let texts =
+        json!({"keys": "suffix:ipsource:.:1,ipdscpname,frames", "value": "avg:bytes", "values": "frames"});
+    let flows = [("f", numbers), ("g", texts)];
+    let mut whole = Fixture::new(&flows);
+    let mut parts: Vec<Fixture> = (0..4).map(|_| Fixture::new(&flows)).collect();
     for n in 0..2000_u32 {
         let agent = (n % 7) as u8 + 1;
         let (port, source, length) = (n % 5 + 1, host((n % 13) as u8), 64 + n % 1400);
@@ -501,11 +505,17 @@ fn any_partition_of_agents_gives_the_answer_of_one_shard() {
             fixture.packet(port, source, length, SECOND + u64::from(n));
         }
     }
-    for aggregation in [FlowAggregation::Max, FlowAggregation::Sum] {
+    let agents = [Agents::All, Agents::Named(vec!["10.0.0.2".into(), "10.0.0.5".into()])];
+    let aggregations = [FlowAggregation::Max, FlowAggregation::Sum];
+    for (((flow, _), agents), aggregation) in flows
+        .iter()
+        .flat_map(|f| agents.iter().map(move |a| (f, a)))
+        .flat_map(|fa| aggregations.map(|g| (fa, g)))
+    {
         for most in [1, 3, 100] {
             let question = Question::ActiveFlows {
-                agents: Agents::All,
-                flow: "f".into(),
+                agents: agents.clone(),
+                flow: (*flow).into(),
                 aggregation,
                 most,
                 least: 0.0,
@@ -514,14 +524,23 @@ fn any_partition_of_agents_gives_the_answer_of_one_shard() {
             let now_us = 2 * SECOND;
             let rounded = |answer: Answer| {
                 let Answer::Flows(flows) = answer else { panic!() };
-                let round = |flow: ActiveFlow| (flow.key, (flow.value * 1e3).round(), flow.owner);
-                flows.into_iter().map(round).collect::<Vec<_>>()
+                let round = |value: f64| (value * 1e3).round();
+                let rounded = |flow: ActiveFlow| {
+                    (
+                        flow.key,
+                        round(flow.value),
+                        flow.values.into_iter().map(round).collect::<Vec<_>>(),
+                        flow.owner,
+                    )
+                };
+                flows.into_iter().map(rounded).collect::<Vec<_>>()
             };
             let one = rounded(whole.shard.ask(&question, now_us).finish(&question));
+            assert_eq!(one.len(), most.min(13), "{one:?}");
             let partials: Vec<_> = parts.iter().map(|part| part.shard.ask(&question, now_us)).collect();
             for order in [[0, 1, 2, 3], [3, 1, 0, 2]] {
                 let merged = order.iter().map(|n| partials[*n].clone()).reduce(|a, b| a.merge(b)).unwrap();
-                assert_eq!(rounded(merged.finish(&question)), one, "{aggregation:?} {most}");
+                assert_eq!(rounded(merged.finish(&question)), one, "{flow} {aggregation:?} {most}");
             }
         }
     }

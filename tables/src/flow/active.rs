@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use ahash::{AHashMap, AHashSet};
 
 use super::atom::key_text;
+use super::copied::{self, Copied};
 use super::measure::Mode;
 use super::owners::Owners;
 use super::plan::ActiveFlow;
@@ -31,39 +32,34 @@ pub enum FlowAggregation {
 struct KeyValues {
     /// Whose value is the largest.
     owner: Owner,
-    /// That value.
-    largest: f64,
-    /// The values that are shown: those of `owner`, or of all together.
+    /// Its values.
     shown: Vec<f64>,
 }
 
 impl KeyValues {
-    fn merge(&mut self, other: Self, aggregation: FlowAggregation, modes: &[Mode]) {
+    /// The larger of both.
+    fn merge(&mut self, other: Self) {
         // Of equal values that of the lower owner, so that the order of merging does not matter.
-        let larger = other.largest.total_cmp(&self.largest).then_with(|| self.owner.cmp(&other.owner));
-        let larger = larger == Ordering::Greater;
-        match aggregation {
-            FlowAggregation::Sum => {
-                for ((mine, theirs), mode) in self.shown.iter_mut().zip(&other.shown).zip(modes) {
-                    *mine = mode.add(*mine, *theirs);
-                }
-            }
-            FlowAggregation::Max if larger => self.shown = other.shown,
-            FlowAggregation::Max => {}
+        let larger = other.value().total_cmp(&self.value()).then_with(|| self.owner.cmp(&other.owner));
+        if larger == Ordering::Greater {
+            *self = other;
         }
-        if larger {
-            self.largest = other.largest;
-            self.owner = other.owner;
-        }
+    }
+
+    /// The first value that is shown.
+    fn value(&self) -> f64 {
+        self.shown.first().copied().unwrap_or(0.0)
     }
 }
 
 /// What one shard, or several, know of a definition's flows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ActivePartial {
-    aggregation: FlowAggregation,
-    modes: Vec<Mode>,
+    /// The flows that are the largest somewhere.
     keys: AHashMap<Box<[u8]>, KeyValues>,
+    /// All flows of tables whose values are to be added up.
+    copies: Vec<Copied>,
+    /// Where one flow is seen.
     places: Vec<Place>,
 }
 
@@ -77,20 +73,10 @@ struct Place {
 }
 
 impl ActivePartial {
-    fn new(aggregation: FlowAggregation, modes: Vec<Mode>) -> Self {
-        Self { aggregation, modes, ..Self::default() }
-    }
-
     /// Takes the values of one data source.
-    fn add(&mut self, key: Box<[u8]>, owner: Owner, shown: Vec<f64>) {
-        let largest = shown.first().copied().unwrap_or(0.0);
-        let one = KeyValues { owner, largest, shown };
-        self.add_values(key, one);
-    }
-
-    fn add_values(&mut self, key: Box<[u8]>, one: KeyValues) {
+    fn add(&mut self, key: Box<[u8]>, one: KeyValues) {
         match self.keys.get_mut(&key) {
-            Some(known) => known.merge(one, self.aggregation, &self.modes),
+            Some(known) => known.merge(one),
             None => drop(self.keys.insert(key, one)),
         }
     }
@@ -99,12 +85,9 @@ impl ActivePartial {
     #[must_use]
     pub fn merge(mut self, other: Self) -> Self {
         self.places.extend(other.places);
-        if self.modes.is_empty() {
-            self.modes = other.modes;
-            self.aggregation = other.aggregation;
-        }
+        self.copies.extend(other.copies);
         for (key, values) in other.keys {
-            self.add_values(key, values);
+            self.add(key, values);
         }
         self
     }
@@ -125,10 +108,12 @@ impl ActivePartial {
 
     /// The largest flows, at most `most` of at least `least`, largest first.
     pub fn largest(self, most: usize, least: f64, separator: &str) -> Vec<ActiveFlow> {
-        let value = |values: &KeyValues| values.shown.first().copied().unwrap_or(0.0);
-        let mut all: Vec<_> = self.keys.into_iter().filter(|(_, values)| value(values) >= least).collect();
+        if !self.copies.is_empty() {
+            return copied::largest(&self.copies, most, least, separator);
+        }
+        let mut all: Vec<_> = self.keys.into_iter().filter(|(_, values)| values.value() >= least).collect();
         let order = |(a_key, a): &(Box<[u8]>, KeyValues), (b_key, b): &(Box<[u8]>, KeyValues)| {
-            value(b).total_cmp(&value(a)).then_with(|| a_key.cmp(b_key))
+            b.value().total_cmp(&a.value()).then_with(|| a_key.cmp(b_key))
         };
         if all.len() > most && most > 0 {
             all.select_nth_unstable_by(most - 1, order);
@@ -150,7 +135,7 @@ impl ActivePartial {
 }
 
 /// Readings below this are nothing.
-const NOTHING: f64 = 1e-3;
+pub(super) const NOTHING: f64 = 1e-3;
 
 /// What a table's shard shares with it, for questions.
 #[derive(Clone, Copy, Debug)]
@@ -172,14 +157,13 @@ impl FlowTable {
         wanted: Option<&[bool]>,
         asked: Asked<'_>,
     ) -> ActivePartial {
-        let modes: Vec<Mode> = self.plan.measures.iter().map(|measure| measure.mode).collect();
-        let mut partial = ActivePartial::new(aggregation, modes);
+        let mut partial = ActivePartial::default();
+        if aggregation == FlowAggregation::Sum {
+            partial.copies.push(self.copied(wanted, asked));
+            return partial;
+        }
         let decay = self.decay(asked.now_us);
-        let entries: Vec<usize> = match aggregation {
-            FlowAggregation::Max => self.top(most, wanted, asked.now_us),
-            FlowAggregation::Sum => (0..self.len()).filter(|at| self.is_wanted(*at, wanted)).collect(),
-        };
-        for at in entries {
+        for at in self.top(most, wanted, asked.now_us) {
             let Some((owner, key)) = self.entry(at) else { continue };
             let Some(owner) = asked.owners.owner(owner) else { continue };
             let mut shown = vec![self.reading(at, 0, decay, asked.now_us)];
@@ -187,7 +171,8 @@ impl FlowTable {
                 continue;
             }
             shown.extend(self.further(at, decay, asked.now_us));
-            partial.add(self.plan.layout.portable(key, asked.texts), owner.clone(), shown);
+            let one = KeyValues { owner: owner.clone(), shown };
+            partial.add(self.plan.layout.portable(key, asked.texts), one);
         }
         partial
     }
@@ -221,7 +206,7 @@ impl FlowTable {
         partial
     }
 
-    fn is_wanted(&self, at: usize, wanted: Option<&[bool]>) -> bool {
+    pub(super) fn is_wanted(&self, at: usize, wanted: Option<&[bool]>) -> bool {
         let Some(wanted) = wanted else { return true };
         self.entry(at).is_some_and(|(owner, _)| wanted.get(owner as usize).copied().unwrap_or(false))
     }

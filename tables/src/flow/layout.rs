@@ -186,11 +186,30 @@ impl KeyLayout {
     /// The portable form of a key.
     pub fn portable(&self, key: &[u64], texts: &Texts) -> Box<[u8]> {
         let mut out = Vec::with_capacity(self.width + self.parts.len());
-        self.each(key, |part| match part {
-            Part::Text(id) => Atom::Text(texts.text(id)).pack(&mut out),
-            Part::Atom(atom) => atom.pack(&mut out),
-        });
+        self.append_portable(key, |id| texts.text(id), &mut out);
         out.into_boxed_slice()
+    }
+
+    /// Appends the portable form of a key.
+    pub(super) fn append_portable<'t>(
+        &self,
+        key: &[u64],
+        text_of: impl Fn(u32) -> &'t str,
+        out: &mut Vec<u8>,
+    ) {
+        self.each(key, |part| match part {
+            Part::Text(id) => Atom::Text(text_of(id)).pack(out),
+            Part::Atom(atom) => atom.pack(out),
+        });
+    }
+
+    /// The numbers of the texts that a key holds.
+    pub(super) fn texts(&self, key: &[u64], mut take: impl FnMut(u32)) {
+        self.each(key, |part| {
+            if let Part::Text(id) = part {
+                take(id);
+            }
+        });
     }
 
     /// The key that shows as this text, if all its texts are known. A part that only a packet tells may be read in

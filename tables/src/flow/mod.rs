@@ -13,7 +13,7 @@
 //! | [`measure`] | what is measured of packets, and how many become one value |
 //! | [`table`], `lanes` | entries whose values decay, and what they need beside |
 //! | [`owners`] | whose entries they are |
-//! | [`active`] | the largest flows |
+//! | [`active`], `copied` | the largest flows: of what is largest somewhere, of all together |
 //! | `flows`, `seen` | all tables of a shard; the keys that recent packets had |
 //! | [`group`], `prefixes` | address groups and maps; longest prefix match |
 //! | [`reference`] | countries, autonomous systems and vendors from the operator's files |
@@ -21,6 +21,7 @@
 
 pub mod active;
 pub mod atom;
+pub(crate) mod copied;
 pub mod expression;
 pub mod filter;
 pub(crate) mod flows;

@@ -117,6 +117,12 @@ impl Owners {
         self.by_owner.iter().map(|(owner, number)| (*number, owner))
     }
 
+    /// Those that entries have, by number.
+    pub(super) fn copied(&self) -> Vec<Option<Owner>> {
+        let held = |entry: &Entry| entry.owner.clone().filter(|_| entry.holders > 0);
+        self.entries.iter().map(held).collect()
+    }
+
     /// How many numbers there are, those that are free among them.
     pub fn numbers(&self) -> usize {
         self.entries.len()

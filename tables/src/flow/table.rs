@@ -498,6 +498,11 @@ impl FlowTable {
         Some((owner(words), words.get(1..)?))
     }
 
+    /// The words of all entries, and how many an entry has: owner and hash, then the key.
+    pub(super) fn words(&self) -> (&[u64], usize) {
+        (&self.words, self.stride)
+    }
+
     /// The value of a measure of an entry.
     pub(crate) fn reading(&self, at: usize, measure: usize, decay: f64, now_us: u64) -> f64 {
         let value = self.values.get(at).copied().unwrap_or(0.0) * decay;

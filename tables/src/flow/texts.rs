@@ -48,6 +48,11 @@ impl Texts {
         self.by_text.len()
     }
 
+    /// How many numbers there are, those that are free among them.
+    pub(super) fn numbers(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.by_text.is_empty()
