@@ -184,9 +184,17 @@ impl<'s> Known<'s> {
 
     /// A data source of an agent, where something is believed of it.
     fn held(&self, agent: &'s Agent, source: &Source) -> Option<Held<'s>> {
-        let Source::Of(source) = source else { return None };
-        let known = agent.sources.get(source).filter(|known| self.believes(&known.metrics))?;
-        Some(Held::Of(*source, &known.metrics))
+        match source {
+            Source::Of(source) => {
+                let known = agent.sources.get(source).filter(|known| self.believes(&known.metrics))?;
+                Some(Held::Of(*source, &known.metrics))
+            }
+            Source::Named(name) => {
+                let (name, known) = agent.custom.source(name)?;
+                known.is_believed(self.now_us, self.metric_timeout_us).then_some(Held::Named(name, known))
+            }
+            Source::Agent => None,
+        }
     }
 
     /// The agents that are meant.

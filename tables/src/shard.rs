@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use decode::{Address, DataSource, Datagram, DatagramError, Sample, SampleError};
+use decode::{Datagram, DatagramError, Sample, SampleError};
 
 use crate::agent::{Agent, Taken};
 use crate::answer::Known;
@@ -235,7 +235,7 @@ impl Shard {
 
     /// Takes a new program. A flow whose definition did not change keeps its table; others end with their records.
     pub fn adopt(&mut self, program: &Arc<Program>, now_us: u64, outbox: &mut Outbox) {
-        self.watch.adopt(&program.thresholds);
+        self.watch.adopt(program);
         self.flows.adopt(program, &self.watch, now_us, outbox);
     }
 
@@ -310,7 +310,9 @@ impl Shard {
         let moment = Moment { now_us, uptime_ms: header.uptime_ms, epoch };
         let before = agent.weight();
         let most = before.saturating_add(room);
-        let mut counted = Vec::new();
+        // The data sources that said something which thresholds may be on.
+        let watched = self.watch.is_on_counters();
+        let mut counted: Vec<Named> = Vec::new();
         let mut number = agent.number;
         let mut near = Near::default();
         near.places.iter_mut().zip(datagram.flow_sources()).for_each(|(place, source)| {
@@ -348,8 +350,8 @@ impl Shard {
                         .sources
                         .at(None, sample.source, room)
                         .map(|mut source| source.counters(&sample, moment));
-                    if !self.watch.thresholds.is_empty() {
-                        counted.push(sample.source);
+                    if watched {
+                        counted.push(Named::Of(sample.source));
                     }
                     taken.map(|taken| {
                         self.counters.texts_cut += taken.cut;
@@ -375,6 +377,11 @@ impl Shard {
                     self.counters.custom_misnamed += taken.misnamed;
                     self.counters.custom_refused += taken.refused;
                     self.counters.texts_cut += taken.cut;
+                    if watched {
+                        let known =
+                            custom::source_name(sample.source).and_then(|name| agent.custom.source(name));
+                        counted.extend(known.map(|(name, _)| Named::Named(Arc::clone(name))));
+                    }
                     continue;
                 }
                 Ok(Sample::RtFlow(sample)) => {
@@ -414,7 +421,7 @@ impl Shard {
         agent.number = number;
         self.sources += agent.weight() - before;
         for source in counted {
-            self.watch_counters(header.agent, source, now_us, outbox);
+            self.watch_counters(&Owner { agent: header.agent, source }, now_us, outbox);
         }
     }
 
@@ -445,30 +452,29 @@ impl Shard {
         }
     }
 
-    /// Holds the counters of a data source against the thresholds on them.
-    fn watch_counters(&mut self, agent: Address, source: DataSource, now_us: u64, outbox: &mut Outbox) {
+    /// Holds the counters, or the custom metrics, of a data source against the thresholds on them.
+    fn watch_counters(&mut self, owner: &Owner, now_us: u64, outbox: &mut Outbox) {
         for place in 0..self.watch.thresholds.len() {
-            let Some(Numbered { id, name, threshold }) = self.watch.thresholds.get(place).cloned() else {
+            let Some(Numbered { id, name, threshold, on_flow }) = self.watch.thresholds.get(place).cloned()
+            else {
                 break;
             };
-            // A threshold on a flow is held against each flow as it grows.
-            if self.flows.table(threshold.metric.name()).is_some() {
+            if on_flow {
                 continue;
             }
-            let owner = Owner { agent, source: Named::Of(source) };
             let known = know(&self.agents, &self.flows, &self.options, now_us);
-            let Some(value) = known.number(&owner, &threshold.metric) else { continue };
-            let number = self.flows.number(agent, source, now_us);
+            let Some(value) = known.number(owner, &threshold.metric) else { continue };
+            let number = self.flows.number(owner, now_us);
             let watched = (id, number, 0);
             if value <= threshold.value {
                 self.watch.below(watched, now_us);
                 continue;
             }
             let known = know(&self.agents, &self.flows, &self.options, now_us);
-            if self.watch.above(watched, None, now_us, || known.passes(&owner, &threshold.filter)) {
+            if self.watch.above(watched, None, now_us, || known.passes(owner, &threshold.filter)) {
                 outbox.events.push(ThresholdEvent {
                     threshold: name,
-                    owner,
+                    owner: owner.clone(),
                     metric: threshold.metric.name().to_owned(),
                     limit: threshold.value,
                     value,
@@ -495,9 +501,8 @@ impl Shard {
 
     /// Forgets what is no longer believed, ends flows, re-arms thresholds.
     pub fn tick(&mut self, now_us: u64, outbox: &mut Outbox) {
-        let watch = &mut self.watch;
-        self.flows.tick(now_us, outbox, |owner| watch.forget(owner));
         self.watch.tick(now_us);
+        self.flows.tick(now_us, outbox, &self.watch.owners());
         self.forget(now_us, outbox);
     }
 

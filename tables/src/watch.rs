@@ -4,12 +4,12 @@
 //! threshold for the time that the definition says. How long a flow stays above is known when it is seen there, because
 //! flows decay by a law; a counter's metric stays where it is until the next sample.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ahash::RandomState;
+use ahash::{AHashSet, RandomState};
 use hashbrown::HashMap;
 
+use crate::program::Program;
 use crate::threshold::Threshold;
 
 /// Metrics above their thresholds at most; further ones are counted and make no event.
@@ -18,14 +18,18 @@ const MOST: usize = 100_000;
 /// How long a data source that a filter leaves out is not asked again, microseconds.
 const LEFT_OUT_US: u64 = 1_000_000;
 
+/// A metric that was above its threshold and is not heard of for so long is forgotten, microseconds: longer than
+/// counters are polled at.
+const SILENT_US: u64 = 3_600_000_000;
+
 /// Which metric: the number of the threshold, that of the owner, and a hash of the flow (0 for none).
 pub(crate) type Watched = (u32, u32, u64);
 
 /// How a metric stands to its threshold.
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// It is above, and stays there until something says otherwise.
-    Above,
+    /// It was above at this moment, microseconds, and stays there until something says otherwise.
+    Above(u64),
     /// It is above until this moment, microseconds.
     Until(u64),
     /// The filter leaves it out; ask again at this moment.
@@ -38,6 +42,8 @@ pub(crate) struct Numbered {
     pub(crate) id: u32,
     pub(crate) name: Arc<str>,
     pub(crate) threshold: Arc<Threshold>,
+    /// Whether its metric is a flow, and is held against it as the flow grows.
+    pub(crate) on_flow: bool,
 }
 
 /// The thresholds of a shard.
@@ -52,17 +58,28 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Takes the thresholds of a new program. An unchanged one keeps its number, and so what is known of it.
-    pub(crate) fn adopt(&mut self, thresholds: &BTreeMap<String, Arc<Threshold>>) {
+    pub(crate) fn adopt(&mut self, program: &Program) {
         let old = std::mem::take(&mut self.thresholds);
-        for (name, threshold) in thresholds {
-            let kept = old.iter().find(|old| *old.name == **name && old.threshold == *threshold).cloned();
-            self.thresholds.push(kept.unwrap_or_else(|| {
-                self.next += 1;
-                Numbered { id: self.next, name: name.as_str().into(), threshold: Arc::clone(threshold) }
-            }));
+        for (name, threshold) in &program.thresholds {
+            let kept = old.iter().find(|old| *old.name == **name && old.threshold == *threshold);
+            let id = kept.map_or_else(
+                || {
+                    self.next += 1;
+                    self.next
+                },
+                |kept| kept.id,
+            );
+            let on_flow = program.flows.contains_key(threshold.metric.name());
+            let (name, threshold) = (name.as_str().into(), Arc::clone(threshold));
+            self.thresholds.push(Numbered { id, name, threshold, on_flow });
         }
         let known: Vec<u32> = self.thresholds.iter().map(|numbered| numbered.id).collect();
         self.states.retain(|(id, ..), _| known.contains(id));
+    }
+
+    /// Whether a threshold is held against what counters and custom metrics say.
+    pub(crate) fn is_on_counters(&self) -> bool {
+        self.thresholds.iter().any(|numbered| !numbered.on_flow)
     }
 
     /// The threshold of a number.
@@ -79,10 +96,10 @@ impl Watch {
         now_us: u64,
         passes: impl FnOnce() -> bool,
     ) -> bool {
-        let state = until_us.map_or(State::Above, State::Until);
+        let state = until_us.map_or(State::Above(now_us), State::Until);
         match self.states.get_mut(&watched) {
             Some(State::LeftOut(again_us)) if now_us < *again_us => return false,
-            Some(known @ (State::Above | State::Until(_))) => {
+            Some(known @ (State::Above(_) | State::Until(_))) => {
                 *known = state;
                 return false;
             }
@@ -99,7 +116,7 @@ impl Watch {
 
     /// A metric is at or below its threshold.
     pub(crate) fn below(&mut self, watched: Watched, now_us: u64) {
-        if let Some(state @ State::Above) = self.states.get_mut(&watched) {
+        if let Some(state @ State::Above(_)) = self.states.get_mut(&watched) {
             *state = State::Until(now_us);
         }
     }
@@ -108,7 +125,7 @@ impl Watch {
     pub(crate) fn tick(&mut self, now_us: u64) {
         let Self { thresholds, states, .. } = self;
         states.retain(|(id, ..), state| match state {
-            State::Above => true,
+            State::Above(seen_us) => now_us.saturating_sub(*seen_us) < SILENT_US,
             State::LeftOut(again_us) => now_us < *again_us,
             State::Until(until_us) => {
                 let threshold = thresholds.iter().find(|numbered| numbered.id == *id);
@@ -117,9 +134,9 @@ impl Watch {
         });
     }
 
-    /// The owner is gone: whoever gets its number next begins anew.
-    pub(crate) fn forget(&mut self, owner: u32) {
-        self.states.retain(|(_, known, _), _| *known != owner);
+    /// The owners of whose metrics something is known: their numbers must stay theirs.
+    pub(crate) fn owners(&self) -> AHashSet<u32> {
+        self.states.keys().map(|(_, owner, _)| *owner).collect()
     }
 
     #[cfg(test)]
@@ -135,13 +152,14 @@ impl Watch {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::program::Change;
     use serde_json::json;
 
     fn watch(timeout: f64) -> Watch {
         let threshold = json!({"metric": "load_one", "value": 1, "timeout": timeout});
         let mut watch = Watch::default();
-        let threshold = Arc::new(Threshold::from_json(&threshold).unwrap());
-        watch.adopt(&BTreeMap::from([("t".to_owned(), threshold)]));
+        let change = Change::Threshold("t".to_owned(), Some(threshold));
+        watch.adopt(&Program::default().changed(change).unwrap());
         watch
     }
 
@@ -171,7 +189,8 @@ mod tests {
         assert!(!watch.above(metric, None, 0, || false));
         assert!(!watch.above(metric, None, LEFT_OUT_US - 1, || panic!("asked too soon")));
         assert!(watch.above(metric, None, LEFT_OUT_US, || true));
-        watch.forget(7);
-        assert!(!watch.is_triggered(metric.0, 7));
+        assert!(watch.owners().contains(&7));
+        watch.tick(LEFT_OUT_US + SILENT_US);
+        assert!(watch.owners().is_empty(), "it is not heard of any more");
     }
 }

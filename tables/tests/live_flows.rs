@@ -7,6 +7,7 @@ use std::sync::Arc;
 use decode::build::{DatagramBuilder, RecordOut};
 use decode::flow::SampledHeader;
 use decode::packet::PacketBuilder;
+use decode::rt::MetricValue;
 use decode::sample::Interface;
 use decode::{Address, DataSource, DiscardedPacket, FlowSample, Header, Mac};
 use serde_json::{Value as Json, json};
@@ -397,6 +398,36 @@ fn a_flow_above_its_threshold_is_an_event_once() {
         }
         assert_eq!(std::mem::take(&mut fixture.outbox.events).len(), again, "at {at_ms} ms");
     }
+}
+
+#[test]
+fn a_custom_metric_above_its_threshold_is_an_event_once_however_rarely_it_comes() {
+    let mut fixture = Fixture::new(&[]);
+    let json = json!({"metric": "shop.queue", "value": 100, "filter": {"region": ["eu"]}});
+    fixture.change(Change::Threshold("busy".to_owned(), Some(json)), 0);
+    let mut events = Vec::new();
+    for (turn, queue) in [50, 150, 151, 10, 200].into_iter().enumerate() {
+        let at_us = (1 + 70 * turn as u64) * SECOND;
+        for (source, region) in [(b"shop", "eu"), (b"mill", "eu"), (b"shop", "us")] {
+            // The same data source of another agent, in a region that the filter leaves out.
+            fixture.agent = if region == "eu" { 1 } else { 2 };
+            fixture.datagram(at_us, |builder, _| {
+                let metrics = [
+                    (b"queue".as_slice(), MetricValue::Gauge32(queue)),
+                    (b"region", MetricValue::Text(region.as_bytes())),
+                ];
+                builder.rt_metric(source, &metrics).unwrap();
+            });
+        }
+        events.append(&mut fixture.outbox.events);
+        (0..70).for_each(|second| fixture.tick(at_us + second * SECOND));
+    }
+    let shown: Vec<String> = events
+        .iter()
+        .map(|event| format!("{} {} {} {}", event.threshold, event.owner.source, event.metric, event.value))
+        .collect();
+    assert_eq!(shown, ["busy shop shop.queue 150", "busy shop shop.queue 200"]);
+    assert!(events.iter().all(|event| event.owner.agent == Address::V4([10, 0, 0, 1].into())));
 }
 
 #[test]

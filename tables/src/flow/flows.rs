@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ahash::RandomState;
+use ahash::{AHashSet, RandomState};
 use bumpalo::Bump;
 use decode::packet::{Packet, dissect};
 use decode::rt::RtFlow;
@@ -336,16 +336,16 @@ impl Flows {
             .collect()
     }
 
-    /// Forgets and flushes what is due. Owners that are gone are given to `gone`.
-    pub(crate) fn tick(&mut self, now_us: u64, outbox: &mut Outbox, gone: impl FnMut(u32)) {
+    /// Forgets and flushes what is due. Owners that something else needs are `kept`.
+    pub(crate) fn tick(&mut self, now_us: u64, outbox: &mut Outbox, kept: &AHashSet<u32>) {
         let mut context = self.shared.context(outbox);
         self.tables.iter_mut().for_each(|table| table.tick(now_us, &mut context));
-        self.shared.owners.forget_before(now_us.saturating_sub(OWNER_TIMEOUT_US), gone);
+        self.shared.owners.forget_before(now_us.saturating_sub(OWNER_TIMEOUT_US), kept);
     }
 
     /// The number of a data source, for thresholds on its counters.
-    pub(crate) fn number(&mut self, agent: Address, source: DataSource, now_us: u64) -> u32 {
-        self.shared.owners.number(&mut { u32::MAX }, agent, &Source::Of(source), now_us)
+    pub(crate) fn number(&mut self, owner: &Owner, now_us: u64) -> u32 {
+        self.shared.owners.number(&mut { u32::MAX }, owner.agent, &owner.source, now_us)
     }
 
     /// The keys that recent packets had, and the age of the youngest packet of each, microseconds.

@@ -1,7 +1,7 @@
 //! Who an entry of a flow table belongs to: each owner once per shard, entries have its number. An owner is forgotten
 //! when no entry has had it for a while.
 
-use ahash::RandomState;
+use ahash::{AHashSet, RandomState};
 use decode::Address;
 use hashbrown::HashMap;
 
@@ -82,9 +82,9 @@ impl Owners {
         }
     }
 
-    /// Forgets those that no entry has and of which no packet came since; `gone` is told their numbers. A call looks at
-    /// a part of them.
-    pub fn forget_before(&mut self, since_us: u64, mut gone: impl FnMut(u32)) {
+    /// Forgets those that no entry has, of which no packet came since, and whose number is not among `kept`. A call looks
+    /// at a part of them.
+    pub fn forget_before(&mut self, since_us: u64, kept: &AHashSet<u32>) {
         for _ in 0..self.entries.len().min(SWEEP) {
             if self.swept >= self.entries.len() {
                 self.swept = 0;
@@ -92,11 +92,11 @@ impl Owners {
             if let Some(entry) = self.entries.get_mut(self.swept)
                 && entry.holders == 0
                 && entry.seen_us < since_us
+                && !kept.contains(&(self.swept as u32))
                 && let Some(owner) = entry.owner.take()
             {
                 self.by_owner.remove(&owner);
                 self.free.push(self.swept as u32);
-                gone(self.swept as u32);
             }
             self.swept += 1;
         }
@@ -144,14 +144,15 @@ mod tests {
         assert_eq!(owners.number(&mut wrong, agent, &port(1), 7), a, "what is remembered wrongly is found");
         assert_eq!((owners.seen_us(a), owners.seen_us(b)), (7, 6));
         owners.hold(a);
-        let mut gone = Vec::new();
-        owners.forget_before(100, |number| gone.push(number));
-        assert_eq!(gone, [b]);
+        owners.forget_before(100, &AHashSet::from_iter([b]));
+        assert!(owners.owner(b).is_some(), "its number is kept");
+        owners.forget_before(100, &AHashSet::default());
         assert_eq!((owners.owner(b), owners.all().count(), owners.numbers()), (None, 1, 2));
         owners.release(a);
-        owners.forget_before(7, |_| panic!("its last packet is too young"));
-        owners.forget_before(8, |number| gone.push(number));
-        assert_eq!(gone, [b, a]);
+        owners.forget_before(7, &AHashSet::default());
+        assert!(owners.owner(a).is_some(), "its last packet is too young");
+        owners.forget_before(8, &AHashSet::default());
+        assert_eq!(owners.owner(a), None);
         let mut c = 0;
         assert_eq!(owners.number(&mut c, agent, &port(3), 9), a, "the number is used again");
     }

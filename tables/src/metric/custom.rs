@@ -68,6 +68,11 @@ impl Custom {
         self.sources.iter()
     }
 
+    /// A data source, and its name as it is kept.
+    pub(crate) fn source(&self, name: &str) -> Option<(&Arc<str>, &CustomSource)> {
+        self.sources.get_key_value(name)
+    }
+
     /// Takes a sample. There may be `most` metrics.
     pub(crate) fn take(&mut self, sample: &RtMetric<'_>, moment: Moment, most: usize) -> CustomTaken {
         let mut taken = CustomTaken::default();
@@ -188,12 +193,12 @@ impl CustomMetric {
     }
 }
 
-/// A name that can be asked for: it begins with a letter, and nothing in it separates names or ends a line.
 /// The name of a data source, where it is one that can be kept.
 pub(crate) fn source_name(bytes: &[u8]) -> Option<&str> {
     named(bytes, MOST_SOURCE_NAME)
 }
 
+/// A name that can be asked for: it begins with a letter, and nothing in it separates names or ends a line.
 fn named(bytes: &[u8], most: usize) -> Option<&str> {
     let name = std::str::from_utf8(bytes).ok().filter(|name| name.len() <= most)?;
     let asked = name.starts_with(|c: char| c.is_ascii_alphabetic())
