@@ -197,16 +197,32 @@ fn a_second_collector_on_the_state_is_refused_by_its_number() {
 }
 
 #[test]
-fn what_cannot_be_kept_is_said_and_still_takes_effect() {
+fn what_cannot_be_saved_is_an_error_takes_effect_and_is_saved_as_soon_as_possible() {
     let folder = tempfile::tempdir().unwrap();
     let collector = Collector::start(&["--state-dir", folder.path().to_str().unwrap()]);
     // In the place of the next file, so that not even root can write it.
-    std::fs::create_dir(folder.path().join("definitions.json.next")).unwrap();
-    define(&collector, "/map/m/json", "{web:[80]}");
-    define(&collector, "/map/n/json", "{web:[80]}");
+    let obstacle = folder.path().join("definitions.json.next");
+    std::fs::create_dir(&obstacle).unwrap();
+    for (method, path, body) in [
+        ("PUT", "/map/m/json", Some("{web:[80]}")),
+        ("PUT", "/map/n/json", Some("{web:[80]}")),
+        ("PUT", "/map/o/json", Some("{web:[80]}")),
+        ("PUT", "/map/o/json", Some("{web:[80]}")),
+        ("DELETE", "/map/n/json", None),
+    ] {
+        let (status, answer) = collector.request(method, path, body);
+        assert!(status == 507 && answer.contains("could not be saved"), "{method} {path}: {status} {answer}");
+    }
     let said = collector.wait_for_log("will not survive a restart");
     assert_eq!(said.len(), 1, "one line in ten seconds: {said:?}");
-    assert_eq!(collector.json("/map/json"), json!(["m", "n"]));
+    assert_eq!(collector.json("/map/json"), json!(["m", "o"]));
+    // As soon as it can be it is saved, and a request is right again.
+    std::fs::remove_dir(&obstacle).unwrap();
+    collector.wait_for_log("saved again");
+    define(&collector, "/map/p/json", "{web:[80]}");
+    drop(collector);
+    let collector = Collector::start(&["--state-dir", folder.path().to_str().unwrap()]);
+    assert_eq!(collector.json("/map/json"), json!(["m", "o", "p"]));
 }
 
 #[test]

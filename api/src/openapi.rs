@@ -55,7 +55,7 @@ fn path(endpoint: &Endpoint) -> Json {
                 "tags": [endpoint.family],
                 "summary": format!("{what}s {}", endpoint.what),
                 "security": [{}, { "token": [] }],
-                "responses": errors(json!({ "204": { "description": "done: every worker has taken it" } }), body),
+                "responses": define_errors(json!({ "204": { "description": "done: every worker has taken it" } }), body),
             })
         };
         let mut put = done("define", true);
@@ -121,6 +121,13 @@ fn errors(mut responses: Json, body: bool) -> Json {
     for status in always.iter().chain(with_body.iter().filter(|_| body)) {
         responses[*status] = json!({ "$ref": "#/components/responses/error" });
     }
+    responses
+}
+
+/// What else a definition may be answered: it may be in effect and not saved.
+fn define_errors(responses: Json, body: bool) -> Json {
+    let mut responses = errors(responses, body);
+    responses["507"] = json!({ "$ref": "#/components/responses/error" });
     responses
 }
 

@@ -85,6 +85,7 @@ impl From<DefineError> for Failure {
             DefineError::Ask(error) => error.into(),
             DefineError::Change(ChangeError::Unknown(_)) => Self::not_found(error.to_string()),
             DefineError::Change(_) => Self::wrong(error.to_string()),
+            DefineError::Unsaved => Self::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()),
         }
     }
 }

@@ -11,9 +11,10 @@ use std::time::Instant;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use tables::Program;
 
-use crate::handle::AskError;
+use crate::handle::{AskError, DefineError};
 
-type Call = Box<dyn Fn(&Program) + Send + Sync>;
+/// Keeps a program; whether it could.
+pub(crate) type Call = Box<dyn Fn(&Program) -> bool + Send + Sync>;
 
 /// What is published to the workers.
 #[derive(Clone, Debug)]
@@ -95,7 +96,7 @@ impl Definitions {
         Ok(Turn(self))
     }
 
-    /// Publishes a program and waits until all workers have taken it.
+    /// Publishes a program, has it kept, and waits until all workers have taken it.
     pub(crate) fn publish(
         &self,
         _turn: &Turn<'_>,
@@ -103,7 +104,7 @@ impl Definitions {
         wake: impl FnOnce(),
         ended: &AtomicBool,
         deadline: Instant,
-    ) -> Result<(), AskError> {
+    ) -> Result<(), DefineError> {
         let (acknowledge, acknowledged) = bounded(self.workers);
         {
             let mut published = self.lock();
@@ -112,16 +113,14 @@ impl Definitions {
             self.epoch.store(epoch, Ordering::Release);
         }
         wake();
-        if let Some(call) = self.call.get() {
-            call(&program);
-        }
+        let kept = self.call.get().is_none_or(|call| call(&program));
         for _ in 0..self.workers {
             if acknowledged.recv_deadline(deadline).is_err() {
                 let ended = ended.load(Ordering::Acquire);
-                return Err(if ended { AskError::Ended } else { AskError::Busy });
+                return Err(if ended { AskError::Ended } else { AskError::Busy }.into());
             }
         }
-        Ok(())
+        if kept { Ok(()) } else { Err(DefineError::Unsaved) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Published> {
@@ -158,7 +157,7 @@ mod tests {
         let turn = definitions.turn(soon()).unwrap();
         let in_time = || definitions.newer(0).unwrap().taken();
         let error = definitions.publish(&turn, first, in_time, &ended, soon()).unwrap_err();
-        assert_eq!(error, AskError::Busy);
+        assert_eq!(error, AskError::Busy.into());
         assert!(definitions.program().flows.contains_key("first"));
         drop(turn);
         // It takes the next one instead, which has both; what it says of the first one disturbs nobody.
@@ -191,6 +190,9 @@ mod tests {
         let turn = definitions.turn(soon()).unwrap();
         let next = with(&definitions.program(), "f");
         let ended = AtomicBool::new(true);
-        assert_eq!(definitions.publish(&turn, next, || (), &ended, soon()).unwrap_err(), AskError::Ended);
+        assert_eq!(
+            definitions.publish(&turn, next, || (), &ended, soon()).unwrap_err(),
+            AskError::Ended.into()
+        );
     }
 }

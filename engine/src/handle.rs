@@ -42,6 +42,12 @@ pub enum DefineError {
     /// Not all workers took it in time, see [`Handle::define`].
     #[error(transparent)]
     Ask(#[from] AskError),
+    /// All workers have taken it, but whoever keeps definitions could not, see [`Handle::on_define`].
+    #[error(
+        "it is in effect, but could not be saved: it is lost if the collector ends before that succeeds, which is tried \
+         every second; the log says why it fails"
+    )]
+    Unsaved,
 }
 
 /// What a worker is asked.
@@ -99,8 +105,8 @@ impl Handle {
     ///
     /// # Errors
     /// The change cannot be made: nothing is changed. Or not all workers have taken it within [`DEADLINE`]: the
-    /// definition stands, the others take it before their next batch, and the same change may be made again. Or others
-    /// were defining for that long, or the engine has ended: nothing is changed.
+    /// definition stands, the others take it before their next batch, and the same change may be made again. Or it is not
+    /// kept: the definition stands too. Or others were defining for that long, or the engine has ended: nothing is changed.
     pub fn define(&self, change: Change) -> Result<(), DefineError> {
         self.change(|program| self.changed(program, change))
     }
@@ -113,9 +119,9 @@ impl Handle {
         self.change(|program| self.changed_all(program.clone(), changes))
     }
 
-    /// Calls with the new program after every change, before [`Handle::define`] returns. The first call that was
-    /// set stays.
-    pub fn on_define(&self, call: Box<dyn Fn(&Program) + Send + Sync>) {
+    /// Calls with the new program after every change, before [`Handle::define`] returns; the call keeps it, and says
+    /// whether it could. The first call that was set stays.
+    pub fn on_define(&self, call: Box<dyn Fn(&Program) -> bool + Send + Sync>) {
         self.definitions.on_define(call);
     }
 
@@ -175,7 +181,7 @@ impl Handle {
             let named = name(&change);
             next = self.changed(&next, change).map_err(|error| match error {
                 DefineError::Change(error) => spec_error(named, error.to_string()),
-                DefineError::Ask(_) => error,
+                other => other,
             })?;
         }
         Ok(next)
@@ -189,7 +195,7 @@ impl Handle {
         }
         let next = Arc::new(make(&self.program())?);
         let wake = || self.workers.iter().for_each(|worker| worker.waker.wake());
-        Ok(self.definitions.publish(&turn, next, wake, &self.ended, deadline)?)
+        self.definitions.publish(&turn, next, wake, &self.ended, deadline)
     }
 
     fn changed(&self, program: &Program, change: Change) -> Result<Program, DefineError> {

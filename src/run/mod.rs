@@ -173,6 +173,7 @@ fn wait_for_the_end(signals: &Receiver<i32>, defined: &Defined, losses: &mut Los
             Ok(SIGHUP) => defined.reload(),
             Err(RecvTimeoutError::Timeout) => {
                 losses.tell(Instant::now());
+                defined.keep_again();
                 crate::log::tell_left_out();
             }
             Ok(_) | Err(RecvTimeoutError::Disconnected) => break,

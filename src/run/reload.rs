@@ -30,17 +30,30 @@ struct Shared {
     /// What the configuration defines, as [`Program::to_json`] writes it.
     configured: Mutex<Definitions>,
     state: Option<StateDir>,
+    /// Whether the last attempt to keep what is defined failed. Who keeps has the lock, so that what was defined later is
+    /// not written over.
+    unsaved: Mutex<bool>,
 }
 
 impl Shared {
-    /// Keeps what differs from the configuration.
-    fn keep(&self, program: &Program) {
-        let Some(state) = &self.state else { return };
+    /// Keeps what differs from the configuration of what is `defined` by now; whether it could.
+    fn keep(&self, defined: impl FnOnce() -> Definitions) -> bool {
+        let mut unsaved = self.unsaved.lock().unwrap_or_else(PoisonError::into_inner);
+        self.keep_locked(&mut unsaved, defined)
+    }
+
+    fn keep_locked(&self, unsaved: &mut bool, defined: impl FnOnce() -> Definitions) -> bool {
+        let Some(state) = &self.state else { return true };
         let configured = self.configured.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let overlay = Overlay::between(&configured, &definitions::of_json(&program.to_json()));
-        if let Err(error) = state.store(overlay) {
-            tracing::error!("{error:#}: what REST defines will not survive a restart");
+        match state.store(Overlay::between(&configured, &defined())) {
+            Ok(()) if std::mem::take(unsaved) => tracing::info!("What REST defined is saved again"),
+            Ok(()) => {}
+            Err(error) => {
+                tracing::error!("{error:#}: what REST defines will not survive a restart");
+                *unsaved = true;
+            }
         }
+        !*unsaved
     }
 
     fn swap(&self, configured: Definitions) -> Definitions {
@@ -84,10 +97,23 @@ impl Defined {
         handle
             .redefine(references.clone(), definitions::changes(&Definitions::new(), &target))
             .context("definitions")?;
-        let shared = Arc::new(Shared { configured: Mutex::new(configured), state });
+        let shared =
+            Arc::new(Shared { configured: Mutex::new(configured), state, unsaved: Mutex::default() });
         let keeping = Arc::clone(&shared);
-        handle.on_define(Box::new(move |program| keeping.keep(program)));
+        handle.on_define(Box::new(move |program| keeping.keep(|| definitions::of_json(&program.to_json()))));
         Ok(Self { handle, shared, path, given, settings: config.settings.clone() })
+    }
+
+    /// Tries anew to keep what is defined, where that failed. To be called about once a second.
+    pub fn keep_again(&self) {
+        let mut unsaved = self.shared.unsaved.lock().unwrap_or_else(PoisonError::into_inner);
+        if *unsaved {
+            self.shared.keep_locked(&mut unsaved, || self.defined());
+        }
+    }
+
+    fn defined(&self) -> Definitions {
+        definitions::of_json(&self.handle.program().to_json())
     }
 
     /// Reads the configuration again: all of its definitions are taken, or none. The outcome is logged.
@@ -147,7 +173,7 @@ impl Defined {
                 Err(error) => {
                     self.shared.swap(before);
                     // A client that defined something in between was measured against the new configuration.
-                    self.shared.keep(&self.handle.program());
+                    self.shared.keep(|| self.defined());
                     failure = error.to_string();
                     if !matches!(error, DefineError::Change { .. }) {
                         break;

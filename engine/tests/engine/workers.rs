@@ -139,6 +139,7 @@ fn definitions_are_read_by_all_workers_when_define_returns() {
     let count = Arc::clone(&seen);
     handle.on_define(Box::new(move |program| {
         count.store(program.flows.len() as u64, Ordering::SeqCst);
+        true
     }));
     let mut agents: Vec<Agent> = (0..64).map(Agent::new).collect();
     let mut sent = 0;
