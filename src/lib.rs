@@ -6,6 +6,7 @@
 //! | [`decode_cmd`] | `finderscope decode` |
 //! | [`replay`] | `finderscope replay` |
 //! | [`simulate`] | `finderscope simulate`, and the fabric of the demo |
+//! | `sending` | what these two share |
 //! | [`run`] | `finderscope run`, the collector |
 //! | [`top`] | `finderscope top` |
 //! | [`log`] | log lines |
@@ -18,6 +19,7 @@ pub mod escape;
 pub mod log;
 pub mod replay;
 pub mod run;
+pub(crate) mod sending;
 pub mod simulate;
 pub mod top;
 

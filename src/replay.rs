@@ -1,18 +1,14 @@
 //! `finderscope replay`: sends the sFlow of a capture file to a collector.
 
-use std::io::IsTerminal;
-use std::net::ToSocketAddrs;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use ingest::capture::{Payloads, Reader};
-use ingest::send::Sender;
+
+use crate::sending::{self, positive};
 
 /// Options of `finderscope replay`.
 #[derive(Debug, Args)]
@@ -39,14 +35,6 @@ pub struct ReplayArgs {
     /// Send the file this many times
     #[arg(long = "loop", value_name = "N", default_value_t = 1)]
     turns: u64,
-}
-
-/// The value of an option that is a number above 0.
-pub(crate) fn positive(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
-        _ => Err("a number above 0 is needed".to_owned()),
-    }
 }
 
 /// When the datagrams of one turn are due, from the turn's start.
@@ -77,29 +65,16 @@ impl Pace {
 /// # Errors
 /// The file cannot be read or the collector's address cannot be found.
 pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
-    let to = args
-        .to
-        .to_socket_addrs()
-        .with_context(|| format!("--to {}: give a host and a port, as in 127.0.0.1:6343", args.to))?
-        .next()
-        .with_context(|| format!("--to {}: the name has no address", args.to))?;
-    let mut sender = Sender::new(to).with_context(|| format!("--to {to}"))?;
+    let (mut sender, to) = sending::sender(&args.to)?;
     // A first pass tells how many there are, and refuses a damaged file before anything is sent.
     let whole = count(args)?;
     if whole == 0 {
         eprintln!("finderscope: {} holds no UDP datagram to port {}", args.file.display(), args.port);
         return Ok(ExitCode::from(3));
     }
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
-    }
-    let progress = if std::io::stderr().is_terminal() {
-        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} datagrams, {per_sec}, {eta} left")?;
-        ProgressBar::new(whole.saturating_mul(args.turns)).with_style(style)
-    } else {
-        ProgressBar::hidden()
-    };
+    let interrupted = sending::interrupted()?;
+    let template = "{bar:40} {pos}/{len} datagrams, {per_sec}, {eta} left";
+    let progress = sending::progress(template, Some(whole.saturating_mul(args.turns)))?;
     let began = Instant::now();
     'turns: for _ in 0..args.turns {
         let mut pace = match args.rate {
@@ -127,13 +102,8 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
         }
     }
     progress.finish_and_clear();
-    let (sent, failed) = (sender.sent(), sender.failed());
-    let seconds = began.elapsed().as_secs_f64().max(1e-6);
-    eprintln!("sent {sent} datagrams to {to} in {seconds:.1} s ({:.0} per second)", sent as f64 / seconds);
-    if failed > 0 {
-        bail!("{failed} datagrams were refused by the kernel: is anyone listening on {to}?");
-    }
-    Ok(ExitCode::SUCCESS)
+    sending::tell(&sender, to, began.elapsed());
+    sending::outcome(&sender, to)
 }
 
 /// How many datagrams the file holds.
@@ -156,12 +126,5 @@ mod tests {
         assert_eq!(captured.due(1, 7_000_000), Duration::from_secs(1));
         assert_eq!(captured.due(2, 4_000_000), Duration::ZERO, "a clock that fell back delays nothing");
         assert_eq!(Pace::Even { rate: 50.0 }.due(100, 0), Duration::from_secs(2));
-    }
-
-    #[test]
-    fn speeds_that_are_none() {
-        for text in ["0", "-1", "nan", "inf", "fast"] {
-            assert!(positive(text).is_err(), "{text}");
-        }
     }
 }

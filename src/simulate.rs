@@ -1,7 +1,7 @@
 //! `finderscope simulate`: a simulated fabric that sends its sFlow in real time; also the demo's fabric.
 
-use std::io::{IsTerminal, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::io::Write;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,13 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 use fabric::{Curve, Fabric, FabricError, FabricOptions};
-use indicatif::{ProgressBar, ProgressStyle};
 use ingest::send::Sender;
 
-use crate::replay::positive;
+use crate::sending::{self, positive};
 
 /// Options of `finderscope simulate`.
 #[derive(Debug, Args)]
@@ -122,21 +121,13 @@ impl Clock {
 /// # Errors
 /// The fabric cannot be made, the collector's address cannot be found, or the truth cannot be written.
 pub fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
-    let to = args
-        .to
-        .to_socket_addrs()
-        .with_context(|| format!("--to {}: give a host and a port, as in 127.0.0.1:6343", args.to))?
-        .next()
-        .with_context(|| format!("--to {}: the name has no address", args.to))?;
     let mut fabric = Fabric::new(&args.options())?;
-    let mut sender = Sender::new(to).with_context(|| format!("--to {to}"))?;
+    let (mut sender, to) = sending::sender(&args.to)?;
     // Opened before anything is sent, so that a long run does not end with a path that cannot be written.
     let truth = args.truth.as_deref().map(create).transpose()?;
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
-    }
-    let progress = progress(args.duration)?;
+    let interrupted = sending::interrupted()?;
+    let template = if args.duration.is_some() { "{bar:40} {pos}/{len} s, {msg}" } else { "{pos} s, {msg}" };
+    let progress = sending::progress(template, args.duration.map(|seconds| seconds as u64))?;
     let mut clock = Clock::new();
     let end_us = args.duration.map_or(u64::MAX, |seconds| (seconds * 1e6) as u64);
     while !interrupted.load(Ordering::Relaxed) && fabric.now_us() + fabric::fabric::TICK_US <= end_us {
@@ -152,36 +143,18 @@ pub fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
         file.write_all(fabric.truth().to_json().as_bytes())
             .with_context(|| format!("--truth {}: it cannot be written", path.display()))?;
     }
-    let seconds = (fabric.now_us() as f64 / 1e6).max(1e-6);
-    let (sent, failed) = (sender.sent(), sender.failed());
-    eprintln!("sent {sent} datagrams to {to} in {seconds:.1} s ({:.0} per second)", sent as f64 / seconds);
+    sending::tell(&sender, to, Duration::from_micros(fabric.now_us()));
     if clock.lost_us > 0 {
         let lost = clock.lost_us as f64 / 1e6;
         eprintln!("this machine was too slow, or slept, by {lost:.1} s: simulated time fell behind as much");
     }
-    if failed > 0 {
-        bail!("{failed} datagrams were refused by the kernel: is anyone listening on {to}?");
-    }
-    Ok(ExitCode::SUCCESS)
+    sending::outcome(&sender, to)
 }
 
 fn create(path: &Path) -> anyhow::Result<(std::fs::File, &Path)> {
     let file = std::fs::File::create(path)
         .with_context(|| format!("--truth {}: it cannot be written", path.display()))?;
     Ok((file, path))
-}
-
-fn progress(duration: Option<f64>) -> anyhow::Result<ProgressBar> {
-    if !std::io::stderr().is_terminal() {
-        return Ok(ProgressBar::hidden());
-    }
-    Ok(match duration {
-        Some(seconds) => {
-            let style = ProgressStyle::with_template("{bar:40} {pos}/{len} s, {msg}")?;
-            ProgressBar::new(seconds as u64).with_style(style)
-        }
-        None => ProgressBar::no_length().with_style(ProgressStyle::with_template("{pos} s, {msg}")?),
-    })
 }
 
 /// A fabric that runs in a thread of its own, and sends to a collector.

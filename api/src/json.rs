@@ -132,10 +132,11 @@ pub(crate) fn record(record: &LoggedFlow) -> Json {
     object.into()
 }
 
-pub(crate) fn event(event: &LoggedEvent) -> Json {
+pub(crate) fn event(logged: &LoggedEvent) -> Json {
+    let event = &logged.event;
     let mut object = of(&event.owner);
-    object.insert("eventID".into(), event.id.into());
-    object.insert("timestamp".into(), event.at_ms.into());
+    object.insert("eventID".into(), logged.id.into());
+    object.insert("timestamp".into(), logged.at_ms.into());
     object.insert("thresholdID".into(), (*event.threshold).into());
     object.insert("metric".into(), event.metric.clone().into());
     object.insert("threshold".into(), number(event.limit));

@@ -51,20 +51,8 @@ pub struct LoggedEvent {
     pub id: u64,
     /// When, milliseconds since 1970.
     pub at_ms: u64,
-    /// Name of the threshold.
-    pub threshold: Arc<str>,
-    /// Whose metric.
-    pub owner: Owner,
-    /// Name of the metric or flow.
-    pub metric: String,
-    /// What it must not rise above.
-    pub limit: f64,
-    /// What it was.
-    pub value: f64,
-    /// The key of the flow, where the metric is that of flows.
-    pub flow_key: Option<String>,
-    /// The flow's further values.
-    pub values: Vec<f64>,
+    /// What rose.
+    pub event: ThresholdEvent,
 }
 
 /// What a worker had to tell, and what found no place.
@@ -212,7 +200,7 @@ impl News {
 
     pub(crate) fn events(&self, after: Option<u64>, most: usize, names: &[String]) -> Vec<Arc<LoggedEvent>> {
         let wanted =
-            |one: &LoggedEvent| names.is_empty() || names.iter().any(|name| **name == *one.threshold);
+            |one: &LoggedEvent| names.is_empty() || names.iter().any(|name| **name == *one.event.threshold);
         lock(&self.events).newest(after, most, |one| one.id, wanted)
     }
 
@@ -307,13 +295,7 @@ impl EventsThread {
         lock(&self.news.events).extend(events, |id, event| LoggedEvent {
             id,
             at_ms: epoch_ms(event.at_us),
-            threshold: event.threshold,
-            owner: event.owner,
-            metric: event.metric,
-            limit: event.limit,
-            value: event.value,
-            flow_key: event.flow_key,
-            values: event.values,
+            event,
         });
         for call in &*lock(&self.news.calls) {
             call();
@@ -376,7 +358,7 @@ mod tests {
         assert_eq!(calls.load(Ordering::SeqCst), 2, "each is called once for all that came");
         let ids = |after, most, names: &[String]| -> Vec<u64> {
             let found = news.events(after, most, names);
-            assert!(found.iter().all(|event| event.value == event.id as f64));
+            assert!(found.iter().all(|event| event.event.value == event.id as f64));
             found.iter().map(|event| event.id).collect()
         };
         assert_eq!(ids(None, 1000, &[]), (15..25).rev().collect::<Vec<_>>());

@@ -59,7 +59,7 @@ fn news_call_those_who_wait() {
     wait_for(&handle, |_| handle.events(None, 1000, &[]).len() == 64);
     assert!(calls.load(Ordering::SeqCst) > 0);
     let event = &handle.events(None, 1, &["fast".to_owned()])[0];
-    assert_eq!((event.id, event.value, event.limit), (63, 1e9, 1e6));
+    assert_eq!((event.id, event.event.value, event.event.limit), (63, 1e9, 1e6));
     assert!(handle.events(None, 1000, &["slow".to_owned()]).is_empty());
     let before = calls.load(Ordering::SeqCst);
     handle.define(Change::Flow("f".into(), None)).unwrap();
