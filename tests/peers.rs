@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use serde_json::Value;
 
 use crate::support::finderscope;
 use crate::support::ledger::{Conversation, Ledger, Volume};
-use crate::support::live::{Daemon, command, enlarge, require, run, temporary_folder, turn};
+use crate::support::live::{Daemon, Watch, command, enlarge, require, run, temporary_folder, turn};
 
 /// Frames and bytes by conversation, as a peer adds them up.
 type Sums = HashMap<Conversation, (u64, u64)>;
@@ -216,8 +217,10 @@ fn emit(relay: &mut Relay) {
     let mut fabric = finderscope()
         .args(["simulate", "--duration", "10", "--seed", "7", "--polling", "2", "--rate", "600", "--to"])
         .arg(inlet.local_addr().unwrap().to_string())
+        .process_group(0)
         .spawn()
         .unwrap();
+    let _watch = Watch::over(&fabric);
     let mut buffer = vec![0; 1 << 16];
     let ended = loop {
         // Asked before the socket is, so that nothing is in it that was sent before the end.

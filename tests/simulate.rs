@@ -1,10 +1,12 @@
 //! `finderscope simulate` sends a fabric's sFlow, and writes the truth about it.
 
 use std::net::UdpSocket;
+use std::os::unix::process::CommandExt;
 use std::time::{Duration, Instant};
 
 use decode::{Datagram, Sample};
 
+use crate::support::live::Watch;
 use crate::support::{Collector, PATIENCE, finderscope};
 
 const SMALL: [&str; 12] =
@@ -22,8 +24,10 @@ fn what_was_sent_is_in_the_truth() {
         .arg(&file)
         .args(SMALL)
         .stderr(std::process::Stdio::piped())
+        .process_group(0)
         .spawn()
         .unwrap();
+    let _watch = Watch::over(&child);
     let (mut datagrams, mut flow_samples, mut counters_samples) = (0, 0, 0);
     let mut take = |collector: &UdpSocket| {
         let mut buffer = [0; 2000];
