@@ -177,7 +177,8 @@ fn slow_clients_are_cut_off() {
     assert!(slow.parse::<u64>().unwrap() >= 3, "{slow}");
 }
 
-/// Of 10,000 connections 2,000 have asked something; together they cost less than 50 MiB.
+/// Ten thousand connections at once, of which 900 have asked something and are kept for a next request, cost less than
+/// 50 MiB. Those that ask nothing are cut off after 10 s: on a machine that takes longer for all of them it is tried anew.
 #[test]
 fn ten_thousand_idle_connections_cost_less_than_fifty_mebibytes() {
     const IDLE: usize = 10_000;
@@ -191,24 +192,33 @@ fn ten_thousand_idle_connections_cost_less_than_fifty_mebibytes() {
     let collector = Collector::start(&[]);
     let used = || collector.json("/analyzer/json")["heapUsed"].as_u64().unwrap();
     let before = used();
-    let mut idle = Vec::with_capacity(IDLE);
-    for n in 0..IDLE {
-        let mut stream = TcpStream::connect(collector.http).unwrap();
-        if n % 5 == 0 {
-            write!(stream, "GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let measure = || {
+        let connect = |n: usize| {
+            let mut stream = TcpStream::connect(collector.http).unwrap();
+            if n % 10 == 0 && n < 9000 {
+                write!(stream, "GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+            }
+            stream
+        };
+        let began = Instant::now();
+        let idle: Vec<TcpStream> = (0..IDLE).map(connect).collect();
+        // The collector may still be accepting the last ones.
+        let mut most = (0, 0);
+        while most.0 < IDLE as u64 && began.elapsed() < Duration::from_secs(10) {
+            let answer = collector.json("/analyzer/json");
+            let current = answer["httpConnectionsCurrent"].as_u64().unwrap();
+            most = most.max((current, answer["heapUsed"].as_u64().unwrap().saturating_sub(before)));
         }
-        idle.push(stream);
-    }
-    let (current, cost) = collector.wait_for("/analyzer/json", |answer| {
-        let current = answer["httpConnectionsCurrent"].as_u64().unwrap();
-        let asked = answer["httpMessagesReceived"].as_u64().unwrap();
-        let done = asked > 2000 && answer["httpConnectionsTotal"].as_u64().unwrap() > IDLE as u64;
-        done.then(|| (current, answer["heapUsed"].as_u64().unwrap().saturating_sub(before)))
-    });
-    // On a busy machine the first are cut off before the last are there: what one costs is what counts.
-    assert!(current > 5000, "only {current} were open at once");
-    let of_ten_thousand = cost / current * 10_000;
+        let room = collector.get("/version").0 == 200;
+        drop(idle);
+        collector.wait_for("/analyzer/json", |answer| {
+            (answer["httpConnectionsCurrent"].as_u64().unwrap() < 100).then_some(())
+        });
+        (most, room)
+    };
+    let found = (0..5).map(|_| measure()).find(|((current, _), _)| *current >= IDLE as u64);
+    let ((current, cost), room) = found.expect("ten thousand connections at once");
     println!("{current} connections cost {} KiB", cost >> 10);
-    assert!(of_ten_thousand < 50 << 20, "{current} connections cost {} KiB", cost >> 10);
-    assert_eq!(collector.get("/version").0, 200, "there is room for one more");
+    assert!(cost < 50 << 20, "{current} connections cost {} KiB", cost >> 10);
+    assert!(room, "there is room for one more");
 }
