@@ -35,6 +35,11 @@ pub enum SelectError {
         /// What is wrong.
         reason: String,
     },
+    /// A filter has too many patterns that are expressions.
+    #[error(
+        "a filter has {MOST_EXPRESSIONS} patterns with special characters at most; one may list others: (a|b).*"
+    )]
+    Expressions,
     /// What is asked for needs a topology.
     #[error("{0} needs topology")]
     NeedsTopology(String),
@@ -223,27 +228,60 @@ pub struct Filter {
 /// also matches the same number written otherwise.
 #[derive(Clone, Debug)]
 struct Pattern {
-    regex: Regex,
+    kind: PatternKind,
     number: Option<f64>,
 }
 
+#[derive(Clone, Debug)]
+enum PatternKind {
+    /// A text without special characters: names are listed by the hundred.
+    Plain(String),
+    Expression(Regex),
+}
+
+/// Patterns with special characters that a filter has at most: whoever may ask decides how many are compiled.
+const MOST_EXPRESSIONS: usize = 256;
+
+/// What the expressions of a filter may take together, bytes; and what each may take in any case.
+const EXPRESSIONS_BYTES: usize = 1 << 20;
+const EXPRESSION_BYTES: usize = 16 << 10;
+
 impl Pattern {
-    fn new(pattern: &str) -> Result<Self, SelectError> {
-        let expression = format!("^(?:{})$", pattern.replace('*', ".*"));
-        let regex = RegexBuilder::new(&expression).size_limit(1 << 20).build().map_err(|error| {
-            SelectError::Pattern { pattern: pattern.to_owned(), reason: error.to_string() }
-        })?;
-        Ok(Self { regex, number: pattern.parse().ok() })
+    /// A pattern; `room` is what its expression may take, bytes.
+    fn new(pattern: &str, room: usize) -> Result<Self, SelectError> {
+        let kind = if is_plain(pattern) {
+            PatternKind::Plain(pattern.to_owned())
+        } else {
+            let expression = format!("^(?:{})$", pattern.replace('*', ".*"));
+            let built = RegexBuilder::new(&expression).size_limit(room).dfa_size_limit(room).build();
+            PatternKind::Expression(built.map_err(|error| SelectError::Pattern {
+                pattern: pattern.to_owned(),
+                reason: error.to_string(),
+            })?)
+        };
+        Ok(Self { kind, number: pattern.parse().ok() })
+    }
+
+    fn matches_text(&self, text: &str) -> bool {
+        match &self.kind {
+            PatternKind::Plain(plain) => plain == text,
+            PatternKind::Expression(regex) => regex.is_match(text),
+        }
     }
 
     fn matches(&self, value: &MetricValue) -> bool {
         match value {
-            MetricValue::Text(text) => self.regex.is_match(text),
+            MetricValue::Text(text) => self.matches_text(text),
             MetricValue::Number(number) => {
-                self.number == Some(*number) || self.regex.is_match(&number.to_string())
+                self.number == Some(*number) || self.matches_text(&number.to_string())
             }
         }
     }
+}
+
+/// Whether a pattern is a text that matches itself alone.
+fn is_plain(pattern: &str) -> bool {
+    !pattern.contains(|c: char| c.is_ascii_punctuation() && !matches!(c, '-' | '_' | '/' | ':' | '@' | ','))
 }
 
 impl Filter {
@@ -254,11 +292,18 @@ impl Filter {
     pub fn new<'a>(
         conditions: impl IntoIterator<Item = (&'a str, Vec<String>)>,
     ) -> Result<Self, SelectError> {
+        let conditions: Vec<_> = conditions.into_iter().collect();
+        let expressions =
+            conditions.iter().flat_map(|(_, patterns)| patterns).filter(|pattern| !is_plain(pattern)).count();
+        if expressions > MOST_EXPRESSIONS {
+            return Err(SelectError::Expressions);
+        }
+        let room = (EXPRESSIONS_BYTES / expressions.max(1)).max(EXPRESSION_BYTES);
         let conditions = conditions
             .into_iter()
             .map(|(name, patterns)| {
                 let patterns =
-                    patterns.iter().map(|pattern| Pattern::new(pattern)).collect::<Result<_, _>>()?;
+                    patterns.iter().map(|pattern| Pattern::new(pattern, room)).collect::<Result<_, _>>()?;
                 Ok((name.parse()?, patterns))
             })
             .collect::<Result<_, SelectError>>()?;
@@ -310,13 +355,31 @@ mod tests {
             ("*", "anything", "\n"),
             ("apache\\.*", "apache.1.abc", "apache2.1.abc"),
         ] {
-            let pattern = Pattern::new(pattern).unwrap();
+            let pattern = Pattern::new(pattern, EXPRESSIONS_BYTES).unwrap();
             assert!(pattern.matches(&MetricValue::Text(yes.into())), "{yes}");
             assert!(!pattern.matches(&MetricValue::Text(no.into())), "{no}");
         }
-        assert!(!Pattern::new("apache\\.*").unwrap().matches(&MetricValue::Text("apache".into())));
-        assert!(Pattern::new("1e9").unwrap().matches(&MetricValue::Number(1_000_000_000.0)));
-        assert!(matches!(Pattern::new("("), Err(SelectError::Pattern { .. })));
+        assert!(
+            !Pattern::new("apache\\.*", EXPRESSION_BYTES)
+                .unwrap()
+                .matches(&MetricValue::Text("apache".into()))
+        );
+        assert!(Pattern::new("1e9", 0).unwrap().matches(&MetricValue::Number(1_000_000_000.0)));
+        assert!(matches!(Pattern::new("(", EXPRESSION_BYTES), Err(SelectError::Pattern { .. })));
+    }
+
+    #[test]
+    fn what_a_filter_compiles_is_bounded() {
+        let filter = |pattern: &str, count| Filter::new([("host_name", vec![pattern.to_owned(); count])]);
+        assert!(filter("\\w{20}", 1).is_ok());
+        // 256 of them would take 100 MiB.
+        assert!(matches!(filter("\\w{20}", 256), Err(SelectError::Pattern { .. })));
+        assert!(filter("xenserver[0-9]+.*", 256).is_ok());
+        assert_eq!(filter("web.*", 257).unwrap_err(), SelectError::Expressions);
+        assert!(filter("swp-1/2:0", 10_000).is_ok());
+        for text in ["swp-1/2:0", "host 1", "été"] {
+            assert!(Pattern::new(text, 0).unwrap().matches(&MetricValue::Text(text.into())), "{text}");
+        }
     }
 
     #[test]
