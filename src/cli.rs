@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::escape::escape;
 use crate::{decode_cmd, replay, run, simulate, top};
 
 /// sFlow collector for network and platform engineers: live metrics, decoding, replay.
@@ -45,7 +46,7 @@ pub fn main() -> ExitCode {
     match run(&cli.command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("finderscope: {}", reasons(&error));
+            eprintln!("finderscope: {}", shown(&reasons(&error)));
             ExitCode::FAILURE
         }
     }
@@ -61,6 +62,11 @@ fn reasons(error: &anyhow::Error) -> String {
         }
         said
     })
+}
+
+/// A message for a terminal: what a collector or a file's name puts into it moves no cursor. Lines stay lines.
+fn shown(message: &str) -> String {
+    message.lines().map(escape).collect::<Vec<_>>().join("\n")
 }
 
 fn run(command: &Command) -> anyhow::Result<ExitCode> {
@@ -96,6 +102,11 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_message_moves_no_cursor() {
+        assert_eq!(shown("a\u{1b}]0;b\u{7}:\n  c\r"), "a\\u{1b}]0;b\\u{7}:\n  c\\u{d}");
     }
 
     #[test]

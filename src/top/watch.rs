@@ -168,7 +168,7 @@ impl Drop for Watch {
         if let Some((name, _)) = &self.own
             && let Err(error) = self.client.delete(&flow_path(name))
         {
-            eprintln!("finderscope: the flow {name} is left behind: {error:#}");
+            eprintln!("finderscope: the flow {name} is left behind: {}", escape(&format!("{error:#}")));
         }
     }
 }
