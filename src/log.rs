@@ -19,8 +19,11 @@ use crate::escape::escape;
 /// How long a reason is silent after its line.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Reasons that are told apart at once; further ones share a place.
+/// Reasons and agents that are told apart at once; further ones share a place, whose line says how many they were.
 const REASONS: usize = 10_000;
+
+/// The place that further reasons share.
+const FURTHER: Reason = ("further reasons", None);
 
 static LIMITER: LazyLock<Mutex<Limiter>> = LazyLock::new(Mutex::default);
 
@@ -126,11 +129,8 @@ impl Limiter {
         if self.told.len() >= REASONS && !self.told.contains_key(&reason) {
             self.told.retain(|_, told| told.left_out > 0 || now.duration_since(told.at) < SILENCE);
         }
-        let reason = if self.told.len() >= REASONS && !self.told.contains_key(&reason) {
-            ("further reasons", None)
-        } else {
-            reason
-        };
+        let reason =
+            if self.told.len() >= REASONS && !self.told.contains_key(&reason) { FURTHER } else { reason };
         match self.told.get_mut(&reason) {
             Some(told) if now.duration_since(told.at) < SILENCE || told.left_out > 0 => {
                 told.left_out += 1;
@@ -148,7 +148,7 @@ impl Limiter {
     /// The last line of each reason whose silence is over, with the number of lines that it stands for.
     fn tell(&mut self, now: Instant) -> Vec<(&'static str, String)> {
         let mut lines = Vec::new();
-        self.told.retain(|_, told| {
+        self.told.retain(|reason, told| {
             if now.duration_since(told.at) < SILENCE {
                 return true;
             }
@@ -156,8 +156,11 @@ impl Limiter {
                 return false;
             }
             let others = told.left_out - 1;
-            let more =
-                if others > 0 { format!(" (and {others} more since the last line)") } else { String::new() };
+            let more = match others {
+                0 => String::new(),
+                _ if *reason == FURTHER => format!(" (and {others} more, of further reasons and agents)"),
+                _ => format!(" (and {others} more since the last line)"),
+            };
             lines.push((told.level, format!("{}{more}", told.text)));
             told.left_out = 0;
             told.at = now;
@@ -206,9 +209,15 @@ mod tests {
         assert!(!limiter.lets_through(("a", Some("10.0.0.1".into())), "WARNING", "x", now));
         assert!(limiter.tell(now).is_empty());
         assert_eq!(limiter.tell(now + SILENCE), [("WARNING", "x".to_owned())]);
-        for n in 0..2 * REASONS {
-            limiter.lets_through(("a", Some(n.to_string())), "WARNING", "x", now + SILENCE);
-        }
+        let mut later = now + SILENCE;
+        let through = (0..2 * REASONS)
+            .filter(|n| limiter.lets_through(("a", Some(n.to_string())), "WARNING", "x", later))
+            .count();
         assert!(limiter.told.len() <= REASONS + 1);
+        // How often the limit was reached is told in the end.
+        later += SILENCE;
+        let others = 2 * REASONS - through - 1;
+        let told = format!("x (and {others} more, of further reasons and agents)");
+        assert!(limiter.tell(later).iter().any(|(_, text)| *text == told), "{told}");
     }
 }

@@ -98,12 +98,13 @@ fn what_cannot_be_read_is_told_in_the_log_by_reason() {
     // NetFlow version 5, and a sample that is longer than its datagram.
     socket.send_to(&[0, 5, 0, 1, 0, 0, 0, 0], collector.sflow).unwrap();
     let mut buffer = vec![0; 200];
-    let mut builder = DatagramBuilder::new(&mut buffer, &Header::default()).unwrap();
+    let header = Header { agent: Address::V4([10, 0, 0, 7].into()), ..Header::default() };
+    let mut builder = DatagramBuilder::new(&mut buffer, &header).unwrap();
     builder.raw_sample(Tag::new(0, 1), &[0; 32]).unwrap();
     let length = builder.finish().unwrap();
     socket.send_to(&buffer[..length - 8], collector.sflow).unwrap();
     let told = collector.wait_for_log("Datagrams that could not be read");
     assert!(told[0].contains(" WARNING: ") && told[0].contains(" 1 version"), "{told:?}");
-    let told = collector.wait_for_log("Samples that could not be read");
-    assert!(told[0].contains(" 1 "), "{told:?}");
+    let told = collector.wait_for_log("Samples that could not be read: 1 sample_length");
+    assert!(told[0].contains("agent=10.0.0.7"), "{told:?}");
 }

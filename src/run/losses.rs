@@ -1,24 +1,37 @@
 //! Says in the log what the collector could not take: datagrams and samples that could not be read, and datagrams that
 //! the kernel dropped. `/metrics` has the numbers; these lines are for those who look nowhere else.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use decode::{Address, SampleError};
 use engine::{Handle, Status};
+use tables::agent::AgentSummary;
+use tables::select::Agents;
+use tables::{Answer, Question};
 
 /// Between two looks at the counters. Longer than the log keeps silent about one reason.
 const INTERVAL: Duration = Duration::from_secs(11);
+
+/// Agents of which the log tells at one look, those with most first; what further ones lost is one line.
+const AGENTS: usize = 20;
+
+/// Samples that lied, by [`SampleError::index`].
+type SampleErrors = [u64; SampleError::ALL.len()];
 
 /// The counters as they were told last.
 pub(super) struct Losses {
     handle: Handle,
     told: Status,
+    /// Those of agents that have sent what could not be read.
+    told_of_agents: HashMap<Address, SampleErrors>,
     looked: Option<Instant>,
 }
 
 impl Losses {
     /// Nothing is told yet.
     pub(super) fn new(handle: Handle) -> Self {
-        Self { handle, told: Status::default(), looked: None }
+        Self { handle, told: Status::default(), told_of_agents: HashMap::new(), looked: None }
     }
 
     /// Tells what has been lost since the last time, when it is time to look.
@@ -28,24 +41,64 @@ impl Losses {
         }
         // A collector that is too busy to answer is asked again.
         let Ok(status) = self.handle.status() else { return };
+        let samples: u64 = status.counters.sample_errors.iter().sum();
+        let samples = samples.saturating_sub(self.told.counters.sample_errors.iter().sum());
+        let mut agents = Vec::new();
+        if samples > 0 {
+            match self.handle.ask(Question::Agents(Agents::All)) {
+                Ok(Answer::Agents(all)) => agents = offenders(&mut self.told_of_agents, &all),
+                _ => return,
+            }
+        }
         let (before, after) = (&self.told.counters, &status.counters);
         let datagrams = grown(before.datagram_errors(), after.datagram_errors());
-        let samples = grown(before.sample_errors(), after.sample_errors());
         let dropped = status.kernel_drops.unwrap_or(0).saturating_sub(self.told.kernel_drops.unwrap_or(0));
         if let Some(reasons) = &datagrams {
             tracing::warn!("Datagrams that could not be read: {reasons}; sFlow version 5 is expected");
         }
-        if let Some(reasons) = &samples {
-            tracing::warn!("Samples that could not be read: {reasons}");
+        let mut others = samples;
+        for (agent, number, reasons) in agents.iter().take(AGENTS) {
+            tracing::warn!(agent = %agent, "Samples that could not be read: {reasons}");
+            others = others.saturating_sub(*number);
+        }
+        if others > 0 {
+            tracing::warn!("Samples that could not be read, of further agents: {others}");
         }
         if dropped > 0 {
             tracing::warn!("{dropped} datagrams dropped, the receive buffer was full: see --receive-buffer");
         }
         // Where nothing was lost the next loss is told within a second.
-        let lost = datagrams.is_some() || samples.is_some() || dropped > 0;
+        let lost = datagrams.is_some() || samples > 0 || dropped > 0;
         self.looked = lost.then_some(now);
         self.told = status;
     }
+}
+
+/// The agents that have sent samples since the last time that could not be read: how many and why, those with most
+/// first.
+fn offenders(
+    told: &mut HashMap<Address, SampleErrors>,
+    agents: &[AgentSummary],
+) -> Vec<(Address, u64, String)> {
+    let mut found = Vec::new();
+    let mut now = HashMap::new();
+    for summary in agents.iter().filter(|summary| summary.sample_errors != SampleErrors::default()) {
+        let mut before = told.get(&summary.agent).copied().unwrap_or_default();
+        let after = summary.sample_errors;
+        if before.iter().zip(&after).any(|(before, after)| before > after) {
+            // It was forgotten in between, and has begun anew.
+            before = SampleErrors::default();
+        }
+        let labelled = |errors: SampleErrors| SampleError::ALL.iter().map(|error| error.label()).zip(errors);
+        if let Some(reasons) = grown(labelled(before), labelled(after)) {
+            let number = after.iter().sum::<u64>() - before.iter().sum::<u64>();
+            found.push((summary.agent, number, reasons));
+        }
+        now.insert(summary.agent, after);
+    }
+    *told = now;
+    found.sort_by_key(|(agent, number, _)| (std::cmp::Reverse(*number), *agent));
+    found
 }
 
 /// The reasons whose numbers have grown, and by how much.
@@ -62,7 +115,12 @@ fn grown<'a>(
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use decode::build::DatagramBuilder;
+    use decode::{Header, Tag};
+    use tables::{Options, Outbox, Shard};
+
     use super::*;
 
     #[test]
@@ -71,5 +129,37 @@ mod tests {
         let after = [("version", 5), ("truncated", 1), ("address", 1)];
         assert_eq!(grown(before.into_iter(), after.into_iter()).as_deref(), Some("2 version, 1 address"));
         assert_eq!(grown(after.into_iter(), after.into_iter()), None);
+    }
+
+    #[test]
+    fn agents_are_told_with_what_is_new_those_with_most_first() {
+        let (mut shard, mut told) = (Shard::new(Options::default()), HashMap::new());
+        let address = |last| Address::V4([10, 0, 0, last].into());
+        let lie = |shard: &mut Shard, last, sequence| {
+            let header = Header { agent: address(last), sequence, ..Header::default() };
+            let mut buffer = [0; 200];
+            let mut builder = DatagramBuilder::new(&mut buffer, &header).unwrap();
+            builder.raw_sample(Tag::new(0, 1), &[0; 32]).unwrap();
+            let length = builder.finish().unwrap();
+            let sender = std::net::Ipv4Addr::LOCALHOST.into();
+            shard.datagram(&buffer[..length - 8], sender, 1, &mut Outbox::default());
+        };
+        let mut look = |shard: &Shard| {
+            let question = Question::Agents(Agents::All);
+            let Answer::Agents(agents) = shard.ask(&question, 2).finish(&question) else { panic!() };
+            offenders(&mut told, &agents)
+        };
+        for (last, sequence) in [(1, 1), (2, 1), (2, 2)] {
+            lie(&mut shard, last, sequence);
+        }
+        let one = |last, number: u64| (address(last), number, format!("{number} sample_length"));
+        assert_eq!(look(&shard), [one(2, 2), one(1, 1)]);
+        lie(&mut shard, 1, 2);
+        assert_eq!(look(&shard), [one(1, 1)]);
+        assert_eq!(look(&shard), []);
+        // Forgotten in between, they begin anew.
+        shard = Shard::new(Options::default());
+        lie(&mut shard, 2, 9);
+        assert_eq!(look(&shard), [one(2, 1)]);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use decode::rt::RtFlow;
-use decode::{Address, Header};
+use decode::{Address, Header, SampleError};
 use hashbrown::HashMap;
 
 use crate::metric::custom::Custom;
@@ -32,6 +32,8 @@ pub(crate) struct Agent {
     pub(crate) uptime_ms: u32,
     pub(crate) senders: Vec<IpAddr>,
     pub(crate) sub_agents: Map<u32, SubAgent>,
+    /// Samples that lied, by [`SampleError::index`].
+    pub(crate) sample_errors: [u64; SampleError::ALL.len()],
     pub(crate) sources: Sources,
     /// The number that flow tables know it by.
     pub(crate) number: u32,
@@ -243,6 +245,8 @@ pub struct AgentSummary {
     pub flow_samples: Sequence,
     /// Samples that the device dropped, as it says.
     pub flow_drops: u64,
+    /// Samples that lied, by [`SampleError::index`].
+    pub sample_errors: [u64; SampleError::ALL.len()],
 }
 
 impl Agent {
@@ -259,6 +263,7 @@ impl Agent {
             flow_sources: 0,
             flow_samples: Sequence::default(),
             flow_drops: 0,
+            sample_errors: self.sample_errors,
         };
         for stream in self.sub_agents.values() {
             summary.datagrams.add(&stream.datagrams);

@@ -410,8 +410,8 @@ impl Shard {
                     continue;
                 }
                 Err(error) => {
-                    if let Some(count) = self.counters.sample_errors.get_mut(error.index()) {
-                        *count += 1;
+                    for errors in [&mut self.counters.sample_errors, &mut agent.sample_errors] {
+                        errors.get_mut(error.index()).into_iter().for_each(|count| *count += 1);
                     }
                     continue;
                 }
