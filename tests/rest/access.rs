@@ -195,7 +195,7 @@ fn ten_thousand_idle_connections_cost_less_than_fifty_mebibytes() {
     let measure = || {
         let connect = |n: usize| {
             let mut stream = TcpStream::connect(collector.http).unwrap();
-            if n % 10 == 0 && n < 9000 {
+            if n.is_multiple_of(10) && n < 9000 {
                 write!(stream, "GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
             }
             stream
