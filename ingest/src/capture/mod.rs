@@ -4,6 +4,7 @@
 //! tags and IP fragments.
 
 mod fragments;
+mod legacy;
 mod payloads;
 mod reader;
 mod writer;

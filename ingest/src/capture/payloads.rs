@@ -1,8 +1,10 @@
 //! The UDP payloads to a port in a capture file.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Range;
 
 use super::fragments::{Fragments, Key};
+use super::legacy::Located;
 use super::{CaptureError, Reader, link};
 
 const UDP: u8 = 17;
@@ -49,8 +51,19 @@ pub struct Payloads {
     port: u16,
     fragments: Fragments,
     statistics: Statistics,
-    /// The current payload, where it was put together from fragments.
-    whole: Vec<u8>,
+    /// Payloads of the current batch that were put together from fragments.
+    whole: Vec<Vec<u8>>,
+    found: Vec<Found>,
+    /// An error that came behind the payloads of a batch.
+    failed: Option<CaptureError>,
+}
+
+/// A payload of the current batch.
+struct Found {
+    time_us: Option<u64>,
+    source: SocketAddr,
+    destination: SocketAddr,
+    place: Place,
 }
 
 /// An IP packet within a frame.
@@ -65,11 +78,16 @@ struct IpPacket<'a> {
     cut: bool,
 }
 
-/// Where the current payload is.
+/// Where a payload is.
 enum Place {
-    Frame(std::ops::Range<usize>),
-    Whole(std::ops::Range<usize>),
+    /// In the bytes of the reader's batch.
+    Frame(Range<usize>),
+    /// In one that was put together.
+    Whole(usize),
 }
+
+/// Of a UDP packet that was put together.
+const UDP_HEADER: usize = 8;
 
 impl Payloads {
     /// Payloads of `reader`'s frames to `port`.
@@ -80,6 +98,8 @@ impl Payloads {
             fragments: Fragments::default(),
             statistics: Statistics::default(),
             whole: Vec::new(),
+            found: Vec::new(),
+            failed: None,
         }
     }
 
@@ -90,72 +110,119 @@ impl Payloads {
 
     /// The next payload; `None` at the end.
     pub fn next_payload(&mut self) -> Option<Result<Payload<'_>, CaptureError>> {
-        let (time_us, source, destination, place) = loop {
-            let frame = match self.reader.next_frame()? {
-                Ok(frame) => frame,
-                Err(error) => return Some(Err(error)),
-            };
-            let count = &mut self.statistics;
-            count.frames += 1;
-            let time_us = frame.time_us;
-            let Some(ip) = network_layer(frame.link, frame.bytes) else {
-                count.unknown_link += 1;
-                continue;
-            };
-            let read = ip.and_then(read_ip);
-            if ip.is_some() && read.is_none() && frame.cut {
-                count.cut += 1;
-                continue;
+        match self.next_batch(1)? {
+            Ok(mut batch) => batch.next().map(Ok),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// The next few payloads, one at least and `most` at most, where they lie; `None` at the end. Payloads before an
+    /// error are given first.
+    pub fn next_batch(
+        &mut self,
+        most: usize,
+    ) -> Option<Result<impl ExactSizeIterator<Item = Payload<'_>> + Clone, CaptureError>> {
+        self.found.clear();
+        self.whole.clear();
+        while self.found.is_empty() {
+            if let Some(error) = self.failed.take() {
+                return Some(Err(error));
             }
-            let Some(packet) = read.filter(|packet| packet.protocol == UDP) else {
-                count.not_udp += 1;
-                continue;
-            };
-            let in_frame = |part: &[u8]| {
-                let start = part.as_ptr().addr() - frame.bytes.as_ptr().addr();
-                start..start + part.len()
-            };
-            let (udp, is_whole) = match packet.fragment {
-                None => (packet.payload, false),
-                Some((id, offset, more)) => {
-                    count.fragments += 1;
-                    let key = Key {
-                        source: packet.source,
-                        destination: packet.destination,
-                        id,
-                        protocol: packet.protocol,
-                    };
-                    let added = self.fragments.add(key, offset, more, packet.payload, time_us.unwrap_or(0));
-                    let Some(whole) = added else { continue };
-                    count.reassembled += 1;
-                    self.whole = whole;
-                    (self.whole.as_slice(), true)
+            self.reader.begin_batch();
+            let mut is_empty = true;
+            while self.found.len() < most.max(1) {
+                match self.reader.next_of_batch() {
+                    None => break,
+                    Some(Ok(frame)) => {
+                        is_empty = false;
+                        let found = self.look(frame);
+                        self.found.extend(found);
+                    }
+                    Some(Err(error)) => {
+                        is_empty = false;
+                        self.failed = Some(error);
+                        break;
+                    }
                 }
-            };
-            let Some((ports, payload)) = read_udp(udp) else {
-                let why = if packet.cut { &mut count.cut } else { &mut count.not_udp };
-                *why += 1;
-                continue;
-            };
-            if ports.1 != self.port {
-                count.other_port += 1;
-                continue;
             }
-            count.cut += u64::from(packet.cut || payload.cut);
-            count.payloads += 1;
-            let place = if is_whole {
-                Place::Whole(8..8 + payload.bytes.len())
-            } else {
-                Place::Frame(in_frame(payload.bytes))
-            };
-            let source = SocketAddr::new(packet.source, ports.0);
-            break (time_us, source, SocketAddr::new(packet.destination, ports.1), place);
+            if is_empty {
+                return None;
+            }
+        }
+        let (bytes, whole) = (self.reader.bytes(), self.whole.as_slice());
+        Some(Ok(self.found.iter().map(move |found| Payload {
+            time_us: found.time_us,
+            source: found.source,
+            destination: found.destination,
+            bytes: match &found.place {
+                Place::Frame(at) => bytes.get(at.clone()),
+                Place::Whole(place) => whole.get(*place).and_then(|whole| whole.get(UDP_HEADER..)),
+            }
+            .unwrap_or_default(),
+        })))
+    }
+
+    /// The payload of a frame, where it has one that is wanted.
+    fn look(&mut self, frame: Located) -> Option<Found> {
+        let Located { time_us, link, at, cut } = frame;
+        let bytes = self.reader.bytes().get(at.clone()).unwrap_or_default();
+        let count = &mut self.statistics;
+        count.frames += 1;
+        let Some(ip) = network_layer(link, bytes) else {
+            count.unknown_link += 1;
+            return None;
         };
-        let bytes = match place {
-            Place::Frame(range) => self.reader.current().get(range),
-            Place::Whole(range) => self.whole.get(range),
+        let read = ip.and_then(read_ip);
+        if ip.is_some() && read.is_none() && cut {
+            count.cut += 1;
+            return None;
+        }
+        let Some(packet) = read.filter(|packet| packet.protocol == UDP) else {
+            count.not_udp += 1;
+            return None;
         };
-        Some(Ok(Payload { time_us, source, destination, bytes: bytes.unwrap_or_default() }))
+        let whole = match packet.fragment {
+            None => None,
+            Some((id, offset, more)) => {
+                count.fragments += 1;
+                let key = Key {
+                    source: packet.source,
+                    destination: packet.destination,
+                    id,
+                    protocol: packet.protocol,
+                };
+                let added = self.fragments.add(key, offset, more, packet.payload, time_us.unwrap_or(0));
+                let whole = added?;
+                count.reassembled += 1;
+                Some(whole)
+            }
+        };
+        let Some((ports, payload)) = read_udp(whole.as_deref().unwrap_or(packet.payload)) else {
+            let why = if packet.cut { &mut count.cut } else { &mut count.not_udp };
+            *why += 1;
+            return None;
+        };
+        if ports.1 != self.port {
+            count.other_port += 1;
+            return None;
+        }
+        count.cut += u64::from(packet.cut || payload.cut);
+        count.payloads += 1;
+        let length = payload.bytes.len();
+        let source = SocketAddr::new(packet.source, ports.0);
+        let destination = SocketAddr::new(packet.destination, ports.1);
+        let place = match whole {
+            None => {
+                let begins = at.start + (payload.bytes.as_ptr().addr() - bytes.as_ptr().addr());
+                Place::Frame(begins..begins + length)
+            }
+            Some(mut whole) => {
+                whole.truncate(UDP_HEADER + length);
+                self.whole.push(whole);
+                Place::Whole(self.whole.len() - 1)
+            }
+        };
+        Some(Found { time_us, source, destination, place })
     }
 }
 

@@ -8,6 +8,8 @@ use pcap_parser::pcapng::Block;
 use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
 use pcap_parser::{PcapBlockOwned, PcapError, create_reader};
 
+use super::legacy::{Legacy, Located, Next};
+
 /// The largest block that is read, bytes: far above any frame, far below what a lying length asks for.
 const LARGEST_BLOCK: usize = 16 << 20;
 
@@ -95,29 +97,22 @@ struct Interface {
 /// Reads a capture file; pcap or pcapng is found out from its first bytes.
 pub struct Reader {
     path: PathBuf,
-    inner: Box<dyn PcapReaderIterator + Send>,
-    section: Section,
+    format: Format,
     frames: u64,
     ended: bool,
 }
 
-/// What the blocks so far have said, and the current frame.
-struct Section {
-    nanoseconds: bool,
-    link: i32,
-    interfaces: Vec<Interface>,
-    /// The current frame, copied out of the parser's buffer.
-    bytes: Vec<u8>,
+enum Format {
+    Legacy(Legacy),
+    Ng(Ng),
 }
 
-/// What a block is.
-enum Step {
-    /// A frame; its bytes are the section's.
-    Frame { time_us: Option<u64>, link: i32, cut: bool },
-    /// Something else.
-    Other,
-    /// None: the file is at its end.
-    End,
+/// A pcapng file that is being read.
+struct Ng {
+    inner: Box<dyn PcapReaderIterator + Send>,
+    interfaces: Vec<Interface>,
+    /// The frames of the current batch, copied out of the parser's buffer.
+    bytes: Vec<u8>,
 }
 
 impl Reader {
@@ -134,7 +129,8 @@ impl Reader {
     ///
     /// # Errors
     /// It cannot be read, is compressed, or is no capture file.
-    pub fn new(path: &Path, mut source: impl Read + Send + 'static) -> Result<Self, CaptureError> {
+    pub fn new(path: &Path, source: impl Read + Send + 'static) -> Result<Self, CaptureError> {
+        let mut source: Box<dyn Read + Send> = Box::new(source);
         let path = path.to_owned();
         let first = match first_block(&mut source) {
             Ok(first) => first,
@@ -143,60 +139,73 @@ impl Reader {
         if let Some((_, command)) = COMPRESSED.iter().find(|(mark, _)| first.starts_with(mark)) {
             return Err(CaptureError::Compressed { path, command });
         }
-        let Ok(inner) = create_reader(BUFFER, io::Cursor::new(first).chain(source)) else {
-            return Err(CaptureError::Unknown { path });
+        let format = match Legacy::new(&first, source) {
+            Ok(legacy) => Format::Legacy(legacy),
+            Err(source) => {
+                let Ok(inner) = create_reader(BUFFER, io::Cursor::new(first).chain(source)) else {
+                    return Err(CaptureError::Unknown { path });
+                };
+                Format::Ng(Ng { inner, interfaces: Vec::new(), bytes: Vec::new() })
+            }
         };
-        let section =
-            Section { nanoseconds: false, link: NO_LINK, interfaces: Vec::new(), bytes: Vec::new() };
-        Ok(Self { path, inner, section, frames: 0, ended: false })
+        Ok(Self { path, format, frames: 0, ended: false })
     }
 
     /// The next frame; `None` at the end. After an error the file is at its end.
     pub fn next_frame(&mut self) -> Option<Result<Frame<'_>, CaptureError>> {
-        while !self.ended {
-            match self.advance() {
-                Ok(Step::Frame { time_us, link, cut }) => {
-                    self.frames += 1;
-                    return Some(Ok(Frame { time_us, link, bytes: &self.section.bytes, cut }));
-                }
-                Ok(Step::Other) => {}
-                Ok(Step::End) => self.ended = true,
-                Err(error) => {
-                    self.ended = true;
-                    return Some(Err(error));
-                }
+        self.begin_batch();
+        // A batch begins with a frame where there is one.
+        match self.next_of_batch()? {
+            Ok(Located { time_us, link, at, cut }) => {
+                let bytes = self.bytes().get(at).unwrap_or_default();
+                Some(Ok(Frame { time_us, link, bytes, cut }))
             }
+            Err(error) => Some(Err(error)),
         }
-        None
     }
 
-    /// The bytes of the frame that was given last.
-    pub(super) fn current(&self) -> &[u8] {
-        &self.section.bytes
+    /// Begins a batch of frames that lie in [`Reader::bytes`] together; those of the batch before are forgotten.
+    pub(super) fn begin_batch(&mut self) {
+        match &mut self.format {
+            Format::Legacy(legacy) => legacy.begin_batch(),
+            Format::Ng(ng) => ng.bytes.clear(),
+        }
     }
 
-    /// One block, or more bytes of one.
-    fn advance(&mut self) -> Result<Step, CaptureError> {
-        match self.inner.next() {
-            Ok((consumed, block)) => {
-                let step = self.section.take(block);
-                self.inner.consume(consumed);
-                Ok(step)
-            }
-            Err(PcapError::Eof) => Ok(Step::End),
-            Err(PcapError::Incomplete(_)) => match self.inner.refill() {
-                Ok(()) => Ok(Step::Other),
-                Err(_) => Err(self.damaged()),
-            },
-            Err(PcapError::UnexpectedEof) => {
-                Err(CaptureError::Cut { path: self.path.clone(), frames: self.frames })
-            }
-            Err(PcapError::BufferTooSmall) => {
-                let larger = self.inner.data().len().max(BUFFER) * 2;
-                let grown = larger <= LARGEST_BLOCK && self.inner.grow(larger) && self.inner.refill().is_ok();
-                if grown { Ok(Step::Other) } else { Err(self.damaged()) }
-            }
-            Err(_) => Err(self.damaged()),
+    /// The next frame of the batch; `None` at its end, which is that of the file when the batch has none.
+    pub(super) fn next_of_batch(&mut self) -> Option<Result<Located, CaptureError>> {
+        if self.ended {
+            return None;
+        }
+        loop {
+            let next = match &mut self.format {
+                Format::Legacy(legacy) => legacy.next(),
+                Format::Ng(ng) => ng.next(),
+            };
+            let error = match next {
+                Next::Frame(frame) => {
+                    self.frames += 1;
+                    return Some(Ok(frame));
+                }
+                Next::Other => continue,
+                Next::Later => return None,
+                Next::End => {
+                    self.ended = true;
+                    return None;
+                }
+                Next::Cut => CaptureError::Cut { path: self.path.clone(), frames: self.frames },
+                Next::Damaged => self.damaged(),
+            };
+            self.ended = true;
+            return Some(Err(error));
+        }
+    }
+
+    /// What frames' places in the current batch count in.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match &self.format {
+            Format::Legacy(legacy) => legacy.bytes(),
+            Format::Ng(ng) => &ng.bytes,
         }
     }
 
@@ -220,60 +229,73 @@ fn first_block(source: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(first)
 }
 
-impl Section {
-    fn take(&mut self, block: PcapBlockOwned<'_>) -> Step {
-        match block {
-            PcapBlockOwned::LegacyHeader(header) => {
-                self.nanoseconds = header.is_nanosecond_precision();
-                // The upper half says whether a frame check sequence follows, and how long it is.
-                self.link = header.network.0 & 0xffff;
-                Step::Other
-            }
-            PcapBlockOwned::Legacy(packet) => {
-                let captured = usize::try_from(packet.caplen).unwrap_or(usize::MAX);
-                self.keep(packet.data.get(..captured).unwrap_or(packet.data));
-                let fraction = if self.nanoseconds { packet.ts_usec / 1000 } else { packet.ts_usec };
-                let time = u64::from(packet.ts_sec) * 1_000_000 + u64::from(fraction);
-                Step::Frame { time_us: Some(time), link: self.link, cut: packet.origlen > packet.caplen }
-            }
-            PcapBlockOwned::NG(block) => self.take_ng(&block),
-        }
-    }
-
-    fn take_ng(&mut self, block: &Block<'_>) -> Step {
-        match block {
-            Block::SectionHeader(_) => self.interfaces.clear(),
-            Block::InterfaceDescription(described) => self.interfaces.push(Interface {
-                link: described.linktype.0,
-                ticks_per_second: described.ts_resolution().unwrap_or(1_000_000).max(1),
-                offset_s: described.ts_offset(),
-            }),
-            Block::EnhancedPacket(packet) => {
-                let interface =
-                    usize::try_from(packet.if_id).ok().and_then(|id| self.interfaces.get(id)).copied();
-                self.keep(packet.packet_data());
-                let ticks = (u64::from(packet.ts_high) << 32) | u64::from(packet.ts_low);
-                return Step::Frame {
-                    time_us: interface.map(|interface| interface.microseconds(ticks)),
-                    link: interface.map_or(NO_LINK, |interface| interface.link),
-                    cut: packet.origlen > packet.caplen,
+impl Ng {
+    /// One block, or more bytes of one.
+    fn next(&mut self) -> Next {
+        match self.inner.next() {
+            Ok((consumed, block)) => {
+                let next = match block {
+                    PcapBlockOwned::NG(block) => take(&block, &mut self.interfaces, &mut self.bytes),
+                    _ => Next::Other,
                 };
+                self.inner.consume(consumed);
+                next
             }
-            Block::SimplePacket(packet) => {
-                let link = self.interfaces.first().map_or(NO_LINK, |interface| interface.link);
-                self.keep(packet.packet_data());
-                let cut = usize::try_from(packet.origlen).is_ok_and(|length| length > self.bytes.len());
-                return Step::Frame { time_us: None, link, cut };
+            Err(PcapError::Eof) => Next::End,
+            Err(PcapError::Incomplete(_)) => {
+                if self.inner.refill().is_ok() {
+                    Next::Other
+                } else {
+                    Next::Damaged
+                }
             }
-            _ => {}
+            Err(PcapError::UnexpectedEof) => Next::Cut,
+            Err(PcapError::BufferTooSmall) => {
+                let larger = self.inner.data().len().max(BUFFER) * 2;
+                let grown = larger <= LARGEST_BLOCK && self.inner.grow(larger) && self.inner.refill().is_ok();
+                if grown { Next::Other } else { Next::Damaged }
+            }
+            Err(_) => Next::Damaged,
         }
-        Step::Other
     }
+}
 
-    fn keep(&mut self, frame: &[u8]) {
-        self.bytes.clear();
-        self.bytes.extend_from_slice(frame);
+/// What a block says; a frame is copied behind the others of its batch.
+fn take(block: &Block<'_>, interfaces: &mut Vec<Interface>, bytes: &mut Vec<u8>) -> Next {
+    let mut keep = |frame: &[u8]| {
+        let begins = bytes.len();
+        bytes.extend_from_slice(frame);
+        begins..bytes.len()
+    };
+    match block {
+        Block::SectionHeader(_) => interfaces.clear(),
+        Block::InterfaceDescription(described) => interfaces.push(Interface {
+            link: described.linktype.0,
+            ticks_per_second: described.ts_resolution().unwrap_or(1_000_000).max(1),
+            offset_s: described.ts_offset(),
+        }),
+        Block::EnhancedPacket(packet) => {
+            let interface = usize::try_from(packet.if_id).ok().and_then(|id| interfaces.get(id));
+            let ticks = (u64::from(packet.ts_high) << 32) | u64::from(packet.ts_low);
+            return Next::Frame(Located {
+                time_us: interface.map(|interface| interface.microseconds(ticks)),
+                link: interface.map_or(NO_LINK, |interface| interface.link),
+                at: keep(packet.packet_data()),
+                cut: packet.origlen > packet.caplen,
+            });
+        }
+        Block::SimplePacket(packet) => {
+            let frame = packet.packet_data();
+            return Next::Frame(Located {
+                time_us: None,
+                link: interfaces.first().map_or(NO_LINK, |interface| interface.link),
+                at: keep(frame),
+                cut: usize::try_from(packet.origlen).is_ok_and(|length| length > frame.len()),
+            });
+        }
+        _ => {}
     }
+    Next::Other
 }
 
 impl Interface {
