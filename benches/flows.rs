@@ -17,7 +17,6 @@ use hashbrown::HashMap;
 use random::Random;
 use serde_json::json;
 use tables::flow::active::{Asked, FlowAggregation};
-use tables::flow::layout::{KeyBuffer, LONGEST_KEY};
 use tables::flow::owners::Owners;
 use tables::flow::table::{Context, FlowTable, Hit};
 use tables::flow::texts::Texts;
@@ -42,6 +41,12 @@ fn resident() -> usize {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = text.split_whitespace().nth(1).and_then(|pages| pages.parse::<usize>().ok());
     pages.unwrap_or(0) * rustix::param::page_size()
+}
+
+/// A key as a table has it.
+fn words(key: &Key) -> [u64; 2] {
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = *key;
+    [u64::from_be_bytes([a, b, c, d, e, f, g, h]), u32::from_be_bytes([i, j, k, l]).into()]
 }
 
 /// A flow table and what it needs around it.
@@ -81,13 +86,11 @@ impl Ours {
             records: &mut self.records,
             hits: &mut self.hits,
         };
-        let mut buffer: KeyBuffer = [0; LONGEST_KEY];
         for batch in keys.chunks(BATCH) {
             self.now_us += 100;
             for key in batch {
-                buffer[..12].copy_from_slice(key);
                 let measures = [1000_f64.to_bits()];
-                self.table.push(self.owner, &buffer, 1000.0, &measures, self.now_us, &mut context);
+                self.table.push(self.owner, &words(key), 1000.0, &measures, self.now_us, &mut context);
             }
             self.table.flush(self.now_us, &mut context);
         }

@@ -141,21 +141,10 @@ fn ours(path: &Path) -> usize {
     let (mut outbox, mut ownership, mut now_us) = (Outbox::default(), Ownership::alone(), 1);
     shard.adopt(&Arc::new(program), 0, &mut outbox);
     let mut payloads = Payloads::new(Reader::open(path).expect("it was written here"), PORT);
-    let mut batch: Vec<Vec<u8>> = vec![Vec::new(); BATCH];
-    loop {
-        let mut taken = 0;
-        for place in &mut batch {
-            let Some(payload) = payloads.next_payload() else { break };
-            place.clear();
-            place.extend_from_slice(payload.expect("it was written here").bytes);
-            taken += 1;
-        }
-        if taken == 0 {
-            break;
-        }
+    while let Some(batch) = payloads.next_batch(BATCH) {
         now_us += 100;
         let sender = IpAddr::from([192, 0, 2, 1]);
-        let batch = batch.iter().take(taken).map(|bytes| (bytes.as_slice(), sender));
+        let batch = batch.expect("it was written here").map(|payload| (payload.bytes, sender));
         process_batch(batch, now_us, &mut shard, &mut outbox, &mut ownership);
     }
     let counters = shard.counters();

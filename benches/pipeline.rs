@@ -18,7 +18,6 @@ use engine::ownership::Ownership;
 use engine::process::{ahead, process_batch};
 use serde_json::json;
 use tables::flow::group::GroupSet;
-use tables::flow::layout::{KeyBuffer, LONGEST_KEY};
 use tables::flow::owners::Owners;
 use tables::flow::table::{Context, FlowTable};
 use tables::flow::texts::Texts;
@@ -79,7 +78,7 @@ struct Parts {
     /// Source and destination of the IPv4 packets.
     addresses: Vec<[IpAddr; 2]>,
     /// The keys of the TCP segments among them, and whose they are.
-    keys: Vec<(u32, [u8; 12])>,
+    keys: Vec<(u32, [u64; 2])>,
     table: FlowTable,
     texts: Texts,
     owners: Owners,
@@ -117,11 +116,9 @@ impl Parts {
         let ends = [ip.source(), ip.destination()].map(|address| address.expect("it was sampled"));
         self.addresses.push(ends.map(IpAddr::V4));
         let Some(tcp) = packet.tcp(0) else { return };
-        let mut key = [0; 12];
-        key[..4].copy_from_slice(&ends[0].octets());
-        key[4..8].copy_from_slice(&ends[1].octets());
-        key[8..10].copy_from_slice(&tcp.source_port().expect("it was sampled").to_ne_bytes());
-        key[10..].copy_from_slice(&tcp.destination_port().expect("it was sampled").to_ne_bytes());
+        let port = |port: Option<u16>| u64::from(port.expect("it was sampled"));
+        let [from, to] = ends.map(|address| u64::from(address.to_bits()));
+        let key = [from << 32 | to, port(tcp.source_port()) << 16 | port(tcp.destination_port())];
         let owner = self.owners.number(&mut { u32::MAX }, agent, &Source::Of(source), 0);
         self.keys.push((owner, key));
     }
@@ -139,13 +136,11 @@ impl Parts {
             records: &mut records,
             hits: &mut hits,
         };
-        let mut buffer: KeyBuffer = [0; LONGEST_KEY];
         for batch in self.keys.chunks(BATCH * common::SAMPLES / 2) {
             self.now_us += 100;
             for (owner, key) in batch {
-                buffer[..12].copy_from_slice(key);
                 let measures = [1518_f64.to_bits()];
-                self.table.push(*owner, &buffer, 1000.0, &measures, self.now_us, &mut context);
+                self.table.push(*owner, key, 1000.0, &measures, self.now_us, &mut context);
             }
             self.table.flush(self.now_us, &mut context);
         }

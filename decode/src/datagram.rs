@@ -160,11 +160,11 @@ impl Samples<'_> {
     }
 }
 
-impl<'a> Iterator for Samples<'a> {
-    type Item = Result<Sample<'a>, SampleError>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
+impl<'a> Samples<'a> {
+    /// The next sample before it is read: what it is, and its bytes, for [`Sample::parse`]. The packet path prefers this
+    /// to the iterator, which has to move each sample.
+    #[inline(always)]
+    pub fn next_framed(&mut self) -> Option<Result<(Tag, &'a [u8]), SampleError>> {
         if self.left == 0 || self.reader.remaining() == 0 {
             return None;
         }
@@ -179,6 +179,15 @@ impl<'a> Iterator for Samples<'a> {
             self.reader = Reader::new(&[]);
             return Some(Err(SampleError::Length));
         };
-        Some(Sample::parse(tag, body))
+        Some(Ok((tag, body)))
+    }
+}
+
+impl<'a> Iterator for Samples<'a> {
+    type Item = Result<Sample<'a>, SampleError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.next_framed()?.and_then(|(tag, body)| Sample::parse(tag, body)))
     }
 }

@@ -170,12 +170,48 @@ layouts! {
         "entities_dst_index" U32 }
 }
 
-/// Whether no length inside the record lies.
-#[inline]
-pub(crate) fn is_sound(record: Record<'_>) -> bool {
-    if record.tag == SAMPLED_HEADER {
-        return SampledHeader::parse(record.body).is_ok();
+/// What nearly every packet is asked for, noted while its records are verified. Of two of a kind the first one counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Noted<'a> {
+    /// The sampled header.
+    pub header: Option<SampledHeader<'a>>,
+    /// The body of the `extended_switch` record.
+    pub switch: Option<&'a [u8]>,
+    /// Which records there are, as a hash of their tags in order.
+    pub kinds: u64,
+}
+
+impl Default for Noted<'_> {
+    fn default() -> Self {
+        Self { header: None, switch: None, kinds: FNV_BEGIN }
     }
+}
+
+/// FNV-1a: kinds of samples are few.
+const FNV_BEGIN: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_FACTOR: u64 = 0x0000_0100_0000_01b3;
+
+impl<'a> Noted<'a> {
+    /// Notes a record; whether no length inside it lies.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, record: Record<'a>) -> bool {
+        self.kinds = (self.kinds ^ u64::from(record.tag.0)).wrapping_mul(FNV_FACTOR);
+        if record.tag == SAMPLED_HEADER {
+            let header = SampledHeader::parse(record.body).ok();
+            self.header = self.header.or(header);
+            return header.is_some();
+        }
+        // Its fields are of fixed size.
+        if record.tag == EXTENDED_SWITCH.tag {
+            self.switch = self.switch.or(Some(record.body));
+            return true;
+        }
+        is_sound(record)
+    }
+}
+
+/// Whether no length inside the record lies.
+fn is_sound(record: Record<'_>) -> bool {
     find(record.tag).is_none_or(|layout| layout.is_sound(record.body))
 }
 

@@ -5,10 +5,11 @@
 use core::fmt;
 use core::str::FromStr;
 
+use crate::counter;
+use crate::flow::Noted;
 use crate::record::{Record, Records, Tag};
 use crate::rt::{RtFlow, RtMetric};
 use crate::xdr::{Reader, Truncated};
-use crate::{counter, flow};
 
 /// `flow_sample`
 pub const FLOW_SAMPLE: Tag = Tag::new(0, 1);
@@ -202,6 +203,8 @@ pub struct FlowSample<'a> {
     pub output: Interface,
     /// The flow records.
     pub records: Records<'a>,
+    /// What was noted of them.
+    pub noted: Noted<'a>,
 }
 
 /// `counters_sample` and `counters_sample_expanded`.
@@ -230,10 +233,12 @@ pub struct DiscardedPacket<'a> {
     pub input: u32,
     /// Where it would have gone out; 0 when not known.
     pub output: u32,
-    /// Why it was dropped: see [`flow::drop_reason`].
+    /// Why it was dropped: see [`crate::flow::drop_reason`].
     pub reason: u32,
     /// The flow records.
     pub records: Records<'a>,
+    /// What was noted of them.
+    pub noted: Noted<'a>,
 }
 
 impl<'a> Sample<'a> {
@@ -241,7 +246,7 @@ impl<'a> Sample<'a> {
     ///
     /// # Errors
     /// See [`SampleError`].
-    #[inline]
+    #[inline(always)]
     pub fn parse(tag: Tag, body: &'a [u8]) -> Result<Self, SampleError> {
         match tag {
             FLOW_SAMPLE => FlowSample::parse(body, false).map(Self::Flow),
@@ -262,8 +267,10 @@ impl<'a> Sample<'a> {
 }
 
 impl<'a> FlowSample<'a> {
-    #[inline]
+    // Inlined, so that its fields are not moved as one right after they were written one by one.
+    #[inline(always)]
     fn parse(body: &'a [u8], expanded: bool) -> Result<Self, SampleError> {
+        let mut noted = Noted::default();
         // Each form's head is read behind one check of its length.
         if expanded {
             let (head, records) = body.split_first_chunk::<44>().ok_or(SampleError::Truncated)?;
@@ -278,7 +285,8 @@ impl<'a> FlowSample<'a> {
                 drops,
                 input: Interface { format: in_format, value: input },
                 output: Interface { format: out_format, value: output },
-                records: verified(records, count, flow::is_sound)?,
+                records: verified(records, count, |record| noted.take(record))?,
+                noted,
             })
         } else {
             let (head, records) = body.split_first_chunk::<32>().ok_or(SampleError::Truncated)?;
@@ -292,7 +300,8 @@ impl<'a> FlowSample<'a> {
                 drops,
                 input: Interface::compact(input),
                 output: Interface::compact(output),
-                records: verified(records, count, flow::is_sound)?,
+                records: verified(records, count, |record| noted.take(record))?,
+                noted,
             })
         }
     }
@@ -321,6 +330,7 @@ impl<'a> CountersSample<'a> {
 impl<'a> DiscardedPacket<'a> {
     fn parse(body: &'a [u8]) -> Result<Self, SampleError> {
         let mut reader = Reader::new(body);
+        let mut noted = Noted::default();
         Ok(Self {
             sequence: reader.u32()?,
             source: read_source(&mut reader, true)?,
@@ -328,7 +338,8 @@ impl<'a> DiscardedPacket<'a> {
             input: reader.u32()?,
             output: reader.u32()?,
             reason: reader.u32()?,
-            records: read_records(&mut reader, flow::is_sound)?,
+            records: read_records(&mut reader, |record| noted.take(record))?,
+            noted,
         })
     }
 }
@@ -345,18 +356,18 @@ pub(crate) fn read_source(reader: &mut Reader<'_>, expanded: bool) -> Result<Dat
 #[inline]
 fn read_records<'a>(
     reader: &mut Reader<'a>,
-    is_sound: impl Fn(Record<'a>) -> bool,
+    is_sound: impl FnMut(Record<'a>) -> bool,
 ) -> Result<Records<'a>, SampleError> {
     let count = reader.u32()?;
     verified(reader.rest(), count, is_sound)
 }
 
 /// `count` records, all of them framed and sound.
-#[inline]
+#[inline(always)]
 fn verified<'a>(
     bytes: &'a [u8],
     count: u32,
-    is_sound: impl Fn(Record<'a>) -> bool,
+    mut is_sound: impl FnMut(Record<'a>) -> bool,
 ) -> Result<Records<'a>, SampleError> {
     let records = Records::new(bytes, count);
     let mut sound = true;

@@ -11,7 +11,7 @@ use decode::{DataSource, Mac, Records};
 use serde_json::json;
 use tables::flow::group::{GroupSet, ValueMap};
 use tables::flow::keys::{Basics, Sampled};
-use tables::flow::layout::LONGEST_KEY;
+use tables::flow::layout::MOST_WORDS;
 use tables::flow::learned::Learned;
 use tables::flow::reference::{References, Vendors};
 use tables::flow::texts::Texts;
@@ -91,6 +91,7 @@ pub fn each(mut take: impl FnMut(&Sampled<'_>)) {
         packet: &packet,
         basics: None,
         records: Records::default(),
+        switch: None,
         custom: None,
         learned: &learned,
         arena: &arena,
@@ -107,16 +108,14 @@ pub fn take(plan: &FlowPlan, sampled: &Sampled<'_>) {
     // Places beyond the definition's measures stay empty.
     assert!(measures.iter().skip(plan.measures.len()).all(|measure| *measure == 0), "{measures:?}");
     let mut texts = Texts::new(1 << 16);
-    let mut key = [0; LONGEST_KEY];
+    let mut key = [0; MOST_WORDS];
     if plan.layout.pack(&atoms, &mut key, &mut texts).is_none() {
         // Only a custom flow may have a field of another kind than the key that has its name.
         assert!(sampled.custom.is_some(), "{atoms:?}");
         return;
     }
-    let words = key.as_chunks::<8>().0.iter().take(plan.layout.words());
-    let words: Vec<u64> = words.map(|bytes| u64::from_ne_bytes(*bytes)).collect();
-    tables::flow::atom::key_text(&plan.layout.portable(&words, &texts), &plan.spec.fs);
-    plan.layout.release(&words, &mut texts);
+    tables::flow::atom::key_text(&plan.layout.portable(&key, &texts), &plan.spec.fs);
+    plan.layout.release(&key, &mut texts);
     assert_eq!(texts.len(), 0, "texts are given back");
 }
 

@@ -50,13 +50,15 @@ impl Roster {
         self.places.len()
     }
 
-    pub(crate) fn contains(&self, address: &Address) -> bool {
-        self.places.contains_key(address)
+    /// Where the agent is, for [`Roster::heard`].
+    #[inline]
+    pub(crate) fn place(&self, address: &Address) -> Option<u32> {
+        self.places.get(address).copied()
     }
 
-    /// The agent, which is heard now.
-    pub(crate) fn heard(&mut self, address: &Address, now_us: u64) -> Option<&mut Agent> {
-        let place = *self.places.get(address)?;
+    /// The agent at a place, which is heard now.
+    #[inline]
+    pub(crate) fn heard(&mut self, place: u32, now_us: u64) -> Option<&mut Agent> {
         let entry = self.slots.get_mut(place as usize)?.as_mut()?;
         if !entry.established && now_us.saturating_sub(entry.agent.first_seen_us) >= ESTABLISHED_US {
             entry.established = true;
@@ -65,8 +67,8 @@ impl Roster {
         Some(&mut entry.agent)
     }
 
-    /// Adds an agent whose address is not known yet.
-    pub(crate) fn add(&mut self, address: Address, agent: Agent) {
+    /// Adds an agent whose address is not known yet; where it is.
+    pub(crate) fn add(&mut self, address: Address, agent: Agent) -> u32 {
         let serial = self.next_serial;
         self.next_serial += 1;
         let entry = Some(Entry { address, agent, serial, established: false });
@@ -81,6 +83,7 @@ impl Roster {
         }
         self.places.insert(address, place);
         self.newcomers.push_back(Ticket { place, serial });
+        place
     }
 
     /// An agent.
@@ -172,6 +175,11 @@ mod tests {
         Address::V4(n.into())
     }
 
+    fn heard(roster: &mut Roster, n: u32, now_us: u64) -> Option<&mut Agent> {
+        let place = roster.place(&address(n))?;
+        roster.heard(place, now_us)
+    }
+
     fn agent(now_us: u64) -> Agent {
         Agent { last_seen_us: now_us, ..Agent::new(now_us) }
     }
@@ -184,15 +192,15 @@ mod tests {
             roster.add(address(n), agent(0));
         }
         for n in 0..5 {
-            assert!(roster.heard(&address(n), ESTABLISHED_US).is_some());
+            assert!(heard(&mut roster, n, ESTABLISHED_US).is_some());
         }
         for n in 100..10_000 {
             assert!(roster.give_way(true).is_some());
             roster.add(address(n), agent(2 * ESTABLISHED_US));
         }
         assert_eq!(roster.len(), 10);
-        assert!((0..5).all(|n| roster.contains(&address(n))));
-        assert!((9995..10_000).all(|n| roster.contains(&address(n))), "the last ones are there");
+        assert!((0..5).all(|n| roster.place(&address(n)).is_some()));
+        assert!((9995..10_000).all(|n| roster.place(&address(n)).is_some()), "the last ones are there");
     }
 
     #[test]
@@ -200,7 +208,7 @@ mod tests {
         let mut roster = Roster::default();
         for n in 0..CANDIDATES as u32 {
             roster.add(address(n), agent(0));
-            let heard = roster.heard(&address(n), ESTABLISHED_US);
+            let heard = heard(&mut roster, n, ESTABLISHED_US);
             heard
                 .into_iter()
                 .for_each(|agent| agent.last_seen_us = if n == 7 { 1 } else { 10 + u64::from(n) });
@@ -217,7 +225,7 @@ mod tests {
         for n in 0..1000 {
             roster.add(address(n), agent(0));
             if n % 2 == 0 {
-                roster.heard(&address(n), ESTABLISHED_US);
+                heard(&mut roster, n, ESTABLISHED_US);
             }
         }
         let mut visited = 0;

@@ -44,6 +44,7 @@ pub enum Arrival {
 
 impl Sequence {
     /// Takes the next number of the stream.
+    #[inline]
     pub fn take(&mut self, number: u32) -> Arrival {
         if !self.began {
             self.begin(number);

@@ -290,12 +290,15 @@ impl Shard {
         self.counters.datagrams += 1;
         self.counters.bytes += bytes.len() as u64;
         let header = datagram.header;
-        if !self.agents.contains(&header.agent) {
-            self.make_room(outbox);
-            self.agents.add(header.agent, Agent::new(now_us));
-        }
+        let place = match self.agents.place(&header.agent) {
+            Some(place) => place,
+            None => {
+                self.make_room(outbox);
+                self.agents.add(header.agent, Agent::new(now_us))
+            }
+        };
         let room = self.options.sources.saturating_sub(self.sources);
-        let Some(agent) = self.agents.heard(&header.agent, now_us) else { return };
+        let Some(agent) = self.agents.heard(place, now_us) else { return };
         let epoch = match agent.datagram(&header, sender, now_us, &mut self.epochs) {
             Taken::New(epoch) => epoch,
             Taken::Untracked => {
@@ -318,18 +321,22 @@ impl Shard {
         near.places.iter_mut().zip(datagram.flow_sources()).for_each(|(place, source)| {
             *place = agent.sources.bring_near(source);
         });
-        for sample in datagram.samples() {
-            let taken = match sample {
+        let mut samples = datagram.samples();
+        while let Some(framed) = samples.next_framed() {
+            let sample = framed.and_then(|(tag, body)| Sample::parse(tag, body));
+            // By reference: a sample is not moved right after it was written.
+            let taken = match &sample {
                 Ok(Sample::Flow(sample)) => {
                     self.counters.flow_samples += 1;
                     let rate = sample.sampling_rate.min(self.options.largest_rate);
-                    let room = agent.has_room(self.options.sources_per_agent, most);
                     let (place, next) = near.turn();
+                    let room = agent.sources.is_at(place, sample.source)
+                        || agent.has_room(self.options.sources_per_agent, most);
                     if let Some(owner) = next.and_then(|place| agent.sources.number(place)) {
                         self.flows.bring_near(owner);
                     }
                     agent.sources.at(place, sample.source, room).map(|mut source| {
-                        let Some((frames, disbelieved)) = source.flow(&sample, rate, epoch, now_us) else {
+                        let Some((frames, disbelieved)) = source.flow(sample, rate, epoch, now_us) else {
                             return;
                         };
                         self.counters.pools_disbelieved += u64::from(disbelieved);
@@ -339,7 +346,7 @@ impl Shard {
                         }
                         let frames = self.options.scale.of(frames, rate);
                         let mut numbers = Numbers { source: source.pulse.number, agent: number };
-                        self.flows.sampled(header.agent, &mut numbers, &sample, frames, now_us, outbox);
+                        self.flows.sampled(header.agent, &mut numbers, sample, frames, now_us, outbox);
                         (source.pulse.number, number) = (numbers.source, numbers.agent);
                     })
                 }
@@ -349,7 +356,7 @@ impl Shard {
                     let taken = agent
                         .sources
                         .at(None, sample.source, room)
-                        .map(|mut source| source.counters(&sample, moment));
+                        .map(|mut source| source.counters(sample, moment));
                     if watched {
                         counted.push(Named::Of(sample.source));
                     }
@@ -362,9 +369,9 @@ impl Shard {
                     self.counters.discarded += 1;
                     let room = agent.has_room(self.options.sources_per_agent, most);
                     agent.sources.at(None, sample.source, room).map(|mut source| {
-                        if source.discarded(&sample, epoch, now_us) {
+                        if source.discarded(sample, epoch, now_us) {
                             let mut numbers = Numbers { source: source.pulse.number, agent: number };
-                            self.flows.discarded(header.agent, &mut numbers, &sample, now_us, outbox);
+                            self.flows.discarded(header.agent, &mut numbers, sample, now_us, outbox);
                             (source.pulse.number, number) = (numbers.source, numbers.agent);
                         }
                     })
@@ -373,7 +380,7 @@ impl Shard {
                     self.counters.custom += 1;
                     let most = agent.custom.len() + most.saturating_sub(agent.weight());
                     let most = most.min(self.options.custom_per_agent);
-                    let taken = agent.custom.take(&sample, moment, most);
+                    let taken = agent.custom.take(sample, moment, most);
                     self.counters.custom_misnamed += taken.misnamed;
                     self.counters.custom_refused += taken.refused;
                     self.counters.texts_cut += taken.cut;
@@ -394,7 +401,7 @@ impl Shard {
                     agent.emitter(name, room).map(|emitter| {
                         // One that says no rate reports every event.
                         let rate = sample.sampling_rate.clamp(1, self.options.largest_rate);
-                        let (events, disbelieved) = emitter.flow(&sample, rate, now_us);
+                        let (events, disbelieved) = emitter.flow(sample, rate, now_us);
                         self.counters.pools_disbelieved += u64::from(disbelieved);
                         if sample.sampling_rate > self.options.largest_rate {
                             self.counters.outliers += 1;
@@ -402,7 +409,7 @@ impl Shard {
                         }
                         let events = self.options.scale.of(events, rate);
                         let agent = (header.agent, &mut number);
-                        self.flows.custom(agent, emitter, sample, events, now_us, outbox);
+                        self.flows.custom(agent, emitter, *sample, events, now_us, outbox);
                     })
                 }
                 Ok(Sample::Unknown { .. }) => {

@@ -17,10 +17,15 @@ use crate::sequence::{Arrival, Sequence};
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
     places: Map<DataSource, u32>,
+    /// Places of those that were heard last, by a few bits of their names: most are found without a hash.
+    guesses: Vec<u32>,
     pulses: Vec<Pulse>,
     /// At the same places.
     sources: Vec<Source>,
 }
+
+/// Data sources of an agent that are guessed.
+const MOST_GUESSES: usize = 1024;
 
 /// What flow samples change of a data source.
 #[derive(Debug, Default)]
@@ -80,14 +85,20 @@ impl Sources {
         self.sources.iter_mut()
     }
 
-    /// A flow sample of this data source is taken soon: its place, where it is known.
+    /// A flow sample of this data source is taken soon: the place where it is likely to be.
     #[inline]
     pub(crate) fn bring_near(&self, name: DataSource) -> Option<u32> {
-        let place = *self.places.get(&name)?;
+        let place = *self.guesses.get(self.guess(name))?;
         if let Some(pulse) = self.pulses.get(place as usize) {
             mem::prefetch_value(pulse);
         }
         Some(place)
+    }
+
+    /// Where a data source is guessed.
+    #[inline]
+    fn guess(&self, name: DataSource) -> usize {
+        name.index.wrapping_add(name.class << 7) as usize & self.guesses.len().wrapping_sub(1)
     }
 
     /// The number that flow tables know the data source at a place by.
@@ -96,19 +107,36 @@ impl Sources {
         self.pulses.get(place as usize).map(|pulse| pulse.number)
     }
 
+    /// Whether a data source is at a place.
+    #[inline]
+    pub(crate) fn is_at(&self, place: Option<u32>, name: DataSource) -> bool {
+        place.and_then(|place| self.pulses.get(place as usize)).is_some_and(|pulse| pulse.name == name)
+    }
+
     /// A data source, which is new where there is `room` for one; `None` where there is none. `place` is where it may be:
     /// while that is right nothing is looked up.
     #[inline]
     pub(crate) fn at(&mut self, place: Option<u32>, name: DataSource, room: bool) -> Option<SourceMut<'_>> {
-        let guessed =
-            place.filter(|place| self.pulses.get(*place as usize).is_some_and(|at| at.name == name));
-        let place = match guessed.or_else(|| self.places.get(&name).copied()) {
+        let place = match place.filter(|_| self.is_at(place, name)) {
             Some(place) => place,
-            None if room => self.add(name)?,
-            None => return None,
+            None => self.find(name, room)?,
         };
         let (pulse, source) = (self.pulses.get_mut(place as usize)?, self.sources.get_mut(place as usize)?);
         Some(SourceMut { pulse, source })
+    }
+
+    /// Looks a data source up, and guesses it from now on.
+    fn find(&mut self, name: DataSource, room: bool) -> Option<u32> {
+        let place = match self.places.get(&name) {
+            Some(place) => *place,
+            None if room => self.add(name)?,
+            None => return None,
+        };
+        let guess = self.guess(name);
+        if let Some(guessed) = self.guesses.get_mut(guess) {
+            *guessed = place;
+        }
+        Some(place)
     }
 
     #[cold]
@@ -117,6 +145,9 @@ impl Sources {
         self.pulses.push(Pulse { name, ..Pulse::default() });
         self.sources.push(Source::default());
         self.places.insert(name, place);
+        if self.places.len() > self.guesses.len() && self.guesses.len() < MOST_GUESSES {
+            self.guesses.resize((self.places.len() * 2).next_power_of_two(), 0);
+        }
         Some(place)
     }
 
@@ -261,7 +292,8 @@ mod tests {
         assert_eq!(sources.len(), 66);
         for index in 0..100 {
             let place = sources.bring_near(port(index));
-            assert_eq!(place.and_then(|place| sources.number(place)), (index % 3 > 0).then_some(index));
+            let source = sources.at(place, port(index), false);
+            assert_eq!(source.map(|source| source.pulse.number), (index % 3 > 0).then_some(index));
             assert_eq!(sources.get(&port(index)).is_some(), index % 3 > 0);
         }
         // A guess that is wrong costs a look-up, and nothing else.

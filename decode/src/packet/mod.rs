@@ -148,35 +148,49 @@ pub struct Packet<'a> {
     bytes: &'a [u8],
     layers: [Layer; DEPTH],
     count: u8,
-    /// Place of the first layer of each kind, [`ABSENT`] where there is none.
-    first: [u8; LayerKind::COUNT],
+    path: u64,
+    /// The offsets of the layers, eight bits for each, as far as they have them.
+    offsets: u64,
+    /// A bit for each kind that is there.
+    kinds: u32,
 }
 
-const ABSENT: u8 = u8::MAX;
+/// Bits of a layer in a [`Packet::path`].
+const PATH_STEP: u32 = 5;
+
+/// Which layers a packet has, and where each begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outline {
+    kinds: u64,
+    offsets: u64,
+}
+
+impl Outline {
+    /// A number that differs for most outlines, for a place in a table: of 32 bits, which depend on all there is.
+    #[inline]
+    pub fn mixed(&self) -> u64 {
+        (self.kinds.rotate_left(40) ^ self.offsets).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32
+    }
+}
+
+/// Layers of an [`Outline`] at most, one byte of offset for each.
+const LONGEST_OUTLINE: u8 = 8;
+
+/// The layers before there are any.
+static NO_LAYERS: [Layer; DEPTH] = [Layer { kind: LayerKind::Ethernet, offset: 0 }; DEPTH];
 
 /// Dissects the bytes of a `sampled_header` of this `header_protocol`.
+#[inline]
 pub fn dissect(protocol: u32, bytes: &[u8]) -> Packet<'_> {
-    // Offsets are 16 bit: a sampled header is far shorter than what they reach.
-    let bytes = bytes.get(..usize::from(u16::MAX)).unwrap_or(bytes);
-    let mut packet = Packet {
-        bytes,
-        layers: [Layer { kind: LayerKind::Ethernet, offset: 0 }; DEPTH],
-        count: 0,
-        first: [ABSENT; LayerKind::COUNT],
-    };
-    if protocol == header_protocol::ETHERNET && packet.note_common().is_some() {
-        return packet;
-    }
-    // Each step notes a layer and calls the next one: all end with the bytes or at the depth.
-    match protocol {
-        header_protocol::ETHERNET => packet.walk_ethernet(0),
-        header_protocol::PPP => packet.walk_ppp(0),
-        header_protocol::IPV4 => packet.walk_ipv4(0),
-        header_protocol::IPV6 => packet.walk_ipv6(0),
-        header_protocol::MPLS => packet.walk_mpls(0),
-        _ => None,
-    };
+    let mut packet = Packet::default();
+    packet.dissect(protocol, bytes);
     packet
+}
+
+impl Default for Packet<'_> {
+    fn default() -> Self {
+        Self { bytes: &[], layers: NO_LAYERS, count: 0, path: 0, offsets: 0, kinds: 0 }
+    }
 }
 
 impl Packet<'_> {
@@ -185,7 +199,7 @@ impl Packet<'_> {
     /// On mixed traffic each of these choices is a coin toss, and a mispredicted branch costs more than all
     /// the bytes of a header: so both sides are computed and one is selected. `None` for any other packet,
     /// which has then no layer noted.
-    #[inline]
+    #[inline(always)]
     fn note_common(&mut self) -> Option<()> {
         let link = self.bytes.first_chunk::<18>()?;
         let outer = u16::from_be_bytes([link[12], link[13]]);
@@ -217,21 +231,17 @@ impl Packet<'_> {
         let transport_kind = if is_tcp { LayerKind::Tcp } else { LayerKind::Udp };
         *first = Layer { kind: network_kind, offset: offset(at)? };
         *second = Layer { kind: transport_kind, offset: offset(at + length)? };
-        let place = |there: bool, place: u8| if there { place } else { ABSENT };
         let network = 1 + u8::from(tagged);
-        for (kind, place) in [
-            (LayerKind::Ethernet, 0),
-            (LayerKind::Vlan, place(tagged, 1)),
-            (LayerKind::Ipv4, place(is_v4, network)),
-            (LayerKind::Ipv6, place(is_v6, network)),
-            (LayerKind::Tcp, place(is_tcp, network + 1)),
-            (LayerKind::Udp, place(is_udp, network + 1)),
-        ] {
-            if let Some(first) = self.first.get_mut(kind as usize) {
-                *first = place;
-            }
-        }
         self.count = network + 2;
+        let step = |path: u64, kind: LayerKind| path << PATH_STEP | (kind as u64 + 1);
+        let untagged = step(0, LayerKind::Ethernet);
+        let link = if tagged { step(untagged, LayerKind::Vlan) } else { untagged };
+        self.path = step(step(link, network_kind), transport_kind);
+        let link = if tagged { 14 } else { 0 };
+        self.offsets = link << 16 | (at as u64) << 8 | (at + length) as u64;
+        let bit = |kind: LayerKind| 1_u32 << kind as u32;
+        let tag = u32::from(tagged) << LayerKind::Vlan as u32;
+        self.kinds = bit(LayerKind::Ethernet) | tag | bit(network_kind) | bit(transport_kind);
         Some(())
     }
 }
@@ -239,6 +249,31 @@ impl Packet<'_> {
 /// The walk: each function looks at one layer at an offset, notes it, and goes on to what it says follows.
 /// `None` only ends the walk.
 impl<'a> Packet<'a> {
+    /// Dissects the bytes of a `sampled_header` of this `header_protocol` in place of what was noted before. The packet
+    /// path prefers this to [`dissect`]: a value that is moved right after it was written in small pieces is waited for.
+    pub fn dissect(&mut self, protocol: u32, bytes: &'a [u8]) {
+        // Offsets are 16 bit: a sampled header is far shorter than what they reach.
+        self.bytes = bytes.get(..usize::from(u16::MAX)).unwrap_or(bytes);
+        (self.count, self.path, self.offsets, self.kinds) = (0, 0, 0, 0);
+        self.walk(protocol);
+    }
+
+    #[inline(always)]
+    fn walk(&mut self, protocol: u32) -> Option<()> {
+        if protocol == header_protocol::ETHERNET && self.note_common().is_some() {
+            return None;
+        }
+        // Each step notes a layer and calls the next one: all end with the bytes or at the depth.
+        match protocol {
+            header_protocol::ETHERNET => self.walk_ethernet(0),
+            header_protocol::PPP => self.walk_ppp(0),
+            header_protocol::IPV4 => self.walk_ipv4(0),
+            header_protocol::IPV6 => self.walk_ipv6(0),
+            header_protocol::MPLS => self.walk_mpls(0),
+            _ => None,
+        }
+    }
+
     /// What is left from an offset on, when there is a byte of it.
     #[inline]
     fn rest(&self, at: usize) -> Option<&'a [u8]> {
@@ -418,8 +453,9 @@ impl<'a> Packet<'a> {
         let place = self.count;
         let layer = self.layers.get_mut(usize::from(place))?;
         *layer = Layer { kind, offset: u16::try_from(at).ok()? };
-        let first = self.first.get_mut(kind as usize)?;
-        *first = (*first).min(place);
+        self.kinds |= 1 << kind as u32;
+        self.path = self.path << PATH_STEP | (kind as u64 + 1);
+        self.offsets = self.offsets << 8 | at as u64 & 0xff;
         self.count += 1;
         Some(())
     }
@@ -434,13 +470,28 @@ impl<'a> Packet<'a> {
         self.layers.get(..usize::from(self.count)).unwrap_or_default()
     }
 
+    /// The kinds of the layers as one number: packets have the same one when they have the same kinds in the same
+    /// order. Of more than twelve layers the innermost ones count.
+    #[inline]
+    pub fn path(&self) -> u64 {
+        self.path
+    }
+
+    /// Kinds and places of the layers; `None` where there are none, or too many, or some too far inside.
+    #[inline]
+    pub fn outline(&self) -> Option<Outline> {
+        let last = self.layers().last()?;
+        let fits = self.count <= LONGEST_OUTLINE && last.offset <= 0xff;
+        fits.then_some(Outline { kinds: self.path, offsets: self.offsets })
+    }
+
     /// The bytes from the header of the `n`th layer of a kind (0 is the outermost) to the end of the sample.
     #[inline]
     pub fn nth(&self, kind: LayerKind, n: usize) -> Option<&'a [u8]> {
-        let first = usize::from(*self.first.get(kind as usize)?);
-        let layers = self.layers().get(first..)?;
-        let layer =
-            if n == 0 { layers.first() } else { layers.iter().filter(|layer| layer.kind == kind).nth(n) }?;
+        if self.kinds & (1 << kind as u32) == 0 {
+            return None;
+        }
+        let layer = self.layers().iter().filter(|layer| layer.kind == kind).nth(n)?;
         self.bytes.get(usize::from(layer.offset)..)
     }
 

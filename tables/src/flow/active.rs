@@ -187,7 +187,7 @@ impl FlowTable {
         let decay = self.decay(asked.now_us);
         let mut found = Vec::new();
         if let Some(packed) = self.plan.layout.parse(key, &self.plan.spec.fs, asked.texts) {
-            found.extend(owners.filter_map(|owner| self.lookup(owner, &packed)));
+            found.extend(owners.filter_map(|owner| self.lookup(owner, packed.as_slice())));
         }
         let mut partial = ActivePartial::default();
         for at in found {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::atom::Atom;
-use super::function::{Function, Show};
+use super::function::{Function, Literal, Show};
 use super::group::{GroupSet, ValueMap};
 use super::keys::{self, ALIASES, Key, Named, Sampled};
 use super::layout::Form;
@@ -235,7 +235,12 @@ impl Call<'_> {
                 Function::Range(self.key(0)?, self.number(1)?, high)
             }
             "eq" => Function::Equal(self.key(0)?, self.key(1)?),
-            "null" => Function::Null(self.key(0)?, self.word(1).unwrap_or_else(|_| "null".to_owned())),
+            "null" => {
+                let key = self.key(0)?;
+                let literal = self.word(1).unwrap_or_else(|_| "null".to_owned());
+                let literal = Literal::new(key.form(), literal);
+                Function::Null(key, literal)
+            }
             "or" => Function::Or(self.keys(0)?),
             "if" => Function::If(self.key(0)?, self.word(1)?, self.key(2)?, self.key(3)?),
             "first" => {

@@ -126,8 +126,8 @@ impl Wanted {
 
     /// Takes a text as every kind of value of the form that it may be; false when it is none.
     fn add(&mut self, form: Form, text: &str) -> bool {
-        let of = |kind: Form| if form == kind || form == Form::Any { atom_of(kind, text) } else { None };
-        let is_number = matches!(form, Form::U8 | Form::U16 | Form::U32 | Form::U64 | Form::Any);
+        let of = |kind: Form| if form == kind || form.is_open() { atom_of(kind, text) } else { None };
+        let is_number = form.is_open() || matches!(form, Form::U8 | Form::U16 | Form::U32 | Form::U64);
         let before = self.len();
         if let Some(Atom::Number(number)) = atom_of(Form::U64, text).filter(|_| is_number) {
             self.numbers.push(number);
@@ -135,7 +135,7 @@ impl Wanted {
         if is_number && let Ok(number) = text.parse() {
             self.floats.push(number);
         }
-        if form == Form::Bool || form == Form::Any {
+        if form == Form::Bool || form.is_open() {
             // `yes` and `no` are what clients of the incumbent ask for.
             let flag = match text {
                 "true" | "yes" => Some(true),
@@ -144,7 +144,7 @@ impl Wanted {
             };
             self.flags.extend(flag);
         }
-        if form == Form::Mac || form == Form::Any {
+        if form == Form::Mac || form.is_open() {
             let digits: String = text.chars().filter(|c| !matches!(c, ':' | '-')).collect();
             self.macs.extend(digits.parse::<Mac>().ok());
         }
@@ -163,7 +163,7 @@ impl Wanted {
         if let Some(Atom::Stack(stack)) = of(Form::Stack) {
             self.stacks.push(stack);
         }
-        if form == Form::Text || form == Form::Any {
+        if form == Form::Text || form.is_open() {
             self.texts.push(text.to_owned());
         }
         self.len() > before
@@ -217,7 +217,7 @@ fn kind(form: Form) -> &'static str {
         Form::Bits => "number of zeros and ones",
         Form::Interface => "interface: an index, internal, multiple, discard or unknown",
         Form::Stack => "list of layers, eth.ip.tcp",
-        Form::Text | Form::Any => "text",
+        Form::Text | Form::Plain | Form::Any => "text",
     }
 }
 

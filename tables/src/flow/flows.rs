@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use ahash::{AHashSet, RandomState};
 use bumpalo::Bump;
+use decode::flow::Noted;
 use decode::packet::{Packet, dissect};
 use decode::rt::RtFlow;
 use decode::{Address, DataSource, DiscardedPacket, FlowSample, Interface, Records};
 
 use super::active::{ActivePartial, Asked, FlowAggregation};
 use super::keys::{Basics, Sampled};
-use super::layout::{KeyBuffer, LONGEST_KEY};
 use super::learned::Learned;
 use super::owners::Owners;
 use super::plan::FlowPlan;
+use super::recipe::{Cookbook, Outcome, Recipe};
 use super::seen::Seen;
 use super::spec::Per;
 use super::table::{Context, FlowTable, Hit, Limit};
@@ -27,6 +28,9 @@ use crate::watch::Watch;
 
 /// Owners without flows are forgotten after this long, microseconds.
 const OWNER_TIMEOUT_US: u64 = 60_000_000;
+
+/// Samples whose texts lie in the arena together.
+const SAMPLES_OF_ARENA: u32 = 64;
 
 /// The numbers that flow tables know an agent and its data source by, kept with them so that nothing is looked up.
 #[derive(Clone, Copy, Debug, Default)]
@@ -69,9 +73,11 @@ pub(crate) struct Flows {
     seen: Seen,
     learned: Learned,
     hasher: RandomState,
-    /// Texts of one sample.
+    /// Texts of the last few samples.
     arena: Bump,
-    key: Box<KeyBuffer>,
+    /// How many more may come before it is emptied.
+    until_emptied: u32,
+    cookbook: Cookbook,
     table_bytes: usize,
     /// The largest frame that is believed, bytes (promise A2).
     largest_frame: u32,
@@ -96,7 +102,8 @@ impl Flows {
             learned: Learned::default(),
             hasher: RandomState::new(),
             arena: Bump::new(),
-            key: Box::new([0; LONGEST_KEY]),
+            until_emptied: 0,
+            cookbook: Cookbook::default(),
             table_bytes,
             largest_frame,
             outliers: 0,
@@ -134,6 +141,7 @@ impl Flows {
     pub(crate) fn adopt(&mut self, program: &Program, watch: &Watch, now_us: u64, outbox: &mut Outbox) {
         self.flush(now_us, outbox);
         self.learned.adopt(&program.hosts, &program.names);
+        self.cookbook.clear();
         let mut old: BTreeMap<Arc<str>, FlowTable> =
             self.names.drain(..).zip(self.tables.drain(..)).collect();
         self.plans.clear();
@@ -191,6 +199,7 @@ impl Flows {
     }
 
     /// Takes a sampled packet that stands for `frames` of them.
+    #[inline]
     pub(crate) fn sampled(
         &mut self,
         agent: Address,
@@ -200,15 +209,7 @@ impl Flows {
         now_us: u64,
         outbox: &mut Outbox,
     ) {
-        let about = About {
-            agent,
-            source: sample.source,
-            input: sample.input,
-            output: sample.output,
-            reason: None,
-            records: sample.records,
-        };
-        self.packet(&about, numbers, frames, now_us, outbox);
+        self.packet((agent, numbers), sample, None, frames, now_us, outbox);
     }
 
     /// Takes the notification of a dropped packet.
@@ -220,15 +221,15 @@ impl Flows {
         now_us: u64,
         outbox: &mut Outbox,
     ) {
-        let about = About {
-            agent,
+        let packet = FlowSample {
             source: sample.source,
             input: Interface::index(sample.input),
             output: Interface::index(sample.output),
-            reason: Some(sample.reason),
             records: sample.records,
+            noted: sample.noted,
+            ..FlowSample::default()
         };
-        self.packet(&about, numbers, 1.0, now_us, outbox);
+        self.packet((agent, numbers), &packet, Some(sample.reason), 1.0, now_us, outbox);
     }
 
     /// Takes a custom flow that stands for `events` of them.
@@ -252,6 +253,7 @@ impl Flows {
             packet: &nothing,
             basics: None,
             records: Records::default(),
+            switch: None,
             custom: Some(sample),
             learned: &self.learned,
             arena: &self.arena,
@@ -259,60 +261,79 @@ impl Flows {
         self.seen.custom(&sample, now_us);
         let source = Source::Named(Arc::clone(&emitter.name));
         let mut numbers = Numbers { source: emitter.number, agent: *agent_number };
+        let by = Of { agent, source: &source, numbers: &mut numbers, frames: events };
         let mut target = Target {
             plans: &self.plans,
             tables: &mut self.tables,
             hasher: &self.hasher,
-            key: &mut self.key,
             now_us,
             context: self.shared.context(outbox),
         };
-        target.add(&sampled, agent, &source, &mut numbers, events);
+        target.add(&sampled, by, None);
         self.learned.ask(now_us, outbox);
-        self.arena.reset();
+        self.empty_arena();
         (emitter.number, *agent_number) = (numbers.source, numbers.agent);
     }
 
+    /// Takes a packet that was sampled, or dropped for a `reason`.
+    #[inline(always)]
     fn packet(
         &mut self,
-        about: &About<'_>,
-        numbers: &mut Numbers,
+        (agent, numbers): (Address, &mut Numbers),
+        sample: &FlowSample<'_>,
+        reason: Option<u32>,
         frames: f64,
         now_us: u64,
         outbox: &mut Outbox,
     ) {
-        let header = Sampled::header(&about.records);
-        let basics = if header.is_none() { Basics::of(&about.records) } else { None };
-        let packet: Packet<'_> = header.map_or_else(|| dissect(0, &[]), |h| dissect(h.protocol, h.bytes));
+        let Noted { header, switch, kinds } = sample.noted;
+        let basics = if header.is_none() { Basics::of(&sample.records) } else { None };
+        let (protocol, bytes) = header.map_or((0, [].as_slice()), |header| (header.protocol, header.bytes));
+        let mut packet = Packet::default();
+        packet.dissect(protocol, bytes);
         let told = || basics.map_or(0, |basics| basics.length());
         let frame_length = header.map_or_else(told, |header| header.frame_length);
         self.outliers += u64::from(frame_length > self.largest_frame);
         let sampled = Sampled {
-            source: about.source,
-            input: about.input,
-            output: about.output,
+            source: sample.source,
+            input: sample.input,
+            output: sample.output,
             frame_length: frame_length.min(self.largest_frame),
             stripped: header.map_or(0, |header| header.stripped),
-            reason: about.reason,
+            reason,
             packet: &packet,
             basics: basics.as_ref(),
-            records: about.records,
+            records: sample.records,
+            switch,
             custom: None,
             learned: &self.learned,
             arena: &self.arena,
         };
-        self.seen.packet(&sampled, now_us);
+        self.seen.packet(&sampled, kinds, now_us);
+        let by = Of { agent, source: &Source::Of(sample.source), numbers, frames };
+        let recipes = self.cookbook.recipes(&self.plans, &sampled, now_us);
         let mut target = Target {
             plans: &self.plans,
             tables: &mut self.tables,
             hasher: &self.hasher,
-            key: &mut self.key,
             now_us,
             context: self.shared.context(outbox),
         };
-        target.add(&sampled, about.agent, &Source::Of(about.source), numbers, frames);
+        target.add(&sampled, by, recipes);
         self.learned.ask(now_us, outbox);
-        self.arena.reset();
+        self.empty_arena();
+    }
+
+    /// Empties the arena after some samples: emptying it after each one costs as much as a key does.
+    #[inline]
+    fn empty_arena(&mut self) {
+        match self.until_emptied.checked_sub(1) {
+            Some(fewer) => self.until_emptied = fewer,
+            None => {
+                self.arena.reset();
+                self.until_emptied = SAMPLES_OF_ARENA;
+            }
+        }
     }
 
     /// Makes all updates that wait.
@@ -455,49 +476,62 @@ pub(crate) struct FlowMetric {
     pub(crate) age_us: u64,
 }
 
+/// Whose sample it is, and how many packets it stands for.
+struct Of<'o> {
+    agent: Address,
+    source: &'o Source,
+    numbers: &'o mut Numbers,
+    frames: f64,
+}
+
 /// The tables that a sample is added to.
 struct Target<'t> {
     plans: &'t [Arc<FlowPlan>],
     tables: &'t mut [FlowTable],
     hasher: &'t RandomState,
-    key: &'t mut KeyBuffer,
     now_us: u64,
     context: Context<'t>,
 }
 
 impl Target<'_> {
-    /// Adds a sample of an agent's data source that stands for `frames` of them.
+    /// Adds a sample, by its recipes where there are some.
     #[inline]
-    fn add(
-        &mut self,
-        sampled: &Sampled<'_>,
-        agent: Address,
-        source: &Source,
-        numbers: &mut Numbers,
-        frames: f64,
-    ) {
-        for (plan, table) in self.plans.iter().zip(self.tables.iter_mut()) {
-            if plan.spec.dropped != sampled.reason.is_some() {
-                continue;
+    fn add(&mut self, sampled: &Sampled<'_>, mut of: Of<'_>, recipes: Option<&[(usize, Recipe)]>) {
+        match recipes {
+            Some(recipes) => {
+                recipes
+                    .iter()
+                    .for_each(|(place, recipe)| self.add_to(*place, Some(recipe), sampled, &mut of));
             }
-            let context = &mut self.context;
-            let Some(measures) = plan.pack(sampled, self.hasher, self.key, context.texts) else { continue };
-            let owner = match plan.spec.per {
-                Per::DataSource => context.owners.number(&mut numbers.source, agent, source, self.now_us),
-                Per::Agent => context.owners.number(&mut numbers.agent, agent, &Source::Agent, self.now_us),
-            };
-            table.push(owner, self.key, frames, &measures, self.now_us, context);
+            None => (0..self.plans.len()).for_each(|place| self.add_to(place, None, sampled, &mut of)),
         }
     }
-}
 
-/// What is said about a packet beside its header.
-struct About<'a> {
-    agent: Address,
-    source: DataSource,
-    input: Interface,
-    output: Interface,
-    /// Why it was dropped, where it was.
-    reason: Option<u32>,
-    records: Records<'a>,
+    #[inline]
+    fn add_to(&mut self, place: usize, recipe: Option<&Recipe>, sampled: &Sampled<'_>, of: &mut Of<'_>) {
+        let (Some(plan), Some(table)) = (self.plans.get(place), self.tables.get_mut(place)) else { return };
+        if plan.spec.dropped != sampled.reason.is_some() {
+            return;
+        }
+        let (context, hasher) = (&mut self.context, self.hasher);
+        let Some((key, measures)) = table.draft() else { return };
+        let outcome = recipe.map_or(Outcome::Unlike, |recipe| {
+            recipe.follow(plan, sampled, hasher, key, measures, context.texts)
+        });
+        let made = match outcome {
+            Outcome::Made => true,
+            Outcome::Nothing => false,
+            Outcome::Unlike => plan.pack(sampled, hasher, key, measures, context.texts).is_some(),
+        };
+        if !made {
+            return;
+        }
+        let owner = match plan.spec.per {
+            Per::DataSource => {
+                context.owners.number(&mut of.numbers.source, of.agent, of.source, self.now_us)
+            }
+            Per::Agent => context.owners.number(&mut of.numbers.agent, of.agent, &Source::Agent, self.now_us),
+        };
+        table.take(owner, of.frames, self.now_us, context);
+    }
 }

@@ -8,7 +8,7 @@ use super::atom::Atom;
 use super::expression::Expression;
 use super::group::{GroupSet, ValueMap};
 use super::keys::Sampled;
-use super::layout::Form;
+use super::layout::{Form, KeyLayout, atom_of};
 use super::reference::{self, Vendors};
 use super::uri;
 
@@ -43,8 +43,8 @@ pub enum Function {
     Range(Expression, f64, Option<f64>),
     /// Whether two keys are equal.
     Equal(Expression, Expression),
-    /// A text where the key is null.
-    Null(Expression, String),
+    /// A value where the key is null.
+    Null(Expression, Literal),
     /// The first key that is not null.
     Or(Vec<Expression>),
     /// One of two keys, by a value of another.
@@ -55,6 +55,38 @@ pub enum Function {
     Concat(String, Vec<Expression>),
     /// Bits of a number.
     Bits(Expression, u64),
+}
+
+/// A value that stands in a definition.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Literal {
+    /// One of the form that the key beside it has.
+    Atom(Atom<'static>),
+    /// What shows as no value of that form.
+    Text(String),
+}
+
+impl Literal {
+    /// The value of a form that shows as this text.
+    pub(super) fn new(form: Form, text: String) -> Self {
+        let atom = match form {
+            Form::Plain => [Form::V4, Form::V6, Form::U64].iter().find_map(|form| atom_of(*form, &text)),
+            form => atom_of(form, &text).filter(|atom| KeyLayout::holds(form, atom)),
+        };
+        let mut shown = String::new();
+        atom.iter().for_each(|atom| atom.write(&mut shown));
+        match atom {
+            Some(atom) if shown == text => Self::Atom(atom),
+            _ => Self::Text(text),
+        }
+    }
+
+    pub(super) fn atom(&self) -> Atom<'_> {
+        match self {
+            Self::Atom(atom) => *atom,
+            Self::Text(text) => Atom::Text(text),
+        }
+    }
 }
 
 /// What is shown of a country or an autonomous system.
@@ -102,16 +134,45 @@ fn equal(a: &Atom<'_>, b: &Atom<'_>) -> bool {
 
 impl Function {
     pub(super) fn form(&self) -> Form {
-        let same = |a: Form, b: Form| if a == b { a } else { Form::Any };
         match self {
             Self::Range(..) | Self::Equal(..) => Form::Bool,
             Self::Bits(..) => Form::U64,
             Self::System(_, _, Show::Code) => Form::U32,
-            Self::Null(key, _) => same(key.form(), Form::Text),
-            Self::Or(keys) => keys.iter().map(Expression::form).reduce(same).unwrap_or(Form::Any),
-            Self::If(_, _, then, otherwise) => same(then.form(), otherwise.form()),
+            Self::Null(key, Literal::Text(_)) => key.form().either(Form::Text),
+            Self::Null(key, Literal::Atom(_)) => key.form(),
+            Self::Or(keys) => keys.iter().map(Expression::form).reduce(Form::either).unwrap_or(Form::Any),
+            Self::If(_, _, then, otherwise) => then.form().either(otherwise.form()),
             _ => Form::Text,
         }
+    }
+
+    /// The keys without which it is null.
+    pub(super) fn needs(&self) -> impl Iterator<Item = &Expression> {
+        let keys: &[Expression] = match self {
+            Self::Concat(_, keys) => keys,
+            _ => &[],
+        };
+        let one = match self {
+            Self::Group(key, _)
+            | Self::Map(key, _)
+            | Self::Country(key, ..)
+            | Self::System(key, ..)
+            | Self::Oui(key)
+            | Self::Vendor(key, _)
+            | Self::Host(key, _)
+            | Self::Dns(key)
+            | Self::Uri(key, _)
+            | Self::Prefix(key, ..)
+            | Self::Suffix(key, ..)
+            | Self::Mask(key, _)
+            | Self::Range(key, ..)
+            | Self::Equal(key, _)
+            | Self::First(key, ..)
+            | Self::Bits(key, _) => Some(key),
+            Self::Null(..) | Self::Or(_) | Self::If(..) | Self::Concat(..) => None,
+        };
+        let other = if let Self::Equal(_, other) = self { Some(other) } else { None };
+        keys.iter().chain(one).chain(other)
     }
 
     /// Whether most packets of a rare kind are null there.
@@ -190,7 +251,7 @@ impl Function {
                 Some(Atom::Bool(number >= *low && high.is_none_or(|high| number <= high)))
             }
             Self::Equal(a, b) => Some(Atom::Bool(equal(&a.evaluate(sampled)?, &b.evaluate(sampled)?))),
-            Self::Null(key, text) => Some(key.evaluate(sampled).unwrap_or(Atom::Text(text.as_str()))),
+            Self::Null(key, literal) => Some(key.evaluate(sampled).unwrap_or(literal.atom())),
             Self::Or(keys) => keys.iter().find_map(|key| key.evaluate(sampled)),
             Self::If(key, wanted, then, otherwise) => {
                 let holds =

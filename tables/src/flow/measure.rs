@@ -122,6 +122,15 @@ impl Measure {
     /// it is null, or no number.
     #[inline]
     pub(crate) fn of(&self, sampled: &Sampled<'_>, hasher: &RandomState) -> Option<u64> {
+        match self.what {
+            What::Bytes if self.mode != Mode::Count && sampled.custom.is_none() => {
+                Some(f64::from(sampled.frame_length).to_bits())
+            }
+            _ => self.of_any(sampled, hasher),
+        }
+    }
+
+    fn of_any(&self, sampled: &Sampled<'_>, hasher: &RandomState) -> Option<u64> {
         let number = match &self.what {
             What::Key(key) if self.mode == Mode::Count => return Some(key.evaluate(sampled)?.hash(hasher)),
             What::Bytes => bytes(sampled)?,

@@ -8,8 +8,9 @@
 //! | [`keys`] | the catalogue of keys, and what they read |
 //! | [`function`], [`uri`] | what key functions make of keys |
 //! | [`atom`] | what a key evaluates to, packed into a table's key and shown as text |
-//! | [`layout`], [`texts`] | keys packed into words, and the texts that they hold |
+//! | [`layout`], [`texts`], `hash` | keys packed into words, the texts that they hold, and how they are found |
 //! | [`plan`] | a definition compiled |
+//! | [`recipe`] | what it does with packets of one shape |
 //! | [`measure`] | what is measured of packets, and how many become one value |
 //! | [`table`], `lanes` | entries whose values decay, and what they need beside |
 //! | [`owners`] | whose entries they are |
@@ -27,6 +28,7 @@ pub mod filter;
 pub(crate) mod flows;
 pub mod function;
 pub mod group;
+pub(crate) mod hash;
 pub mod keys;
 pub(crate) mod lanes;
 pub mod layout;
@@ -35,6 +37,7 @@ pub mod measure;
 pub mod owners;
 pub mod plan;
 pub(crate) mod prefixes;
+pub mod recipe;
 pub mod reference;
 pub(crate) mod seen;
 pub mod spec;

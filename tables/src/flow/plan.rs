@@ -8,7 +8,7 @@ pub use super::expression::Lookups;
 use super::expression::{self, Expression};
 use super::filter::Filter;
 use super::keys::Sampled;
-use super::layout::{KeyBuffer, KeyLayout, LONGEST_KEY};
+use super::layout::{KeyLayout, LONGEST_KEY};
 use super::measure::{self, Measure};
 use super::spec::{FlowSpec, SpecError, wrong};
 use super::texts::Texts;
@@ -77,7 +77,7 @@ impl FlowPlan {
     /// null: then it contributes nothing.
     #[inline]
     pub fn evaluate<'a>(&'a self, sampled: &Sampled<'a>, hasher: &RandomState) -> Option<Evaluated<'a>> {
-        if self.filter.as_ref().is_some_and(|filter| !filter.holds(sampled)) {
+        if !self.passes(sampled) {
             return None;
         }
         let mut atoms = ArenaVec::new_in(sampled.arena);
@@ -89,41 +89,55 @@ impl FlowPlan {
             }
             *atoms.get_mut(*place)? = atom;
         }
-        Some((atoms, self.measure(sampled, hasher)?))
+        let mut measured = [0; measure::MOST];
+        self.measure(sampled, hasher, &mut measured)?;
+        Some((atoms, measured))
+    }
+
+    /// Whether the filter lets a packet through.
+    #[inline]
+    pub(super) fn passes(&self, sampled: &Sampled<'_>) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.holds(sampled))
+    }
+
+    /// What a packet counts for, one number for each measure.
+    #[inline]
+    pub(super) fn measure(
+        &self,
+        sampled: &Sampled<'_>,
+        hasher: &RandomState,
+        measures: &mut [u64],
+    ) -> Option<()> {
+        for (place, measure) in measures.iter_mut().zip(&self.measures) {
+            *place = measure.of(sampled, hasher)?;
+        }
+        Some(())
+    }
+
+    /// The places of the keys in the order in which they are evaluated.
+    pub(super) fn order(&self) -> &[usize] {
+        &self.order
     }
 
     #[inline]
-    fn measure(&self, sampled: &Sampled<'_>, hasher: &RandomState) -> Option<Measured> {
-        let mut measured = [0; measure::MOST];
-        for (place, measure) in measured.iter_mut().zip(&self.measures) {
-            *place = measure.of(sampled, hasher)?;
-        }
-        Some(measured)
+    pub(super) fn key(&self, place: usize) -> Option<&Expression> {
+        self.keys.get(place)
     }
 
     /// Packs the keys of a packet, whose texts are then counted once more in `texts`, and says what it counts for.
     /// `None`, and nothing counted, where [`FlowPlan::evaluate`] is that, or where the keys cannot be packed.
-    #[inline]
-    pub(crate) fn pack(
+    pub fn pack(
         &self,
         sampled: &Sampled<'_>,
         hasher: &RandomState,
-        key: &mut KeyBuffer,
+        key: &mut [u64],
+        measures: &mut [u64],
         texts: &mut Texts,
-    ) -> Option<Measured> {
-        if self.layout.has_texts() {
-            let (atoms, measured) = self.evaluate(sampled, hasher)?;
-            self.layout.pack(&atoms, key, texts)?;
-            return Some(measured);
-        }
-        if self.filter.as_ref().is_some_and(|filter| !filter.holds(sampled)) {
-            return None;
-        }
-        let mut parts = self.layout.parts(key, texts)?;
-        for expression in &self.keys {
-            parts.put(&expression.evaluate(sampled)?)?;
-        }
-        self.measure(sampled, hasher)
+    ) -> Option<()> {
+        let (atoms, measured) = self.evaluate(sampled, hasher)?;
+        self.layout.pack(&atoms, key, texts)?;
+        measures.iter_mut().zip(measured).for_each(|(place, bits)| *place = bits);
+        Some(())
     }
 }
 

@@ -46,14 +46,10 @@ impl Default for Seen {
 }
 
 impl Seen {
-    /// Takes a packet.
+    /// Takes a packet; `records` is the kind of its records.
     #[inline]
-    pub(crate) fn packet(&mut self, sampled: &Sampled<'_>, now_us: u64) {
-        // FNV-1a over the layers and the records' tags: kinds are few, and a collision only delays.
-        let mut kind = 0xcbf2_9ce4_8422_2325_u64;
-        let mut add = |number: u64| kind = (kind ^ number).wrapping_mul(0x0000_0100_0000_01b3);
-        sampled.packet.layers().iter().for_each(|layer| add(layer.kind as u64 + 1));
-        sampled.records.iter().for_each(|record| add(u64::from(record.tag.0) << 8));
+    pub(crate) fn packet(&mut self, sampled: &Sampled<'_>, records: u64, now_us: u64) {
+        let kind = (sampled.packet.path() ^ records).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         if self.is_due(kind, TURN_US, now_us) {
             self.look(sampled, now_us);
         }

@@ -10,13 +10,12 @@
 //! the misses of a batch overlap. Values in a column of their own make the largest of a million flows a scan of
 //! eight megabytes.
 
-use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use ahash::RandomState;
 
+use super::hash::WordHash;
 use super::lanes::Lanes;
-use super::layout::KeyBuffer;
 use super::measure::Mode;
 use super::owners::Owners;
 use super::plan::FlowPlan;
@@ -93,6 +92,8 @@ pub struct FlowTable {
     landmark_us: u64,
     /// Words of an entry: owner and hash, then the key.
     stride: usize,
+    /// Words of an update: those of an entry, frames, the measures.
+    width: usize,
     index: Vec<u64>,
     words: Vec<u64>,
     values: Vec<f64>,
@@ -103,6 +104,7 @@ pub struct FlowTable {
     /// What a packet adds to its entry, and for which moment that holds.
     gain: (u64, f64),
     has_texts: bool,
+    hash: WordHash,
     hasher: RandomState,
     most_bytes: usize,
     /// Where the next entry to give way is looked for.
@@ -123,6 +125,7 @@ impl FlowTable {
             t_us: plan.spec.t * 1e6,
             landmark_us: now_us,
             stride: 1 + plan.layout.words(),
+            width: 1 + plan.layout.words() + 1 + plan.measures.len(),
             index: vec![0; SMALLEST_INDEX],
             words: Vec::new(),
             values: Vec::new(),
@@ -131,6 +134,7 @@ impl FlowTable {
             waiting: 0,
             gain: (u64::MAX, 0.0),
             has_texts: plan.layout.has_texts(),
+            hash: WordHash::new(),
             hasher: RandomState::new(),
             most_bytes,
             hand: 0,
@@ -171,30 +175,43 @@ impl FlowTable {
     pub fn push(
         &mut self,
         owner: u32,
-        key: &KeyBuffer,
+        key: &[u64],
         frames: f64,
         measures: &[u64],
         now_us: u64,
         context: &mut Context<'_>,
     ) {
-        let width = self.stride + 1 + self.plan.measures.len();
+        let Some((to_key, to_measures)) = self.draft() else { return };
+        to_key.iter_mut().zip(key).for_each(|(place, word)| *place = *word);
+        to_measures.iter_mut().zip(measures).for_each(|(place, bits)| *place = *bits);
+        self.take(owner, frames, now_us, context);
+    }
+
+    /// Where key and measures of the next packet are written before [`FlowTable::take`].
+    #[inline]
+    pub(crate) fn draft(&mut self) -> Option<(&mut [u64], &mut [u64])> {
+        let width = self.width;
         // Once as long as a batch needs, and then never touched.
         if self.pending.len() < BATCH * width {
             self.pending.resize(BATCH * width, 0);
         }
+        let update = self.pending.get_mut(self.waiting * width..(self.waiting + 1) * width)?;
+        let (entry, rest) = update.split_at_mut_checked(self.stride)?;
+        Some((entry.get_mut(1..)?, rest.get_mut(1..)?))
+    }
+
+    /// Takes the packet that was drafted.
+    #[inline]
+    pub(crate) fn take(&mut self, owner: u32, frames: f64, now_us: u64, context: &mut Context<'_>) {
+        let width = self.width;
         let update = self.pending.get_mut(self.waiting * width..).unwrap_or_default();
-        let Some((entry, rest)) = update.split_at_mut_checked(self.stride) else { return };
-        let Some((head, words)) = entry.split_first_mut() else { return };
-        let mut state = self.hasher.build_hasher();
-        state.write_u64(u64::from(owner) << 32);
-        for (word, bytes) in words.iter_mut().zip(key.as_chunks::<8>().0) {
-            *word = u64::from_ne_bytes(*bytes);
-            state.write_u64(*word);
-        }
-        let hash = (state.finish() >> 32) as u32;
-        *head = u64::from(owner) << 32 | u64::from(hash);
-        for (place, bits) in rest.iter_mut().zip(std::iter::once(&frames.to_bits()).chain(measures)) {
-            *place = *bits;
+        let Some((entry, [weight, ..])) = update.split_at_mut_checked(self.stride) else { return };
+        *weight = frames.to_bits();
+        let Some(head) = entry.first_mut() else { return };
+        *head = u64::from(owner) << 32;
+        let hash = self.hash.of(entry);
+        if let Some(head) = entry.first_mut() {
+            *head |= u64::from(hash);
         }
         mem::prefetch(&self.index, hash as usize & (self.index.len() - 1));
         self.waiting += 1;
@@ -216,7 +233,7 @@ impl FlowTable {
         }
         let gain = self.gain.1;
         let pending = std::mem::take(&mut self.pending);
-        let width = self.stride + 1 + self.plan.measures.len();
+        let width = self.width;
         let updates = || pending.chunks_exact(width).take(self.waiting);
         for head in updates().filter_map(|update| update.first()) {
             // The slot of the hash is near by now; it says where the entry is, in nearly all cases.
@@ -278,8 +295,10 @@ impl FlowTable {
             }
             if (slot >> 32) as u32 == hash {
                 let at = slot as u32 as usize - 1;
-                let entry = self.words.get(at * self.stride..).unwrap_or_default();
-                if words.iter().zip(entry).all(|(a, b)| a == b) && entry.len() >= words.len() {
+                let entry = self.words.get(at * self.stride..(at + 1) * self.stride).unwrap_or_default();
+                // All words are compared: few entries with the same hash are others, and a call would cost more.
+                let differs = words.iter().zip(entry).fold(0, |differs, (a, b)| differs | (a ^ b));
+                if differs == 0 && entry.len() == words.len() {
                     return Some(at);
                 }
             }
@@ -520,23 +539,13 @@ impl FlowTable {
     }
 
     /// The entry of an owner and a key.
-    pub(crate) fn lookup(&self, owner: u32, key: &KeyBuffer) -> Option<usize> {
+    pub(crate) fn lookup(&self, owner: u32, key: &[u64]) -> Option<usize> {
         let mut words = vec![u64::from(owner) << 32];
-        words.extend(
-            key.as_chunks::<8>().0.iter().take(self.stride - 1).map(|bytes| u64::from_ne_bytes(*bytes)),
-        );
-        let hash = hash(&self.hasher, &words);
+        words.extend(key.iter().take(self.stride - 1));
+        let hash = self.hash.of(&words);
         *words.first_mut()? |= u64::from(hash);
         self.find(&words)
     }
-}
-
-/// The hash of an owner and a key; the low half of the first word does not count.
-#[inline]
-fn hash(hasher: &RandomState, words: &[u64]) -> u32 {
-    let mut state = hasher.build_hasher();
-    words.iter().for_each(|word| state.write_u64(*word));
-    (state.finish() >> 32) as u32
 }
 
 fn word(words: &[u64]) -> u64 {

@@ -16,8 +16,9 @@ use serde_json::{Value as Json, json};
 use tables::flow::atom::key_text;
 use tables::flow::group::{GroupSet, ValueMap};
 use tables::flow::keys::{Basics, Sampled};
-use tables::flow::layout::LONGEST_KEY;
+use tables::flow::layout::MOST_WORDS;
 use tables::flow::learned::{Attributes, HostAdapters, Hosts, Learned, Names};
+use tables::flow::recipe::{Outcome, Recipe, Shape};
 use tables::flow::reference::{References, Vendors, countries, systems};
 use tables::flow::texts::Texts;
 use tables::flow::{FlowPlan, FlowSpec, Lookups};
@@ -178,16 +179,36 @@ pub(crate) fn compile_with(spec: Json, lookups: &Lookups) -> Result<FlowPlan, St
 pub(crate) fn evaluate(specimen: &Specimen, spec: Json) -> Option<(String, f64)> {
     let plan = compile(spec.clone()).unwrap_or_else(|error| panic!("{spec}: {error}"));
     with_sampled(specimen, |sampled| {
-        let (atoms, measured) = plan.evaluate(sampled, &ahash::RandomState::new())?;
+        let by_recipe = by_recipe(&plan, sampled);
+        let Some((atoms, measured)) = plan.evaluate(sampled, &ahash::RandomState::new()) else {
+            assert!(by_recipe.is_none_or(|made| made.is_none()), "{spec}: {sampled:?}");
+            return None;
+        };
         let mut texts = Texts::new(1 << 20);
-        let mut buffer = [0; LONGEST_KEY];
+        let mut words = [0; MOST_WORDS];
         // A key whose form is not that of its atom has no place in a table.
-        plan.layout.pack(&atoms, &mut buffer, &mut texts).unwrap_or_else(|| panic!("{spec}: {atoms:?}"));
-        let words = buffer.as_chunks::<8>().0.iter();
-        let words: Vec<u64> = words.map(|bytes| u64::from_ne_bytes(*bytes)).collect();
+        plan.layout.pack(&atoms, &mut words, &mut texts).unwrap_or_else(|| panic!("{spec}: {atoms:?}"));
         let key = key_text(&plan.layout.portable(&words, &texts), &plan.spec.fs);
-        Some((key, f64::from_bits(measured[0])))
+        let found = (key, f64::from_bits(measured[0]));
+        assert!(by_recipe.is_none_or(|made| made.as_ref() == Some(&found)), "{spec}: {found:?}");
+        Some(found)
     })
+}
+
+/// The same by the recipe for packets of this shape; `None` where there is none for it, or where it is unlike them.
+fn by_recipe(plan: &FlowPlan, sampled: &Sampled<'_>) -> Option<Option<(String, f64)>> {
+    Shape::of(sampled)?;
+    let Some(recipe) = Recipe::like(sampled, plan) else { return Some(None) };
+    let (mut key, mut measures, mut texts) = ([0; MOST_WORDS], [0; 8], Texts::new(1 << 20));
+    let hasher = ahash::RandomState::new();
+    match recipe.follow(plan, sampled, &hasher, &mut key, &mut measures, &mut texts) {
+        Outcome::Unlike => None,
+        Outcome::Nothing => Some(None),
+        Outcome::Made => {
+            let key = key_text(&plan.layout.portable(&key, &texts), &plan.spec.fs);
+            Some(Some((key, f64::from_bits(measures[0]))))
+        }
+    }
 }
 
 /// The text of a key.
@@ -217,6 +238,7 @@ pub(crate) fn with_sampled<T>(specimen: &Specimen, read: impl FnOnce(&Sampled<'_
             packet: &packet,
             basics: None,
             records: Records::default(),
+            switch: None,
             custom: Some(RtFlow::parse(&buffer[..length]).unwrap()),
             learned: &learned,
             arena: &arena,
@@ -253,6 +275,7 @@ pub(crate) fn with_sampled<T>(specimen: &Specimen, read: impl FnOnce(&Sampled<'_
         packet: &packet,
         basics: basics.as_ref(),
         records: sample.records,
+        switch: sample.noted.switch,
         custom: None,
         learned: &learned,
         arena: &arena,

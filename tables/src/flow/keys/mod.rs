@@ -7,6 +7,7 @@
 mod catalogue;
 mod read;
 mod sampled;
+pub(crate) mod wire;
 
 use decode::packet::DEPTH;
 
@@ -14,6 +15,7 @@ use super::atom::Atom;
 use super::layout::Form;
 
 pub use catalogue::KEYS;
+pub(crate) use read::plain_interface;
 pub use sampled::{Basics, Sampled};
 
 /// A key.

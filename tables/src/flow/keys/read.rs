@@ -33,14 +33,19 @@ pub(super) fn address<'a>(address: Address) -> Option<Atom<'a>> {
     }
 }
 
-/// The kinds that show the same text are one value.
 pub(super) fn interface<'a>(interface: Interface) -> Atom<'a> {
-    Atom::Interface(match interface.kind() {
+    Atom::Interface(plain_interface(interface))
+}
+
+/// The kinds that show the same text are one value.
+#[inline]
+pub(crate) fn plain_interface(interface: Interface) -> Interface {
+    match interface.kind() {
         InterfaceKind::Multiple(_) => Interface { format: 2, value: 0 },
         InterfaceKind::Discarded(_) => Interface { format: 1, value: 0 },
         InterfaceKind::Unknown => Interface { format: 0, value: 0 },
         InterfaceKind::Index(_) | InterfaceKind::Internal => interface,
-    })
+    }
 }
 
 /// Layers but for VLAN tags: the same conversation has the same stack on a tagged and on an untagged port.

@@ -3,10 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use bumpalo::Bump;
-use decode::flow::{
-    self, ExtendedGateway, ExtendedRouter, ExtendedSwitch, SAMPLED_HEADER, SampledEthernet, SampledHeader,
-    SampledIp,
-};
+use decode::flow::{self, ExtendedGateway, ExtendedRouter, ExtendedSwitch, SampledEthernet, SampledIp};
 use decode::layout::{Fields, Layout, Value};
 use decode::packet::{LayerKind, Packet};
 use decode::rt::{FlowValue, RtFlow};
@@ -38,11 +35,13 @@ pub struct Sampled<'a> {
     pub basics: Option<&'a Basics>,
     /// The records beside the sampled header.
     pub records: Records<'a>,
+    /// The body of the `extended_switch` record among them.
+    pub switch: Option<&'a [u8]>,
     /// The custom flow, where it is one: nothing else is then read.
     pub custom: Option<RtFlow<'a>>,
     /// What was learned elsewhere: hosts and names.
     pub learned: &'a Learned,
-    /// Where texts are made that no packet or definition holds; emptied after each sample.
+    /// Where texts are made that no packet or definition holds; emptied when the sample has been taken.
     pub arena: &'a Bump,
 }
 
@@ -107,12 +106,6 @@ impl Basics {
 const OPERATIONS: [u32; 4] = [2200, 2201, 2202, 2206];
 
 impl<'a> Sampled<'a> {
-    /// The sampled header among the records.
-    pub(crate) fn header(records: &Records<'a>) -> Option<SampledHeader<'a>> {
-        let header = records.iter().find(|record| record.tag == SAMPLED_HEADER)?;
-        SampledHeader::parse(header.body).ok()
-    }
-
     fn record(&self, format: u32) -> Option<&'a [u8]> {
         self.records.iter().find(|record| record.tag == Tag::new(0, format)).map(|record| record.body)
     }
@@ -128,7 +121,7 @@ impl<'a> Sampled<'a> {
     }
 
     pub(super) fn switch(&self) -> Option<ExtendedSwitch> {
-        self.record(1001).map(ExtendedSwitch::parse)
+        self.switch.map(ExtendedSwitch::parse)
     }
 
     pub(super) fn router(&self) -> Option<ExtendedRouter> {
