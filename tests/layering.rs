@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("decode", &[]),
     ("ingest", &[]),
+    ("docker", &[]),
     ("tables", &["decode"]),
     ("fabric", &["decode"]),
     ("engine", &["ingest", "decode", "tables"]),
     ("api", &["engine", "tables"]),
+    ("agent", &["decode", "ingest", "docker"]),
     ("finderscope", &["decode", "ingest", "tables", "fabric", "engine", "api"]),
 ];
 

@@ -1,0 +1,3 @@
+//! `finderscope-agent`: follows a host's containers by events, and exports their counters, the host's and sampled packets
+//! as sFlow v5.
+#![forbid(unsafe_code)]
