@@ -1,3 +1,5 @@
 //! `finderscope-agent`: follows a host's containers by events, and exports their counters, the host's and sampled packets
 //! as sFlow v5.
 #![forbid(unsafe_code)]
+
+pub mod export;
