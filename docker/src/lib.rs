@@ -1,2 +1,24 @@
 //! The Docker engine's API: transport, version, containers and their events.
+//!
+//! It owns what is said to an engine and how its answers are read, with a limit on each. Which containers matter, and
+//! when to ask again after an error, is left to its callers. Texts of the engine are values here and escaped only in
+//! errors.
 #![forbid(unsafe_code)]
+
+mod container;
+mod endpoint;
+mod engine;
+mod error;
+mod event;
+mod id;
+mod lines;
+mod transport;
+mod version;
+
+pub use container::{Attached, Container, Listed, State};
+pub use endpoint::Endpoint;
+pub use engine::{Engine, Limits};
+pub use error::Error;
+pub use event::{Action, Event, EventTime, Events};
+pub use id::Id;
+pub use version::{ApiVersion, Version};
