@@ -3,3 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod export;
+pub mod interfaces;
+pub mod netlink;
+pub mod settings;

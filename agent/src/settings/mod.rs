@@ -1,0 +1,243 @@
+//! What the agent is told: the settings, whichever of the three forms they come in (hsflowd.conf, TOML, options).
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How often counters are sent; zero sends none.
+    pub polling: Duration,
+    /// One packet in so many is sampled where nothing more particular is said.
+    pub sampling: u32,
+    /// Sampling by speed: bits per second, one in so many.
+    pub sampling_by_speed: BTreeMap<u64, u32>,
+    /// Whether `sampling` was said, and not taken from the default: where it was not, the rate of an interface
+    /// follows its speed.
+    pub sampling_given: bool,
+    /// Bytes of a sampled packet that are sent.
+    pub header_bytes: u32,
+    /// Largest datagram, bytes.
+    pub datagram_bytes: u32,
+    /// Where the samples go.
+    pub collectors: Vec<Collector>,
+    /// How the agent's address is found.
+    pub agent: AgentAddress,
+    /// Sub-agent id of the datagrams.
+    pub sub_agent: u32,
+    /// Whether and how containers are followed.
+    pub docker: Option<DockerSettings>,
+    /// Interfaces whose packets are sampled.
+    pub pcap: Vec<PcapSettings>,
+    /// Where the agent's own health is answered.
+    pub status: Option<SocketAddr>,
+}
+
+/// Where samples go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collector {
+    /// A name or an address.
+    pub host: String,
+    /// UDP port.
+    pub port: u16,
+    /// The interface that its datagrams leave by (`SO_BINDTODEVICE`).
+    pub device: Option<String>,
+}
+
+/// How the agent's address is found. What is said first wins: address, device, networks, the rule of
+/// [`crate::address`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AgentAddress {
+    /// The address itself.
+    pub address: Option<IpAddr>,
+    /// The interface whose address it is.
+    pub device: Option<String>,
+    /// Networks that are preferred.
+    pub networks: Vec<Network>,
+}
+
+/// An address and the length of its prefix in bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// Any address of it.
+    pub ip: IpAddr,
+    /// Length of the prefix, bits.
+    pub prefix: u8,
+}
+
+/// How containers are followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DockerSettings {
+    /// The engine: `unix:///PATH`, or `tcp://HOST:PORT` (TLS) or `https://HOST:PORT`.
+    pub endpoint: String,
+    /// Folder with `ca.pem`, `cert.pem` and `key.pem`, for TLS.
+    pub certificates: Option<PathBuf>,
+    /// Whether a container's host name is the name that its processes see in place of the container's name.
+    pub hostname: bool,
+}
+
+impl Default for DockerSettings {
+    fn default() -> Self {
+        Self { endpoint: "unix:///var/run/docker.sock".to_owned(), certificates: None, hostname: false }
+    }
+}
+
+/// Interfaces whose packets are sampled: all that fit both `device` and `speed`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PcapSettings {
+    /// Names that fit.
+    pub device: Option<Pattern>,
+    /// Speeds that fit.
+    pub speed: Option<Speeds>,
+    /// Whether packets for others are taken too; without it, on bridges only.
+    pub promiscuous: Option<bool>,
+    /// One packet in so many, for these interfaces.
+    pub sampling: Option<u32>,
+}
+
+/// A name with `*` for any characters and `?` for any one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pattern(pub String);
+
+impl Pattern {
+    /// Whether the name fits.
+    pub fn fits(&self, name: &str) -> bool {
+        fits(self.0.as_bytes(), name.as_bytes())
+    }
+
+    /// The name, if it is one and not a pattern.
+    pub fn name(&self) -> Option<&str> {
+        (!self.0.contains(['*', '?'])).then_some(self.0.as_str())
+    }
+}
+
+/// Walks both texts once, and goes back to the last `*` when what follows it does not fit.
+fn fits(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut at, mut place) = (0, 0);
+    let mut back = None;
+    loop {
+        match (pattern.get(at), name.get(place)) {
+            (Some(b'*'), _) => {
+                back = Some((at, place));
+                at += 1;
+            }
+            (Some(wanted), Some(found)) if *wanted == b'?' || wanted == found => {
+                at += 1;
+                place += 1;
+            }
+            (None, None) => return true,
+            _ => match back {
+                Some((star, from)) if from < name.len() => {
+                    back = Some((star, from + 1));
+                    at = star + 1;
+                    place = from + 1;
+                }
+                _ => return false,
+            },
+        }
+    }
+}
+
+/// A range of speeds, bits per second, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Speeds {
+    /// The least.
+    pub least_bps: u64,
+    /// The most; `u64::MAX` without an end.
+    pub most_bps: u64,
+}
+
+impl Speeds {
+    /// Whether the speed is among them; one that is not known never is.
+    pub fn fit(&self, speed_bps: Option<u64>) -> bool {
+        speed_bps.is_some_and(|bps| (self.least_bps..=self.most_bps).contains(&bps))
+    }
+}
+
+impl PcapSettings {
+    /// Whether an interface of this name and speed is meant.
+    pub fn fit(&self, name: &str, speed_bps: Option<u64>) -> bool {
+        self.device.as_ref().is_none_or(|pattern| pattern.fits(name))
+            && self.speed.is_none_or(|speeds| speeds.fit(speed_bps))
+            && (self.device.is_some() || self.speed.is_some())
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            polling: Duration::from_secs(30),
+            sampling: 400,
+            sampling_by_speed: BTreeMap::new(),
+            sampling_given: false,
+            header_bytes: 128,
+            datagram_bytes: 1400,
+            collectors: Vec::new(),
+            agent: AgentAddress::default(),
+            sub_agent: 0,
+            docker: None,
+            pcap: Vec::new(),
+            status: None,
+        }
+    }
+}
+
+impl Settings {
+    /// One in how many packets is sampled on an interface: what its `pcap` says, else what its speed says in
+    /// `sampling.SPEED`, else `sampling` where it was said, else the speed by the 10^6 rule (1 Gbit/s: 1000;
+    /// as if 10 Gbit/s where it is not known), at least 1.
+    pub fn rate(&self, pcap: &PcapSettings, speed_bps: Option<u64>) -> u32 {
+        pcap.sampling
+            .or_else(|| speed_bps.and_then(|bps| self.sampling_by_speed.get(&bps).copied()))
+            .or(self.sampling_given.then_some(self.sampling))
+            .unwrap_or_else(|| {
+                u32::try_from(speed_bps.unwrap_or(10_000_000_000) / 1_000_000).unwrap_or(u32::MAX)
+            })
+            .max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_fit_names() {
+        for (pattern, name, fit) in [
+            ("docker0", "docker0", true),
+            ("docker0", "docker01", false),
+            ("docker0", "docker", false),
+            ("veth*", "veth1a2b", true),
+            ("veth*", "eth0", false),
+            ("*", "", true),
+            ("*gw*", "docker_gwbridge", true),
+            ("br-????", "br-12ab", true),
+            ("br-????", "br-12a", false),
+            ("*a*b", "aXbaYb", true),
+            ("*a*b", "aXbaY", false),
+            ("", "", true),
+            ("", "x", false),
+        ] {
+            assert_eq!(Pattern(pattern.to_owned()).fits(name), fit, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn the_most_particular_rate_holds() {
+        let mut settings = Settings::default();
+        let mut pcap = PcapSettings::default();
+        let gbit = Some(1_000_000_000);
+        assert_eq!(settings.rate(&pcap, gbit), 1_000);
+        assert_eq!(settings.rate(&pcap, None), 10_000);
+        assert_eq!(settings.rate(&pcap, Some(100)), 1);
+        (settings.sampling, settings.sampling_given) = (400, true);
+        assert_eq!(settings.rate(&pcap, gbit), 400);
+        settings.sampling_by_speed.insert(1_000_000_000, 77);
+        assert_eq!(settings.rate(&pcap, gbit), 77);
+        assert_eq!(settings.rate(&pcap, None), 400);
+        pcap.sampling = Some(5);
+        assert_eq!(settings.rate(&pcap, gbit), 5);
+    }
+}
