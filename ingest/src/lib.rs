@@ -1,4 +1,4 @@
-//! Bytes from and to the kernel: UDP sockets, capture files, the sender that passes datagrams on.
+//! Bytes from and to the kernel: UDP sockets, packet sockets, capture files, the sender that passes datagrams on.
 //!
 //! Knows nothing of sFlow: what is inside a UDP payload is the business of the rooms above.
 //!
@@ -9,6 +9,7 @@
 //! | [`batch`] | the datagrams that one call takes from the kernel |
 //! | `linux`, `plain` | the back ends: many datagrams per call, and what every system has |
 //! | `port` | whose port it is |
+//! | `packets` | packet sockets that sample an interface (Linux) |
 //! | [`wake`] | sleep until a datagram comes or another thread calls |
 //! | [`send`] | sockets that send |
 
@@ -16,6 +17,8 @@ pub mod batch;
 pub mod capture;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "linux")]
+pub mod packets;
 mod plain;
 mod port;
 pub mod receiver;
