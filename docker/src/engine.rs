@@ -118,7 +118,7 @@ impl Engine {
         let greeting = self.negotiate(&mut connection).await?;
         let path = events_path(greeting.version.api, since.or(greeting.date));
         let answer = self.in_time(call, connection.get(&path, call)).await?;
-        Ok(Events::new(self.endpoint.to_string(), answer.into_body(), connection, self.limits.line_bytes))
+        Ok(Events::new(self.endpoint.clone(), answer.into_body(), connection, self.limits.line_bytes))
     }
 
     /// The body of the answer to `GET path`, on the kept connection or, where that turns out to be closed, a new one.

@@ -8,6 +8,7 @@ use hyper::body::{Bytes, Incoming};
 use serde::Deserialize;
 
 use crate::container::without_slash;
+use crate::endpoint::Endpoint;
 use crate::error::{Error, shown};
 use crate::id::Id;
 use crate::lines::{Line, Lines};
@@ -198,14 +199,14 @@ impl Action {
 /// A stream of events, on a connection of its own.
 #[derive(Debug)]
 pub struct Events {
-    endpoint: String,
+    endpoint: Endpoint,
     lines: Lines,
     /// `None` when it has ended.
     stream: Option<(Incoming, Connection)>,
 }
 
 impl Events {
-    pub(crate) fn new(endpoint: String, body: Incoming, connection: Connection, line_bytes: usize) -> Self {
+    pub(crate) fn new(endpoint: Endpoint, body: Incoming, connection: Connection, line_bytes: usize) -> Self {
         Self { endpoint, lines: Lines::new(line_bytes), stream: Some((body, connection)) }
     }
 
@@ -227,7 +228,7 @@ impl Events {
                 Some(Ok(frame)) => self.lines.push(frame.into_data().unwrap_or_default()),
                 Some(Err(error)) => {
                     self.stream = None;
-                    return Err(self.lost(reason(&error)));
+                    return Err(self.lost(reason(&error, &self.endpoint)));
                 }
                 None => {
                     self.stream = None;
@@ -240,7 +241,7 @@ impl Events {
     }
 
     fn read(&self, line: Line) -> Result<Option<Event>, Error> {
-        let bad = |why| Error::Line { endpoint: self.endpoint.clone(), why };
+        let bad = |why| Error::Line { endpoint: self.endpoint.to_string(), why };
         let line = match &line {
             Line::Whole(line) => trimmed(line),
             Line::TooLong => {
@@ -254,7 +255,7 @@ impl Events {
     }
 
     fn lost(&self, why: String) -> Error {
-        Error::Lost { endpoint: self.endpoint.clone(), call: "GET /events".to_owned(), why }
+        Error::Lost { endpoint: self.endpoint.to_string(), call: "GET /events".to_owned(), why }
     }
 }
 

@@ -12,6 +12,7 @@ mod error;
 mod event;
 mod id;
 mod lines;
+mod tls;
 mod transport;
 mod version;
 

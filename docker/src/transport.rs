@@ -3,40 +3,54 @@
 use std::error::Error as _;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::endpoint::Endpoint;
 use crate::engine::Limits;
 use crate::error::{Error, shown};
+use crate::tls;
 
 /// Most bytes of an answer's head, and of a piece of its body.
 const BUFFER_BYTES: usize = 64 << 10;
 /// Most bytes of an answer that says what went wrong.
 const COMPLAINT_BYTES: usize = 64 << 10;
 
+/// How soon it is noticed that the host of an engine is gone: the event stream may be silent for days.
+const SILENCE: Duration = Duration::from_secs(30);
+const PROBES: u32 = 3;
+
+type Sender = SendRequest<Empty<Bytes>>;
+type Driver = JoinHandle<hyper::Result<()>>;
+
 /// One connection; dropping it closes it.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    sender: SendRequest<Empty<Bytes>>,
-    /// What moves the bytes.
-    driver: JoinHandle<()>,
-    endpoint: String,
-    host: String,
+    sender: Sender,
+    /// What moves the bytes; `None` when it has ended and was asked why.
+    driver: Option<Driver>,
+    endpoint: Endpoint,
     limits: Limits,
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.driver.abort();
+        if let Some(driver) = &self.driver {
+            driver.abort();
+        }
     }
 }
 
@@ -45,22 +59,21 @@ impl Connection {
     pub(crate) async fn open(endpoint: &Endpoint, limits: Limits) -> Result<Self, Error> {
         let refused = |why: String| Error::Connect { endpoint: endpoint.to_string(), why };
         let opening = async {
-            match endpoint {
+            let hands = match endpoint {
                 Endpoint::Unix(path) => {
-                    let stream = UnixStream::connect(path).await.map_err(|e| refused(no_socket(path, &e)))?;
-                    shake_hands(stream).await.map_err(|e| refused(reason(&e)))
+                    let stream = UnixStream::connect(path).await;
+                    shake_hands(stream.map_err(|error| refused(no_socket(path, &error)))?).await
                 }
-                Endpoint::Tls { .. } => Err(refused("TLS is not spoken yet".to_owned())),
-            }
+                Endpoint::Tls { host, port, certs } => {
+                    let stream = secure(host, *port, certs, &refused).await?;
+                    shake_hands(stream).await
+                }
+            };
+            hands.map_err(|error| refused(reason(&error, endpoint)))
         };
-        let opened = timeout(limits.connect, opening).await;
-        let (sender, driver) =
-            opened.map_err(|_| refused(format!("no connection in {} s", limits.connect.as_secs_f32())))??;
-        let host = match endpoint {
-            Endpoint::Unix(_) => "localhost".to_owned(),
-            Endpoint::Tls { .. } => endpoint.to_string().trim_start_matches("tcp://").to_owned(),
-        };
-        Ok(Self { sender, driver, endpoint: endpoint.to_string(), host, limits })
+        let late = |_| refused(format!("no connection in {} s", limits.connect.as_secs_f32()));
+        let (sender, driver) = timeout(limits.connect, opening).await.map_err(late)??;
+        Ok(Self { sender, driver: Some(driver), endpoint: endpoint.clone(), limits })
     }
 
     /// Whether the next question would find nobody.
@@ -73,16 +86,22 @@ impl Connection {
     /// # Errors
     /// There is no answer, or it has another status.
     pub(crate) async fn get(&mut self, path: &str, call: &str) -> Result<Response<Incoming>, Error> {
+        let host = match &self.endpoint {
+            Endpoint::Unix(_) => "localhost".to_owned(),
+            Endpoint::Tls { .. } => self.endpoint.to_string().trim_start_matches("tcp://").to_owned(),
+        };
         let request = Request::get(path)
-            .header(header::HOST, &self.host)
+            .header(header::HOST, host)
             .header(header::ACCEPT, "application/json")
             .body(Empty::new())
             .map_err(|error| self.lost(call, error.to_string()))?;
         if let Err(error) = self.sender.ready().await {
-            return Err(self.lost(call, reason(&error)));
+            return Err(self.ended(call, &error).await);
         }
-        let answer = self.sender.send_request(request).await;
-        let answer = answer.map_err(|error| self.lost(call, reason(&error)))?;
+        let answer = match self.sender.send_request(request).await {
+            Ok(answer) => answer,
+            Err(error) => return Err(self.ended(call, &error).await),
+        };
         if answer.status() == 200 {
             return Ok(answer);
         }
@@ -91,7 +110,7 @@ impl Connection {
             Ok(body) => complaint(&body),
             Err(_) => "(its words could not be read)".to_owned(),
         };
-        let (endpoint, call) = (self.endpoint.clone(), call.to_owned());
+        let (endpoint, call) = (self.endpoint.to_string(), call.to_owned());
         Err(match status {
             404 => Error::NotFound { endpoint, call, message },
             _ => Error::Status { endpoint, call, status, message },
@@ -109,14 +128,14 @@ impl Connection {
         limit_bytes: usize,
     ) -> Result<Vec<u8>, Error> {
         let too_long =
-            || Error::TooLong { endpoint: self.endpoint.clone(), call: call.to_owned(), limit_bytes };
+            || Error::TooLong { endpoint: self.endpoint.to_string(), call: call.to_owned(), limit_bytes };
         let mut body = answer.into_body();
         if body.size_hint().lower() > limit_bytes as u64 {
             return Err(too_long());
         }
         let mut whole = Vec::new();
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| self.lost(call, reason(&error)))?;
+            let frame = frame.map_err(|error| self.lost(call, reason(&error, &self.endpoint)))?;
             let Ok(data) = frame.into_data() else { continue };
             if whole.len() + data.len() > limit_bytes {
                 return Err(too_long());
@@ -131,19 +150,52 @@ impl Connection {
         &self.limits
     }
 
+    /// Why the connection ended. The sender is told that it ended, the driver why.
+    async fn ended(&mut self, call: &str, seen: &hyper::Error) -> Error {
+        if let Some(driver) = self.driver.take()
+            && let Ok(Ok(Err(error))) = timeout(Duration::from_millis(100), driver).await
+        {
+            return self.lost(call, reason(&error, &self.endpoint));
+        }
+        self.lost(call, reason(seen, &self.endpoint))
+    }
+
     fn lost(&self, call: &str, why: String) -> Error {
-        Error::Lost { endpoint: self.endpoint.clone(), call: call.to_owned(), why }
+        Error::Lost { endpoint: self.endpoint.to_string(), call: call.to_owned(), why }
     }
 }
 
-async fn shake_hands<S>(stream: S) -> hyper::Result<(SendRequest<Empty<Bytes>>, JoinHandle<()>)>
+/// A connection over TLS to whom `certs` trusts.
+async fn secure(
+    host: &str,
+    port: u16,
+    certs: &Path,
+    refused: &impl Fn(String) -> Error,
+) -> Result<TlsStream<TcpStream>, Error> {
+    let configuration = tls::configuration(certs)?;
+    let name = ServerName::try_from(host.to_owned());
+    let name = name.map_err(|_| refused(format!("{host} is no name that a certificate could have")))?;
+    let stream = TcpStream::connect((host, port)).await.map_err(|error| refused(error.to_string()))?;
+    let keepalive =
+        TcpKeepalive::new().with_time(SILENCE).with_interval(SILENCE / PROBES).with_retries(PROBES);
+    // Neither is needed for the answer: a system without them only notices later.
+    let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+    let _ = stream.set_nodelay(true);
+    TlsConnector::from(configuration).connect(name, stream).await.map_err(|error| {
+        refused(tls::refusal(&error, certs, host).unwrap_or_else(|| match error.kind() {
+            io::ErrorKind::UnexpectedEof => "it ends the connection when asked for TLS".to_owned(),
+            _ => error.to_string(),
+        }))
+    })
+}
+
+async fn shake_hands<S>(stream: S) -> hyper::Result<(Sender, Driver)>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, connection) =
         Builder::new().max_buf_size(BUFFER_BYTES).handshake(TokioIo::new(stream)).await?;
-    // What goes wrong shows at the request as well.
-    Ok((sender, tokio::spawn(async move { drop(connection.await) })))
+    Ok((sender, tokio::spawn(connection)))
 }
 
 /// Why a socket cannot be connected to, and what to do.
@@ -176,9 +228,16 @@ fn complaint(body: &[u8]) -> String {
 }
 
 /// What hyper says went wrong, and what made it say so.
-pub(crate) fn reason(error: &hyper::Error) -> String {
-    if error.is_incomplete_message() {
-        return "the engine closed the connection within an answer".to_owned();
+pub(crate) fn reason(error: &hyper::Error, endpoint: &Endpoint) -> String {
+    if let Endpoint::Tls { host, certs, .. } = endpoint
+        && let Some(refusal) = tls::refusal(error, certs, host)
+    {
+        return refusal;
+    }
+    let carried = error.source().and_then(|source| source.downcast_ref::<io::Error>()).map(io::Error::kind);
+    let ended = [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
+    if error.is_incomplete_message() || carried.is_some_and(|kind| ended.contains(&kind)) {
+        return "the engine closed the connection before its answer was whole".to_owned();
     }
     match error.source() {
         Some(source) => format!("{error}: {}", shown(&source.to_string())),
