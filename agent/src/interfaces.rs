@@ -284,7 +284,7 @@ fn mac(value: &[u8]) -> Option<Mac> {
     <[u8; 6]>::try_from(value).ok().filter(|bytes| *bytes != [0; 6]).map(Mac)
 }
 
-fn counters(value: &[u8]) -> Option<Counters> {
+pub(crate) fn counters(value: &[u8]) -> Option<Counters> {
     let counter = |place: usize| u64_at(value, place * 8);
     Some(Counters {
         rx_packets: counter(0)?,

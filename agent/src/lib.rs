@@ -5,4 +5,5 @@
 pub mod export;
 pub mod interfaces;
 pub mod netlink;
+pub mod sampler;
 pub mod settings;

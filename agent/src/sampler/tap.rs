@@ -1,0 +1,238 @@
+//! One sampled interface: its socket, its pool of packets, its counters.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use decode::DataSource;
+use decode::build::RecordOut;
+use decode::counter::{IF_COUNTERS, PORT_NAME};
+use decode::layout::Value;
+use ingest::packets::{self, PacketSocket};
+
+use super::kernel;
+use super::sides::At;
+use crate::export::Exporter;
+use crate::interfaces::{Counters, Interface, Kind, LOOPBACK, PROMISCUOUS, RUNNING, UP};
+
+/// How old the pool that a sample tells may be: reading it costs more than taking a sample.
+const POOL_AGE: Duration = Duration::from_millis(20);
+
+/// Why an interface is sampled, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct How {
+    /// One packet in so many.
+    pub(super) sampling_rate: u32,
+    /// Whether packets for others are taken.
+    pub(super) promiscuous: bool,
+    /// Bytes of a packet.
+    pub(super) header_bytes: usize,
+}
+
+/// A sampled interface.
+#[derive(Debug)]
+pub(super) struct Tap {
+    pub(super) interface: Interface,
+    pub(super) how: How,
+    pub(super) socket: PacketSocket,
+    pub(super) pool: Pool,
+    /// When its counters are sent next; never, when they are not polled.
+    pub(super) next_poll: Option<Instant>,
+    /// Samples sent.
+    pub(super) samples: u64,
+    /// Samples of a kind that sFlow has no header protocol for, left out.
+    pub(super) unsupported: u64,
+}
+
+/// The packets that could have been sampled.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    /// Packets since the socket was opened.
+    packets: u64,
+    /// What the interface had counted when it was last asked.
+    counted: Option<u64>,
+    asked: Option<Instant>,
+    /// Samples lost since the socket was opened.
+    pub(super) drops: u64,
+}
+
+impl Tap {
+    /// Begins to sample an interface.
+    pub(super) fn open(interface: Interface, how: How, kernel: &OwnedFd, now: Instant) -> io::Result<Self> {
+        let socket = PacketSocket::open(&packets::Options {
+            ifindex: interface.index,
+            sampling_rate: how.sampling_rate,
+            header_bytes: how.header_bytes,
+            promiscuous: how.promiscuous,
+            receive_buffer: packets::RECEIVE_BUFFER,
+        })?;
+        let mut pool = Pool::default();
+        pool.see(&kernel::counters(kernel, interface.index)?, now);
+        Ok(Self { interface, how, socket, pool, next_poll: None, samples: 0, unsupported: 0 })
+    }
+
+    pub(super) fn source(&self) -> DataSource {
+        DataSource { class: 0, index: self.interface.index }
+    }
+
+    /// Where its packets are seen.
+    pub(super) fn at(&self) -> At {
+        match (self.interface.kind, self.interface.master) {
+            (Kind::Bridge, _) => At::Bridge(self.interface.index),
+            (_, Some(master)) => At::Port(self.interface.index, master),
+            _ => At::Plain(self.interface.index),
+        }
+    }
+
+    /// Brings pool and drops up to date, unless they are.
+    pub(super) fn refresh(&mut self, kernel: &OwnedFd, now: Instant) {
+        if self.pool.asked.is_some_and(|asked| now.saturating_duration_since(asked) < POOL_AGE) {
+            return;
+        }
+        self.pool.drops = self.socket.drops();
+        // An interface that is just going has no counters; the pool then stays as it was.
+        if let Ok(counters) = kernel::counters(kernel, self.interface.index) {
+            self.pool.see(&counters, now);
+        }
+    }
+
+    /// Sends the interface's counters and name.
+    pub(super) fn send_counters(&mut self, kernel: &OwnedFd, exporter: &mut Exporter, now: Instant) {
+        let Ok(counters) = kernel::counters(kernel, self.interface.index) else { return };
+        self.pool.see(&counters, now);
+        self.pool.drops = self.socket.drops();
+        let values = if_counters(&self.interface, &counters);
+        let name = [Value::Text(self.interface.name.as_bytes())];
+        let records = [RecordOut::Fields(&IF_COUNTERS, &values), RecordOut::Fields(&PORT_NAME, &name)];
+        exporter.counters(self.source(), &records, now);
+    }
+}
+
+impl Pool {
+    fn see(&mut self, counters: &Counters, now: Instant) {
+        let counted = counters.rx_packets.wrapping_add(counters.tx_packets);
+        // A driver that is reset begins anew.
+        let more = self.counted.map_or(0, |before| counted.checked_sub(before).unwrap_or(counted));
+        self.packets += more;
+        self.counted = Some(counted);
+        self.asked = Some(now);
+    }
+
+    /// Packets since the socket was opened; never less than were sampled, though a driver counts late.
+    pub(super) fn packets(&self, samples: u64) -> u64 {
+        self.packets.max(samples.saturating_add(self.drops))
+    }
+}
+
+/// What is not counted by the kernel (all ones).
+const NOT_COUNTED: Value<'static> = Value::U32(u32::MAX);
+
+/// The values of `if_counters`; counters of 32 bits wrap.
+fn if_counters(interface: &Interface, counters: &Counters) -> [Value<'static>; 19] {
+    let wrapped = |count: u64| Value::U32(count as u32);
+    let kind = match interface.kind {
+        _ if interface.has(LOOPBACK) => 24,
+        _ if interface.mac.is_some() => 6,
+        _ => 1,
+    };
+    let direction = match interface.full_duplex {
+        Some(true) => 1,
+        Some(false) => 2,
+        None => 0,
+    };
+    let status = u32::from(interface.has(UP)) | u32::from(interface.has(RUNNING)) << 1;
+    // The kernel counts multicast among the packets received, and only there.
+    [
+        Value::U32(interface.index),
+        Value::U32(kind),
+        Value::U64(interface.speed_bps.unwrap_or(0)),
+        Value::U32(direction),
+        Value::U32(status),
+        Value::U64(counters.rx_bytes),
+        wrapped(counters.rx_packets.saturating_sub(counters.multicast)),
+        wrapped(counters.multicast),
+        NOT_COUNTED,
+        wrapped(counters.rx_dropped),
+        wrapped(counters.rx_errors),
+        NOT_COUNTED,
+        Value::U64(counters.tx_bytes),
+        wrapped(counters.tx_packets),
+        NOT_COUNTED,
+        NOT_COUNTED,
+        wrapped(counters.tx_dropped),
+        wrapped(counters.tx_errors),
+        Value::U32(u32::from(interface.has(PROMISCUOUS) || interface.promiscuity > 0)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counters(rx_packets: u64, tx_packets: u64) -> Counters {
+        Counters { rx_packets, tx_packets, ..Counters::default() }
+    }
+
+    #[test]
+    fn the_pool_counts_from_the_opening_and_survives_a_reset() {
+        let now = Instant::now();
+        let mut pool = Pool::default();
+        for (rx, tx, packets) in [(1000, 500, 0), (1010, 520, 30), (1010, 520, 30), (5, 2, 37)] {
+            pool.see(&counters(rx, tx), now);
+            assert_eq!(pool.packets(0), packets);
+        }
+        pool.drops = 3;
+        assert_eq!(pool.packets(40), 43, "what was sampled was there");
+    }
+
+    #[test]
+    fn values_of_an_interface() {
+        let interface = Interface {
+            index: 7,
+            mac: Some(decode::Mac([2; 6])),
+            flags: UP | RUNNING,
+            speed_bps: Some(10_000_000_000),
+            full_duplex: Some(true),
+            promiscuity: 1,
+            ..Interface::default()
+        };
+        let counted = Counters {
+            rx_packets: (1 << 32) + 10,
+            tx_packets: 20,
+            rx_bytes: 1 << 40,
+            tx_bytes: 2000,
+            rx_errors: 1,
+            tx_errors: 2,
+            rx_dropped: 3,
+            tx_dropped: 4,
+            multicast: 5,
+        };
+        let words: Vec<u64> =
+            if_counters(&interface, &counted).iter().map(|value| value.as_u64().unwrap_or(0)).collect();
+        let unknown = u64::from(u32::MAX);
+        assert_eq!(
+            words,
+            [
+                7,
+                6,
+                10_000_000_000,
+                1,
+                3,
+                1 << 40,
+                5,
+                5,
+                unknown,
+                3,
+                1,
+                unknown,
+                2000,
+                20,
+                unknown,
+                unknown,
+                4,
+                2,
+                1
+            ]
+        );
+    }
+}
