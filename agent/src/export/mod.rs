@@ -20,6 +20,9 @@ pub use udp::{CollectorStatus, ResolveError, UdpSink};
 /// A datagram's length at most, bytes of UDP payload: with its headers and those of a tunnel it stays whole on Ethernet.
 pub const LARGEST_DATAGRAM: usize = 1400;
 
+/// What a datagram's largest length can be set to at least, bytes: one that holds a flow sample of 128 header bytes.
+pub const LEAST_LARGEST_DATAGRAM: usize = 256;
+
 /// How long a sample waits for others at most.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
@@ -90,6 +93,8 @@ pub struct Exporter {
     sources: HashMap<(Sequence, DataSource), u32>,
     /// The datagram under construction; its header is written when it is sent.
     datagram: Box<[u8; LARGEST_DATAGRAM]>,
+    /// The length that it may have.
+    largest: usize,
     length: usize,
     samples: u32,
     /// When the first of its samples was given.
@@ -108,6 +113,7 @@ impl Exporter {
             sequence: 0,
             sources: HashMap::new(),
             datagram: Box::new([0; LARGEST_DATAGRAM]),
+            largest: LARGEST_DATAGRAM,
             length: head_bytes(agent),
             samples: 0,
             first: None,
@@ -186,6 +192,12 @@ impl Exporter {
         }
     }
 
+    /// Makes datagrams of this many bytes at most, from [`LEAST_LARGEST_DATAGRAM`] to [`LARGEST_DATAGRAM`].
+    pub fn set_largest_datagram(&mut self, bytes: usize, now: Instant) {
+        self.flush(now);
+        self.largest = bytes.clamp(LEAST_LARGEST_DATAGRAM, LARGEST_DATAGRAM);
+    }
+
     /// The agent's address.
     pub fn agent(&self) -> IpAddr {
         self.agent
@@ -235,17 +247,18 @@ impl Exporter {
         }
         let head = head_bytes(self.agent);
         let mut scratch = [0; LARGEST_DATAGRAM];
-        let end = self.alone(&mut scratch, |builder| write(builder, records)).or_else(|Full| {
+        let scratch = scratch.get_mut(..self.largest).unwrap_or_default();
+        let end = self.alone(scratch, |builder| write(builder, records)).or_else(|Full| {
             self.exported.shortened += 1;
             // How much the sample has beside its records is seen on one without any.
-            let bare = self.alone(&mut scratch, |builder| write(builder, &[]))?;
-            let shorter = shorten::shorten(records, LARGEST_DATAGRAM.saturating_sub(bare));
+            let bare = self.alone(scratch, |builder| write(builder, &[]))?;
+            let shorter = shorten::shorten(records, self.largest.saturating_sub(bare));
             let shorter: Vec<_> = shorter.iter().map(|(tag, body)| RecordOut::Raw(*tag, body)).collect();
-            self.alone(&mut scratch, |builder| write(builder, &shorter))
+            self.alone(scratch, |builder| write(builder, &shorter))
         });
         let sample = end.ok().and_then(|end| scratch.get(head..end)).unwrap_or_default();
         debug_assert!(!sample.is_empty(), "a sample without records fits");
-        if self.length + sample.len() > LARGEST_DATAGRAM {
+        if self.length + sample.len() > self.largest {
             self.flush(now);
         }
         if let Some(room) = self.datagram.get_mut(self.length..self.length + sample.len()) {

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::io::Write;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::rc::Rc;
 
 use decode::counter::{HOST_ADAPTERS, HOST_DESCR, VIRT_CPU};
@@ -13,6 +13,7 @@ use decode::sample::INTERNAL;
 use decode::{Datagram, Sample, counter};
 
 use super::*;
+use crate::settings::Collector;
 
 const ETH: DataSource = DataSource { class: 0, index: 2 };
 const CONTAINER: DataSource = DataSource { class: 3, index: 100_000 };
@@ -282,6 +283,10 @@ fn a_long_name_is_cut_and_the_fields_after_it_stay() {
     assert_eq!(values[1..], identity[1..]);
 }
 
+fn collector(address: SocketAddr) -> Collector {
+    Collector { host: address.ip().to_string(), port: address.port(), device: None }
+}
+
 /// Sends over both families to two collectors that live and one that does not.
 #[test]
 fn one_dead_collector_stops_no_other() {
@@ -291,8 +296,7 @@ fn one_dead_collector_stops_no_other() {
         receiver.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     }
     let [four, six] = receivers.each_ref().map(|receiver| receiver.local_addr().unwrap());
-    let names = ["127.0.0.1", "127.0.0.1", "::1"];
-    let sink = UdpSink::resolve(names.into_iter().zip([four.port(), dead.port(), six.port()])).unwrap();
+    let sink = UdpSink::resolve(&[four, dead, six].map(collector)).unwrap();
     let now = Instant::now();
     let mut exporter = Exporter::new("192.0.2.1".parse().unwrap(), 0, Box::new(sink), now);
     for _ in 0..50 {
@@ -321,7 +325,7 @@ fn one_dead_collector_stops_no_other() {
 #[test]
 fn a_collector_that_comes_back_gets_the_next_datagram() {
     let address = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut sink = UdpSink::resolve([("127.0.0.1", address.port())]).unwrap();
+    let mut sink = UdpSink::resolve(&[collector(address)]).unwrap();
     sink.send(b"nobody hears this");
     let receiver = UdpSocket::bind(address).unwrap();
     receiver.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -332,9 +336,49 @@ fn a_collector_that_comes_back_gets_the_next_datagram() {
     assert_eq!((sink.collectors()[0].datagrams, sink.collectors()[0].errors), (2, 1));
 }
 
+/// The loopback brings a datagram; a device that is not there is a failure that is tried anew.
+#[test]
+fn datagrams_leave_by_the_device_that_was_said() {
+    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+    receiver.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let by = |device: &str| Collector {
+        device: Some(device.to_owned()),
+        ..collector(receiver.local_addr().unwrap())
+    };
+    let mut sink = UdpSink::resolve(&[by("no-such-device"), by("lo")]).unwrap();
+    sink.send(b"one");
+    sink.send(b"two");
+    let mut buffer = [0; 100];
+    for expected in [b"one", b"two"] {
+        let length = receiver.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], expected);
+    }
+    let counts: Vec<_> = sink.collectors().iter().map(|c| (c.datagrams, c.errors)).collect();
+    assert_eq!(counts, [(0, 2), (2, 0)]);
+}
+
+#[test]
+fn smaller_datagrams_are_made_where_they_are_asked_for() {
+    for (asked, largest) in [(500, 500), (0, LEAST_LARGEST_DATAGRAM), (9000, LARGEST_DATAGRAM)] {
+        let (mut exporter, kept, now) = exporter("2001:db8::1");
+        exporter.set_largest_datagram(asked, now);
+        for _ in 0..50 {
+            exporter.flow(ETH, &flow_out(&header(&[7; 128])), now);
+        }
+        let name = [b'n'; 4000];
+        exporter.counters(CONTAINER, &[RecordOut::Fields(&HOST_DESCR, &[Value::Text(&name)])], now);
+        exporter.flush(now);
+        let longest = kept.0.borrow().iter().map(Vec::len).max().unwrap();
+        assert!(longest <= largest && longest > largest - 16, "{asked}: {longest}");
+        assert_eq!(kept.0.borrow().iter().map(|d| samples(d).len()).sum::<usize>(), 51);
+        assert_eq!(exporter.exported().shortened, 1);
+    }
+}
+
 #[test]
 fn a_name_without_an_address_is_named() {
-    let error = UdpSink::resolve([("collector.invalid", 6343)]).unwrap_err().to_string();
+    let nobody = Collector { host: "collector.invalid".to_owned(), port: 6343, device: None };
+    let error = UdpSink::resolve(&[nobody]).unwrap_err().to_string();
     assert!(error.starts_with("collector collector.invalid:6343: "), "{error}");
 }
 

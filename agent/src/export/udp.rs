@@ -4,7 +4,10 @@ use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 
+use socket2::SockRef;
+
 use super::Sink;
+use crate::settings::Collector;
 
 /// Datagrams in a row that a collector must have taken before its next failure is worth a line again.
 const FORGIVEN_AFTER: u32 = 100;
@@ -41,8 +44,9 @@ pub struct UdpSink {
 }
 
 /// The way to one collector.
-#[derive(Default)]
 struct Line {
+    /// The interface that datagrams leave by, where one was said.
+    device: Option<String>,
     /// Opened with the first datagram, and anew after a failure: a socket keeps the source address and the lack of a
     /// route that it had when it was connected.
     socket: Option<UdpSocket>,
@@ -51,27 +55,32 @@ struct Line {
 }
 
 impl UdpSink {
-    /// Resolves the names (host, port) of the collectors. Which of a name's addresses is taken is the resolver's choice.
+    /// Resolves the names of the collectors. Which of a name's addresses is taken is the resolver's choice. Nothing is sent
+    /// yet, and no route is needed.
     ///
     /// # Errors
     /// A name has no address.
-    pub fn resolve<'a>(collectors: impl IntoIterator<Item = (&'a str, u16)>) -> Result<Self, ResolveError> {
-        let statuses = collectors
-            .into_iter()
-            .map(|(host, port)| {
-                let name =
-                    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-                let first = (host, port).to_socket_addrs().and_then(|mut addresses| {
-                    addresses.next().ok_or_else(|| io::Error::other("the name has no address"))
-                });
-                match first {
-                    Ok(address) => Ok(CollectorStatus { name, address, datagrams: 0, bytes: 0, errors: 0 }),
-                    Err(source) => Err(ResolveError { name, source }),
-                }
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let sockets = statuses.iter().map(|_| Line::default()).collect();
-        Ok(Self { statuses, sockets })
+    pub fn resolve(collectors: &[Collector]) -> Result<Self, ResolveError> {
+        let statuses = collectors.iter().map(resolve).collect::<Result<Vec<_>, _>>()?;
+        let line = |collector: &Collector| Line {
+            device: collector.device.clone(),
+            socket: None,
+            good_in_a_row: 0,
+            failed_before: false,
+        };
+        Ok(Self { statuses, sockets: collectors.iter().map(line).collect() })
+    }
+}
+
+fn resolve(collector: &Collector) -> Result<CollectorStatus, ResolveError> {
+    let Collector { host, port, .. } = collector;
+    let name = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    let first = (host.as_str(), *port).to_socket_addrs().and_then(|mut addresses| {
+        addresses.next().ok_or_else(|| io::Error::other("the name has no address"))
+    });
+    match first {
+        Ok(address) => Ok(CollectorStatus { name, address, datagrams: 0, bytes: 0, errors: 0 }),
+        Err(source) => Err(ResolveError { name, source }),
     }
 }
 
@@ -93,7 +102,7 @@ impl Sink for UdpSink {
 impl Line {
     fn send(&mut self, datagram: &[u8], status: &mut CollectorStatus) -> io::Result<()> {
         if self.socket.is_none() {
-            self.socket = Some(connect(status.address)?);
+            self.socket = Some(connect(status.address, self.device.as_deref())?);
         }
         let Some(socket) = &self.socket else { return Ok(()) };
         let sent = match socket.send(datagram) {
@@ -135,10 +144,13 @@ impl fmt::Debug for UdpSink {
     }
 }
 
-fn connect(to: SocketAddr) -> io::Result<UdpSocket> {
+fn connect(to: SocketAddr, device: Option<&str>) -> io::Result<UdpSocket> {
     let any: SocketAddr =
         if to.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
     let socket = UdpSocket::bind(any)?;
+    if let Some(device) = device {
+        SockRef::from(&socket).bind_device(Some(device.as_bytes()))?;
+    }
     socket.set_nonblocking(true)?;
     socket.connect(to)?;
     Ok(socket)
