@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod export;
+pub mod host;
 pub mod interfaces;
 pub mod netlink;
 pub mod sampler;
