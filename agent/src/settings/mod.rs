@@ -5,6 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod file;
+mod hsflowd;
+pub mod keys;
+mod toml_form;
+
+pub use file::{Read, Wrong, parse, read};
+
 /// The settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -44,6 +51,12 @@ pub struct Collector {
     pub port: u16,
     /// The interface that its datagrams leave by (`SO_BINDTODEVICE`).
     pub device: Option<String>,
+}
+
+impl Default for Collector {
+    fn default() -> Self {
+        Self { host: String::new(), port: 6343, device: None }
+    }
 }
 
 /// How the agent's address is found. What is said first wins: address, device, networks, the rule of
@@ -176,7 +189,8 @@ impl Default for Settings {
             datagram_bytes: 1400,
             collectors: Vec::new(),
             agent: AgentAddress::default(),
-            sub_agent: 0,
+            // Not 0, which a virtual switch with this host's address has.
+            sub_agent: 100_000,
             docker: None,
             pcap: Vec::new(),
             status: None,
@@ -197,47 +211,16 @@ impl Settings {
             })
             .max(1)
     }
+
+    /// What an agent cannot run without, and has not been told.
+    pub fn missing(&self) -> Option<String> {
+        self.collectors.is_empty().then(|| {
+            "no collector is named: use --collector HOST, or a collector section in the configuration"
+                .to_owned()
+        })
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_fit_names() {
-        for (pattern, name, fit) in [
-            ("docker0", "docker0", true),
-            ("docker0", "docker01", false),
-            ("docker0", "docker", false),
-            ("veth*", "veth1a2b", true),
-            ("veth*", "eth0", false),
-            ("*", "", true),
-            ("*gw*", "docker_gwbridge", true),
-            ("br-????", "br-12ab", true),
-            ("br-????", "br-12a", false),
-            ("*a*b", "aXbaYb", true),
-            ("*a*b", "aXbaY", false),
-            ("", "", true),
-            ("", "x", false),
-        ] {
-            assert_eq!(Pattern(pattern.to_owned()).fits(name), fit, "{pattern} {name}");
-        }
-    }
-
-    #[test]
-    fn the_most_particular_rate_holds() {
-        let mut settings = Settings::default();
-        let mut pcap = PcapSettings::default();
-        let gbit = Some(1_000_000_000);
-        assert_eq!(settings.rate(&pcap, gbit), 1_000);
-        assert_eq!(settings.rate(&pcap, None), 10_000);
-        assert_eq!(settings.rate(&pcap, Some(100)), 1);
-        (settings.sampling, settings.sampling_given) = (400, true);
-        assert_eq!(settings.rate(&pcap, gbit), 400);
-        settings.sampling_by_speed.insert(1_000_000_000, 77);
-        assert_eq!(settings.rate(&pcap, gbit), 77);
-        assert_eq!(settings.rate(&pcap, None), 400);
-        pcap.sampling = Some(5);
-        assert_eq!(settings.rate(&pcap, gbit), 5);
-    }
-}
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests;
