@@ -18,7 +18,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 ];
 
 /// What the tests of a room may import beside that.
-const TESTS_MAY_IMPORT: &[(&str, &[&str])] = &[("tables", &["fabric"]), ("engine", &["fabric"])];
+const TESTS_MAY_IMPORT: &[(&str, &[&str])] =
+    &[("tables", &["fabric"]), ("engine", &["fabric"]), ("finderscope", &["docker"])];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

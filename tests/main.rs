@@ -5,6 +5,7 @@ mod captures;
 mod collector;
 mod configuration;
 mod demo;
+mod docker_engine;
 mod layering;
 mod learned;
 mod names;

@@ -323,7 +323,7 @@ fn counters_equal(ledger: &Ledger, port: u32, kernel: Link) -> bool {
 #[test]
 fn open_vswitch_is_read_within_the_sampling_error() {
     require(&["ip", "ethtool", "ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl"]);
-    require_root();
+    require_root("openvswitch");
     let _turn = turn();
     let lab = Lab::new();
     lab.switch.inside(|| look(&lab));

@@ -104,6 +104,11 @@ if ! has_rust; then
     fi
     has_rust || { echo "deps.sh: Rust $wanted or later is needed and could not be installed" >&2; exit 1; }
 fi
+# A Docker engine for the tests is unpacked beside the system, not installed.
+if [ "$for_what" = test ]; then
+    "$(dirname "$0")/docker-engine.sh" fetch
+fi
+
 for tool in cargo-fmt cargo-clippy; do
     command -v "$tool" >/dev/null 2>&1 || { echo "deps.sh: $tool is missing: rustup component add rustfmt clippy" >&2; exit 1; }
 done

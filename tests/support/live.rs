@@ -28,13 +28,13 @@ pub(crate) fn require(programs: &[&str]) {
     assert!(missing.is_empty(), "not installed: {}; `tools/deps.sh test` installs it", missing.join(", "));
 }
 
-/// Fails the test unless it runs as root.
-pub(crate) fn require_root() {
+/// Fails the test unless it runs as root; `tests` is the module whose tests need it.
+pub(crate) fn require_root(tests: &str) {
     let effective = rustix::process::geteuid();
     let this = std::env::current_exe().unwrap();
     assert!(
         effective.is_root(),
-        "network namespaces of the test's own need root: sudo {} openvswitch",
+        "network namespaces of the test's own need root: sudo {} {tests}",
         this.display()
     );
 }

@@ -1,5 +1,6 @@
 //! A collector of a test's own: the real binary, on ports that the kernel chooses, ended with the test.
 
+pub(crate) mod docker_lab;
 pub(crate) mod keys;
 pub(crate) mod ledger;
 pub(crate) mod live;
