@@ -290,10 +290,7 @@ fn traffic_of_containers_is_marked_with_ports_and_containers() {
                 from.send_to(&[7; 1000], to).unwrap();
                 assert!(rig.readable(PATIENCE), "{device} {to}");
                 rig.work();
-                rig.flows()
-                    .into_iter()
-                    .filter(|flow| flow.bytes.get(12..14) == Some(&[8, 0]))
-                    .collect::<Vec<_>>()
+                rig.flows().into_iter().filter(is_udp).collect::<Vec<_>>()
             };
             let both = Some([3, 100_002, 3, 100_003]);
             for (from, to, way, ends) in [
