@@ -2,6 +2,7 @@
 //! as sFlow v5.
 #![forbid(unsafe_code)]
 
+pub mod container;
 pub mod export;
 pub mod host;
 pub mod interfaces;

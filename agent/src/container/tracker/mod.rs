@@ -1,0 +1,710 @@
+//! Which containers run: the article's order of registering, listing and inspecting, as a state machine without I/O.
+//!
+//! Inputs come from the engine, from the processes' ends and from the clock; effects are what is to be asked, opened,
+//! sampled and closed. However events, lists, answers, ends and lost streams interleave, each run of a container has one
+//! first sample (none, when it was over before its counters could be opened) and one last sample, and none is left
+//! behind.
+//!
+//! The end of a process that is watched is decided by the watch alone. Who gives inputs tells an end that can be seen
+//! before any registration, list or event that comes after it.
+
+mod asked;
+mod inspects;
+mod recent;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use docker::{Action, Container, Event, EventTime, Id, Listed, State};
+
+use asked::{Asked, Die, Next, Told, Verdict, runs};
+use inspects::Inspects;
+use recent::Recent;
+
+/// The data source index of the first container; virtual machines and containers have class 3.
+pub const FIRST_INDEX: u32 = 100_000;
+
+/// After the first sample, so that there are rates at once.
+const SECOND_SAMPLE: Duration = Duration::from_secs(1);
+
+const SHORTEST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// How the tracker behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Between two samples of a container.
+    pub polling: Duration,
+    /// How many containers have counters at once; further ones are refused and counted.
+    pub containers: usize,
+    /// How many containers are inspected at once.
+    pub inspects: usize,
+    /// Where the random phases begin.
+    pub seed: u64,
+}
+
+/// What has happened.
+#[derive(Debug)]
+pub enum Input {
+    /// The engine has registered for events; with the time by this host's clock.
+    Registered(EventTime),
+    /// There are no events any more, or there never were.
+    StreamLost,
+    /// The containers that run or are paused.
+    Listed(Vec<Listed>),
+    /// An event.
+    Event(Event),
+    /// The answer to [`Effect::Inspect`].
+    Inspected(Box<Container>),
+    /// There is no such container.
+    Gone(Id),
+    /// The engine could not answer.
+    InspectFailed(Id),
+    /// The counters of [`Effect::Open`] are open; `watched` when its end will be seen. To be given before anything else.
+    Opened {
+        /// Of which container.
+        id: Id,
+        /// Whether [`Input::Exited`] will come.
+        watched: bool,
+    },
+    /// The process of [`Effect::Open`] is not there any more. To be given before anything else.
+    NotOpened(Id),
+    /// The process of a watched container has ended.
+    Exited(Id),
+    /// It is the time of [`Tracker::due`].
+    Due,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Effect {
+    /// Register for events.
+    Register {
+        /// From when on events are wanted.
+        since: Option<EventTime>,
+        /// When to begin.
+        after: Duration,
+    },
+    /// List the containers.
+    List,
+    /// Inspect a container.
+    Inspect(Id),
+    /// Open the counters of a container, and watch its process.
+    Open(Box<Container>),
+    /// What a container may use has changed.
+    Update(Box<Container>),
+    /// Read the counters and send them.
+    Sample(Sample),
+    /// Close the counters.
+    Close(Id),
+    /// The data source will not be used again.
+    Release {
+        /// Its index.
+        index: u32,
+    },
+}
+
+/// A sample that is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Of which container.
+    pub id: Id,
+    /// Its data source's index.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// What it is doing.
+    pub state: RunState,
+    /// Why now.
+    pub cause: Cause,
+}
+
+/// The state of a container in a sample (sFlow Host Structures, `virDomainState`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunState {
+    /// It runs.
+    Running = 1,
+    /// It is frozen.
+    Paused = 3,
+    /// It has ended.
+    Stopped = 5,
+}
+
+/// Why a sample is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The container is new.
+    First,
+    /// Its time has come.
+    Interval,
+    /// Its state or name has changed.
+    Change,
+    /// It has ended.
+    Last,
+}
+
+/// What the tracker has counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Events taken.
+    pub events: u64,
+    /// Events that had come before.
+    pub duplicates: u64,
+    /// Streams that were lost.
+    pub streams_lost: u64,
+    /// Lists taken.
+    pub lists: u64,
+    /// Inspections that failed, and are repeated.
+    pub inspect_failures: u64,
+    /// First samples.
+    pub firsts: u64,
+    /// Last samples.
+    pub lasts: u64,
+    /// Last samples of containers that had ended before their counters could be opened.
+    pub unopened: u64,
+    /// Containers that were refused because there are too many.
+    pub refused: u64,
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Tracker {
+    options: Options,
+    entries: BTreeMap<Id, Entry>,
+    /// How many entries are not past.
+    alive: usize,
+    /// When something is due for whom.
+    timers: BTreeSet<(Instant, Id)>,
+    inspects: Inspects,
+    recent: Recent,
+    /// Past entries, the oldest first, with the number of the input that made them so.
+    past: VecDeque<(Id, u64)>,
+    next_index: u32,
+    random: u64,
+    inputs: u64,
+    list_asked: u64,
+    /// Whether there was a stream before.
+    registered: bool,
+    wait: Duration,
+    counts: Counts,
+    effects: Vec<Effect>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    index: u32,
+    name: String,
+    /// The input that last told the name: an answer to an earlier question has an older one.
+    named: u64,
+    paused: bool,
+    /// The input that last told the pause, and when that was for the engine.
+    frozen: (u64, Option<EventTime>),
+    due: Option<Instant>,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Asked(Asked),
+    Running(Running),
+    Past(Told, u64),
+}
+
+#[derive(Debug)]
+struct Running {
+    started_at: Option<EventTime>,
+    watched: bool,
+    /// Whether the engine is asked if it still runs.
+    checking: bool,
+    samples: u64,
+}
+
+impl Tracker {
+    /// A tracker that knows nothing yet.
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            entries: BTreeMap::new(),
+            alive: 0,
+            timers: BTreeSet::new(),
+            inspects: Inspects::new(options.inspects),
+            recent: Recent::default(),
+            past: VecDeque::new(),
+            next_index: FIRST_INDEX,
+            random: options.seed,
+            inputs: 0,
+            list_asked: 0,
+            registered: false,
+            wait: SHORTEST_WAIT,
+            counts: Counts::default(),
+            effects: Vec::new(),
+        }
+    }
+
+    /// What is to be done first.
+    pub fn start(&self) -> Vec<Effect> {
+        vec![Effect::Register { since: None, after: Duration::ZERO }]
+    }
+
+    /// Takes an input, and says what is to be done.
+    pub fn on(&mut self, input: Input, now: Instant) -> Vec<Effect> {
+        self.inputs += 1;
+        match input {
+            Input::Registered(time) => self.registered(time),
+            Input::StreamLost => self.stream_lost(),
+            Input::Listed(list) => self.listed(list),
+            Input::Event(event) => self.event(event),
+            Input::Inspected(container) => self.inspected(container),
+            Input::Gone(id) => self.gone(id),
+            Input::InspectFailed(id) => self.inspect_failed(id, now),
+            Input::Opened { id, watched } => self.opened(id, watched, now),
+            Input::NotOpened(id) => self.not_opened(id),
+            Input::Exited(id) => self.end(id, Die::Due),
+            Input::Due => self.due_now(now),
+        }
+        while let Some(id) = self.inspects.next(self.inputs) {
+            self.effects.push(Effect::Inspect(id));
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    /// When [`Input::Due`] is to be given.
+    pub fn due(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// What was counted.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// How many containers run or are being asked about.
+    pub fn alive(&self) -> usize {
+        self.alive
+    }
+
+    /// Samples are taken in another interval from each container's next one on.
+    pub fn set_polling(&mut self, polling: Duration) {
+        self.options.polling = polling;
+    }
+
+    fn registered(&mut self, time: EventTime) {
+        self.recent.at_least(time);
+        if std::mem::replace(&mut self.registered, true) {
+            for entry in self.entries.values_mut() {
+                match &mut entry.phase {
+                    Phase::Past(told, _) if told.die == Die::Due => told.die = Die::Doubtful,
+                    Phase::Asked(asked) => asked.doubt(),
+                    _ => {}
+                }
+            }
+        }
+        self.list_asked = self.inputs;
+        self.effects.push(Effect::List);
+    }
+
+    fn stream_lost(&mut self) {
+        self.counts.streams_lost += 1;
+        self.effects.push(Effect::Register { since: self.recent.since(), after: self.wait });
+        self.wait = (self.wait * 2).min(LONGEST_WAIT);
+    }
+
+    fn listed(&mut self, list: Vec<Listed>) {
+        self.counts.lists += 1;
+        self.wait = SHORTEST_WAIT;
+        let mut seen = BTreeSet::new();
+        for listed in list.into_iter().filter(|listed| matches!(listed.state, State::Running | State::Paused)) {
+            seen.insert(listed.id);
+            match self.entries.get(&listed.id).map(|entry| &entry.phase) {
+                None => self.ask(listed.id, &listed.name, Asked::listed(None)),
+                Some(Phase::Past(told, _)) => {
+                    let told = *told;
+                    self.ask(listed.id, &listed.name, Asked::listed(Some(told)));
+                }
+                Some(Phase::Asked(_)) => self.ask_after(listed.id, self.list_asked),
+                // The list may be from before the run that is known now, so that it is no more than a hint.
+                Some(Phase::Running(_)) => {
+                    let paused = listed.state == State::Paused;
+                    let differs = |entry: &Entry| entry.paused != paused || entry.name != listed.name;
+                    if self.entries.get(&listed.id).is_some_and(differs) {
+                        self.check(listed.id);
+                    }
+                }
+            }
+        }
+        let unwatched = self.entries.iter_mut().filter(|(id, _)| !seen.contains(id)).filter_map(|(id, entry)| {
+            let Phase::Running(running) = &mut entry.phase else { return None };
+            (!running.watched).then(|| {
+                running.checking = true;
+                *id
+            })
+        });
+        for id in unwatched.collect::<Vec<_>>() {
+            self.inspects.want(id);
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        if !self.recent.is_new(&event) {
+            self.counts.duplicates += 1;
+            return;
+        }
+        self.counts.events += 1;
+        let Event { id, action, name, time, .. } = event;
+        match action {
+            Action::Start => self.event_start(id, &name, time),
+            Action::Die => self.event_die(id, &name, time),
+            Action::Pause => self.event_pause(id, true, time),
+            Action::Unpause => self.event_pause(id, false, time),
+            Action::Rename { .. } => self.event_rename(id, &name),
+            Action::Update => self.check(id),
+            Action::Destroy => self.event_destroy(id),
+            _ => {}
+        }
+    }
+
+    fn event_start(&mut self, id: Id, name: &str, time: EventTime) {
+        match self.entries.get_mut(&id).map(|entry| &mut entry.phase) {
+            None => self.ask(id, name, Asked::started(time, None)),
+            Some(Phase::Asked(asked)) => {
+                asked.start(time);
+                self.thaw(id, time);
+            }
+            Some(Phase::Running(running)) if running.watched => {}
+            Some(Phase::Running(_)) => self.check(id),
+            // Of the run that was told: nothing of a later one comes before its `die`.
+            Some(Phase::Past(Told { die: Die::Due, .. }, _)) => {}
+            Some(Phase::Past(told, _)) => {
+                let told = *told;
+                self.ask(id, name, Asked::started(time, Some(told)));
+            }
+        }
+    }
+
+    fn event_die(&mut self, id: Id, name: &str, time: EventTime) {
+        match self.entries.get_mut(&id).map(|entry| &mut entry.phase) {
+            None => self.ask(id, name, Asked::died(time, None)),
+            Some(Phase::Asked(asked)) => {
+                asked.die(time);
+                self.thaw(id, time);
+            }
+            // Of an earlier run.
+            Some(Phase::Running(running)) if running.started_at.is_some_and(|start| time < start) => {}
+            Some(Phase::Running(running)) if running.watched => self.check(id),
+            Some(Phase::Running(_)) => self.end(id, Die::Come),
+            Some(Phase::Past(told, _)) if told.until.is_some_and(|until| time < until) => {}
+            Some(Phase::Past(told, _)) if told.die != Die::Come => told.die = Die::Come,
+            Some(Phase::Past(told, _)) => {
+                let told = *told;
+                self.ask(id, name, Asked::died(time, Some(told)));
+            }
+        }
+    }
+
+    fn event_destroy(&mut self, id: Id) {
+        match self.entries.get(&id).map(|entry| &entry.phase) {
+            Some(Phase::Past(..)) => self.remove(id),
+            Some(Phase::Running(_)) => self.check(id),
+            Some(Phase::Asked(_)) | None => {}
+        }
+    }
+
+    fn event_pause(&mut self, id: Id, paused: bool, time: EventTime) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        if let Phase::Running(Running { started_at: Some(start), .. }) = &entry.phase
+            && time < *start
+        {
+            return;
+        }
+        entry.frozen = (self.inputs, Some(time));
+        self.tell(id, None, Some(paused));
+    }
+
+    fn event_rename(&mut self, id: Id, name: &str) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.named = self.inputs;
+            self.tell(id, Some(name), None);
+        }
+    }
+
+    /// What begins or ends is not paused.
+    fn thaw(&mut self, id: Id, time: EventTime) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.paused = false;
+            entry.frozen = (self.inputs, Some(time));
+        }
+    }
+
+    /// Asks the engine whether a container still runs, and how.
+    fn check(&mut self, id: Id) {
+        if let Some(Entry { phase: Phase::Running(running), .. }) = self.entries.get_mut(&id) {
+            running.checking = true;
+            self.inspects.want(id);
+        }
+    }
+
+    /// Asks the engine about a container that may run.
+    fn ask(&mut self, id: Id, name: &str, asked: Asked) {
+        if self.alive >= self.options.containers {
+            self.counts.refused += 1;
+            return;
+        }
+        let inputs = self.inputs;
+        let asked = asked.since(inputs);
+        match self.entries.get_mut(&id) {
+            Some(entry) => {
+                name.clone_into(&mut entry.name);
+                entry.named = inputs;
+                entry.paused = false;
+                entry.frozen = (inputs, None);
+                entry.phase = Phase::Asked(asked);
+            }
+            None => {
+                let index = self.next_index;
+                self.next_index = index.checked_add(1).unwrap_or(FIRST_INDEX);
+                let name = name.to_owned();
+                let phase = Phase::Asked(asked);
+                let entry =
+                    Entry { index, name, named: inputs, paused: false, frozen: (inputs, None), due: None, phase };
+                self.entries.insert(id, entry);
+            }
+        }
+        self.alive += 1;
+        self.inspects.want(id);
+    }
+
+    /// What the list shows can be a later run than what was asked about before.
+    fn ask_after(&mut self, id: Id, asked_at: u64) {
+        let Some(Entry { phase: Phase::Asked(asked), .. }) = self.entries.get_mut(&id) else { return };
+        asked.listed_again();
+        if self.inspects.is_asked_before(&id, asked_at) {
+            *asked = std::mem::take(asked).since(asked_at);
+            self.inspects.want(id);
+        }
+    }
+
+    fn inspected(&mut self, container: Box<Container>) {
+        let id = container.id;
+        let Some(asked_at) = self.inspects.answered(&id) else { return };
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        match &mut entry.phase {
+            Phase::Past(..) => {}
+            Phase::Asked(asked) if !asked.is_answered_by(asked_at) => {}
+            Phase::Asked(asked) => {
+                let verdict = asked.answered(&container);
+                asked.opening = container.started_at;
+                if entry.named <= asked_at {
+                    container.name.clone_into(&mut entry.name);
+                }
+                let (frozen, at) = entry.frozen;
+                if frozen <= asked_at || at < container.started_at {
+                    entry.paused = container.state == State::Paused;
+                }
+                self.judge(id, verdict, Some(container));
+            }
+            Phase::Running(running) => {
+                running.checking = false;
+                if container.started_at == running.started_at && runs(&container) {
+                    self.describe(id, &container.name, container.state == State::Paused, asked_at);
+                    self.effects.push(Effect::Update(container));
+                } else if !running.watched {
+                    let name = container.name.clone();
+                    self.end(id, Die::Doubtful);
+                    // It runs again, or an event after the question may say so.
+                    if (runs(&container) || self.inspects.is_wanted(&id))
+                        && let Some(Entry { phase: Phase::Past(told, _), .. }) = self.entries.get(&id)
+                    {
+                        let told = *told;
+                        self.ask(id, &name, Asked::listed(Some(told)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn gone(&mut self, id: Id) {
+        let Some(asked_at) = self.inspects.answered(&id) else { return };
+        match self.entries.get(&id).map(|entry| &entry.phase) {
+            Some(Phase::Asked(asked)) if asked.is_answered_by(asked_at) => {
+                let verdict = asked.gone();
+                self.judge(id, verdict, None);
+            }
+            Some(Phase::Running(running)) if !running.watched => self.end(id, Die::Doubtful),
+            _ => {}
+        }
+    }
+
+    /// Acts on what an answer means for a container that was asked about.
+    fn judge(&mut self, id: Id, verdict: Verdict, container: Option<Box<Container>>) {
+        for _ in 0..verdict.ends {
+            self.counts.unopened += 1;
+            self.last_sample(id);
+        }
+        match verdict.next {
+            Next::Open => self.effects.extend(container.map(Effect::Open)),
+            Next::Past(told) => self.make_past(id, told),
+            Next::Again(told) => {
+                if let Some(Entry { phase: Phase::Asked(asked), .. }) = self.entries.get_mut(&id) {
+                    *asked = asked.again(told).since(self.inputs);
+                    self.inspects.want(id);
+                }
+            }
+            Next::Never => {
+                self.alive = self.alive.saturating_sub(1);
+                self.remove(id);
+            }
+        }
+    }
+
+    fn inspect_failed(&mut self, id: Id, now: Instant) {
+        let Some(asked_at) = self.inspects.answered(&id) else { return };
+        self.counts.inspect_failures += 1;
+        let Some(Entry { phase: Phase::Asked(asked), .. }) = self.entries.get_mut(&id) else { return };
+        if !asked.is_answered_by(asked_at) {
+            return;
+        }
+        let (ends, over) = asked.failed();
+        let wait = SHORTEST_WAIT.saturating_mul(1 << asked.failures.min(6)).min(LONGEST_WAIT);
+        for _ in 0..ends {
+            self.counts.unopened += 1;
+            self.last_sample(id);
+        }
+        match over {
+            Some(told) => self.make_past(id, told),
+            None => self.set_due(id, Some(now + wait)),
+        }
+    }
+
+    fn opened(&mut self, id: Id, watched: bool, now: Instant) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let Phase::Asked(asked) = &entry.phase else { return };
+        let started_at = asked.opening;
+        entry.phase = Phase::Running(Running { started_at, watched, checking: false, samples: 1 });
+        self.counts.firsts += 1;
+        self.sample(id, Cause::First);
+        self.set_due(id, Some(now + SECOND_SAMPLE));
+    }
+
+    fn not_opened(&mut self, id: Id) {
+        let Some(Entry { phase: Phase::Asked(asked), .. }) = self.entries.get(&id) else { return };
+        let next = asked.after_its_end(asked.opening);
+        self.judge(id, Verdict { ends: 1, next }, None);
+    }
+
+    /// A running container has ended.
+    fn end(&mut self, id: Id, die: Die) {
+        let Some(Entry { phase: Phase::Running(running), .. }) = self.entries.get(&id) else { return };
+        let told = Told { until: running.started_at, die };
+        self.last_sample(id);
+        self.effects.push(Effect::Close(id));
+        self.make_past(id, told);
+    }
+
+    fn due_now(&mut self, now: Instant) {
+        while let Some((at, id)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            self.set_due(id, None);
+            let Some(entry) = self.entries.get_mut(&id) else { continue };
+            match &mut entry.phase {
+                Phase::Past(..) => {}
+                Phase::Asked(_) => self.inspects.want(id),
+                Phase::Running(running) => {
+                    running.samples += 1;
+                    let second = running.samples == 2;
+                    if running.checking {
+                        self.inspects.want(id);
+                    }
+                    self.sample(id, Cause::Interval);
+                    let next = if second { now + self.phase() } else { at + self.options.polling };
+                    // After a pause of the whole host the samples that are missing are not made up for.
+                    self.set_due(id, Some(if next > now { next } else { now + self.options.polling }));
+                }
+            }
+        }
+    }
+
+    /// From the second sample to the third: anything up to the interval, so that containers that were found together are
+    /// not polled together.
+    fn phase(&mut self) -> Duration {
+        // splitmix64
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let part = ((z ^ (z >> 31)) >> 32) as f64 / f64::from(u32::MAX);
+        let shortest = SECOND_SAMPLE.min(self.options.polling);
+        shortest + (self.options.polling - shortest).mul_f64(part)
+    }
+
+    /// Takes over a name and a pause from a list or an answer, unless an event has told something newer.
+    fn describe(&mut self, id: Id, name: &str, paused: bool, asked_at: u64) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        let name = (entry.named <= asked_at).then_some(name);
+        let paused = (entry.frozen.0 <= asked_at).then_some(paused);
+        self.tell(id, name, paused);
+    }
+
+    /// Another name or state is told at once.
+    fn tell(&mut self, id: Id, name: Option<&str>, paused: Option<bool>) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let paused = paused.unwrap_or(entry.paused);
+        let changed = paused != entry.paused || name.is_some_and(|name| name != entry.name);
+        entry.paused = paused;
+        if let Some(name) = name {
+            name.clone_into(&mut entry.name);
+        }
+        if changed && matches!(entry.phase, Phase::Running(_)) {
+            self.sample(id, Cause::Change);
+        }
+    }
+
+    fn last_sample(&mut self, id: Id) {
+        self.counts.lasts += 1;
+        self.sample(id, Cause::Last);
+    }
+
+    fn sample(&mut self, id: Id, cause: Cause) {
+        let Some(entry) = self.entries.get(&id) else { return };
+        let state = match cause {
+            Cause::Last => RunState::Stopped,
+            _ if entry.paused => RunState::Paused,
+            _ => RunState::Running,
+        };
+        self.effects.push(Effect::Sample(Sample { id, index: entry.index, name: entry.name.clone(), state, cause }));
+    }
+
+    /// The container is remembered with its data source until it is removed, or until too many came after it.
+    fn make_past(&mut self, id: Id, told: Told) {
+        let stamp = self.inputs;
+        self.set_due(id, None);
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.phase = Phase::Past(told, stamp);
+        self.alive = self.alive.saturating_sub(1);
+        self.past.push_back((id, stamp));
+        while self.past.len() > self.options.containers {
+            let Some((oldest, stamp)) = self.past.pop_front() else { break };
+            let is_it = |entry: &Entry| matches!(entry.phase, Phase::Past(_, of) if of == stamp);
+            if self.entries.get(&oldest).is_some_and(is_it) {
+                self.remove(oldest);
+            }
+        }
+    }
+
+    fn remove(&mut self, id: Id) {
+        self.set_due(id, None);
+        if let Some(entry) = self.entries.remove(&id) {
+            self.effects.push(Effect::Release { index: entry.index });
+        }
+    }
+
+    fn set_due(&mut self, id: Id, due: Option<Instant>) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        if let Some(before) = std::mem::replace(&mut entry.due, due) {
+            self.timers.remove(&(before, id));
+        }
+        if let Some(due) = due {
+            self.timers.insert((due, id));
+        }
+    }
+}

@@ -1,0 +1,618 @@
+//! An engine that is made of the rules of the real one, and every interleaving of it with the tracker.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const POLLING: Duration = Duration::from_secs(10);
+
+fn options() -> Options {
+    Options { polling: POLLING, containers: 16, inspects: 2, seed: 1 }
+}
+
+/// The engine: what it says is decided when it serves a question, and arrives later.
+struct World {
+    tracker: Tracker,
+    start: Instant,
+    now: Instant,
+    clock: u64,
+    containers: Vec<Model>,
+    log: Vec<Event>,
+    /// Events of the stream that have not arrived; `None` without a stream.
+    stream: Option<usize>,
+    register: Option<Option<EventTime>>,
+    /// When the first stream began.
+    since: Option<u64>,
+    list_wanted: bool,
+    list: Option<Vec<Listed>>,
+    inspects: Vec<(Id, Option<Served>)>,
+    samples: Vec<Sample>,
+    /// Whether events that were not delivered are lost with the stream.
+    forgetful: bool,
+    watching: bool,
+}
+
+enum Served {
+    Container(Box<Container>),
+    Gone,
+}
+
+#[derive(Default)]
+struct Model {
+    runs: Vec<Run>,
+    /// The engine's view.
+    state: Option<State>,
+    removed: bool,
+    name: String,
+    /// Which run's process is watched.
+    watched: Option<usize>,
+}
+
+struct Run {
+    started_at: u64,
+    alive: bool,
+    died_at: Option<u64>,
+    /// Whether an event of it has arrived.
+    heard: bool,
+    /// The engine's answer showed a later run before any event of this one arrived: it can go untold.
+    overtaken: bool,
+}
+
+fn id(n: usize) -> Id {
+    Id::from_bytes([u8::try_from(n).unwrap() + 1; 32])
+}
+
+fn container(n: usize, model: &Model) -> Container {
+    let run = model.runs.last();
+    let state = model.state.unwrap_or(State::Created);
+    Container {
+        id: id(n),
+        name: model.name.clone(),
+        pid: matches!(state, State::Running | State::Paused).then(|| u32::try_from(model.runs.len()).unwrap()),
+        state,
+        started_at: run.map(|run| EventTime::from_nanos(run.started_at)),
+        image: String::new(),
+        hostname: String::new(),
+        nano_cpus: None,
+        cpu_quota_us: None,
+        cpu_period_us: None,
+        cpuset_cpus: String::new(),
+        memory_limit_bytes: None,
+        network_mode: String::new(),
+        networks: Vec::new(),
+        labels: BTreeMap::new(),
+        cgroup_parent: String::new(),
+    }
+}
+
+impl World {
+    fn new(containers: usize, forgetful: bool, watching: bool) -> Self {
+        let start = Instant::now();
+        let model = |n| Model { name: format!("c{n}"), ..Model::default() };
+        let mut world = Self {
+            tracker: Tracker::new(options()),
+            start,
+            now: start,
+            clock: 5_000_000_000,
+            containers: (0..containers).map(model).collect(),
+            log: Vec::new(),
+            stream: None,
+            register: None,
+            since: None,
+            list_wanted: false,
+            list: None,
+            inspects: Vec::new(),
+            samples: Vec::new(),
+            forgetful,
+            watching,
+        };
+        let effects = world.tracker.start();
+        world.act(effects);
+        world
+    }
+
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    fn emit(&mut self, n: usize, action: Action) {
+        let time = EventTime::from_nanos(self.tick());
+        let name = self.containers[n].name.clone();
+        self.log.push(Event { id: id(n), action, name, exit_code: None, signal: None, time });
+    }
+
+    fn give(&mut self, input: Input) {
+        let effects = self.tracker.on(input, self.now);
+        self.act(effects);
+    }
+
+    fn act(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Register { since, .. } => {
+                    assert!(self.register.is_none() && self.stream.is_none(), "two streams");
+                    self.register = Some(since);
+                }
+                Effect::List => self.list_wanted = true,
+                Effect::Inspect(id) => {
+                    assert!(self.inspects.iter().all(|(asked, _)| *asked != id), "asked twice at once");
+                    assert!(self.inspects.len() < 2);
+                    self.inspects.push((id, None));
+                }
+                Effect::Open(container) => self.open(&container),
+                Effect::Sample(sample) => self.samples.push(sample),
+                Effect::Close(id) => self.model(id).watched = None,
+                Effect::Update(_) | Effect::Release { .. } => {}
+            }
+        }
+    }
+
+    fn model(&mut self, id: Id) -> &mut Model {
+        &mut self.containers[usize::from(id.bytes()[0]) - 1]
+    }
+
+    fn open(&mut self, container: &Container) {
+        let run = container.pid.unwrap() as usize - 1;
+        let watching = self.watching;
+        let model = self.model(container.id);
+        let input = if model.runs[run].alive {
+            model.watched = watching.then_some(run);
+            Input::Opened { id: container.id, watched: watching }
+        } else {
+            Input::NotOpened(container.id)
+        };
+        self.give(input);
+    }
+
+    /// The ends that a watch shows are told before anything else about the container.
+    fn see_exit(&mut self, n: usize) {
+        let model = &self.containers[n];
+        if model.watched.is_some_and(|run| !model.runs[run].alive) {
+            self.give(Input::Exited(id(n)));
+        }
+    }
+
+    fn start(&mut self, n: usize) {
+        let started_at = self.tick();
+        let model = &mut self.containers[n];
+        if model.removed || matches!(model.state, Some(State::Running | State::Paused)) {
+            return;
+        }
+        model.runs.push(Run { started_at, alive: true, died_at: None, heard: false, overtaken: false });
+        model.state = Some(State::Running);
+        self.emit(n, Action::Start);
+    }
+
+    fn exit(&mut self, n: usize) {
+        if let Some(run) = self.containers[n].runs.last_mut() {
+            run.alive = false;
+        }
+    }
+
+    /// The engine sees that a process has ended.
+    fn notice(&mut self, n: usize) {
+        let model = &mut self.containers[n];
+        if model.runs.last().is_some_and(|run| !run.alive && run.died_at.is_none()) {
+            model.state = Some(State::Exited);
+            self.emit(n, Action::Die);
+            let at = self.clock;
+            self.containers[n].runs.last_mut().unwrap().died_at = Some(at);
+        }
+    }
+
+    fn remove(&mut self, n: usize) {
+        let model = &mut self.containers[n];
+        if model.state == Some(State::Exited) && !model.removed {
+            model.removed = true;
+            self.emit(n, Action::Destroy);
+        }
+    }
+
+    fn pause(&mut self, n: usize) {
+        let (next, action) = match self.containers[n].state {
+            Some(State::Running) => (State::Paused, Action::Pause),
+            Some(State::Paused) => (State::Running, Action::Unpause),
+            _ => return,
+        };
+        self.containers[n].state = Some(next);
+        self.emit(n, action);
+    }
+
+    fn rename(&mut self, n: usize) {
+        if !self.containers[n].removed {
+            let old = std::mem::take(&mut self.containers[n].name);
+            self.containers[n].name = format!("{}'", old.chars().take(20).collect::<String>());
+            self.emit(n, Action::Rename { old });
+        }
+    }
+
+    fn deliver(&mut self) {
+        let Some(at) = self.stream.filter(|at| *at < self.log.len()) else { return };
+        self.stream = Some(at + 1);
+        let event = self.log[at].clone();
+        self.see_exit(usize::from(event.id.bytes()[0]) - 1);
+        let began = |run: &&mut Run| run.started_at < event.time.as_nanos();
+        if let Some(run) = self.model(event.id).runs.iter_mut().rev().find(began)
+            && matches!(event.action, Action::Start | Action::Die)
+        {
+            run.heard = true;
+        }
+        self.give(Input::Event(event));
+    }
+
+    fn register(&mut self) {
+        let Some(since) = self.register.take() else { return };
+        let from = |since: EventTime| self.log.iter().position(|event| event.time >= since).unwrap_or(self.log.len());
+        self.stream = Some(since.map_or(self.log.len(), from));
+        // Ends of the second before the first stream may be told too; here there are none.
+        if self.since.is_none() {
+            self.clock += 2_000_000_000;
+        }
+        let at = self.tick();
+        self.since.get_or_insert(at);
+        (0..self.containers.len()).for_each(|n| self.see_exit(n));
+        self.give(Input::Registered(EventTime::from_nanos(at)));
+    }
+
+    fn lose(&mut self) {
+        if self.stream.take().is_some() {
+            if self.forgetful {
+                // Times stay; what is not delivered is replaced by nothing.
+                self.log.clear();
+            }
+            self.list = None;
+            self.list_wanted = false;
+            self.give(Input::StreamLost);
+        }
+    }
+
+    fn serve_list(&mut self) {
+        if std::mem::take(&mut self.list_wanted) {
+            let running = self.containers.iter().enumerate().filter_map(|(n, model)| {
+                let state = model.state.filter(|state| matches!(state, State::Running | State::Paused))?;
+                Some(Listed { id: id(n), name: model.name.clone(), state })
+            });
+            self.list = Some(running.collect());
+        }
+    }
+
+    fn return_list(&mut self) {
+        if let Some(list) = self.list.take() {
+            (0..self.containers.len()).for_each(|n| self.see_exit(n));
+            self.give(Input::Listed(list));
+        }
+    }
+
+    fn serve_inspect(&mut self, at: usize) {
+        let Some(at) = at.checked_rem(self.inspects.len()) else { return };
+        let n = usize::from(self.inspects[at].0.bytes()[0]) - 1;
+        let model = &self.containers[n];
+        let served =
+            if model.removed { Served::Gone } else { Served::Container(Box::new(container(n, model))) };
+        self.inspects[at].1.get_or_insert(served);
+    }
+
+    fn return_inspect(&mut self, at: usize) {
+        let Some(at) = at.checked_rem(self.inspects.len()) else { return };
+        if self.inspects[at].1.is_some() {
+            let (id, served) = self.inspects.remove(at);
+            if let Some(Served::Container(container)) = &served {
+                let shown = container.started_at.map_or(0, EventTime::as_nanos);
+                for run in self.model(id).runs.iter_mut().filter(|run| run.started_at < shown && !run.heard) {
+                    run.overtaken = true;
+                }
+            }
+            self.give(match served.unwrap() {
+                Served::Container(container) => Input::Inspected(container),
+                Served::Gone => Input::Gone(id),
+            });
+        }
+    }
+
+    fn fail_inspect(&mut self, at: usize) {
+        if let Some(at) = at.checked_rem(self.inspects.len()) {
+            let (id, _) = self.inspects.remove(at);
+            self.give(Input::InspectFailed(id));
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        if self.tracker.due().is_some_and(|due| due <= self.now) {
+            self.give(Input::Due);
+        }
+    }
+
+    /// Everything that is on its way arrives.
+    fn settle(&mut self) {
+        for _ in 0..200 {
+            for n in 0..self.containers.len() {
+                self.notice(n);
+                self.see_exit(n);
+            }
+            self.register();
+            while self.stream.is_some_and(|at| at < self.log.len()) {
+                self.deliver();
+            }
+            self.serve_list();
+            self.return_list();
+            while !self.inspects.is_empty() {
+                self.serve_inspect(0);
+                self.return_inspect(0);
+            }
+            self.pass(Duration::from_secs(11));
+        }
+    }
+
+    fn causes(&self, n: usize) -> Vec<Cause> {
+        let own = self.samples.iter().filter(|sample| sample.id == id(n));
+        own.map(|sample| sample.cause).filter(|cause| matches!(cause, Cause::First | Cause::Last)).collect()
+    }
+
+    /// What holds whatever was lost.
+    fn check_order(&self) {
+        for (n, model) in self.containers.iter().enumerate() {
+            let causes = self.causes(n);
+            assert!(!causes.windows(2).any(|two| two == [Cause::First; 2]), "two firsts without a last: {causes:?}");
+            let runs = model.runs.last().is_some_and(|run| run.alive);
+            let tracked = causes.last() == Some(&Cause::First);
+            assert_eq!(tracked, runs, "container {n} runs: {runs}; {causes:?}");
+            let own: Vec<&Sample> = self.samples.iter().filter(|sample| sample.id == id(n)).collect();
+            assert!(own.iter().all(|sample| (sample.state == RunState::Stopped) == (sample.cause == Cause::Last)));
+            if let Some(last) = own.last().filter(|_| runs) {
+                let paused = model.state == Some(State::Paused);
+                assert_eq!(last.state == RunState::Paused, paused, "container {n}");
+                assert_eq!(last.name, model.name);
+            }
+        }
+        let running = self.containers.iter().filter(|model| model.runs.last().is_some_and(|run| run.alive)).count();
+        assert_eq!(self.tracker.alive(), running);
+        assert_eq!(self.tracker.timers.len(), running, "a timer for each that runs, and no other");
+    }
+
+    /// What holds when every event came at last.
+    fn check_counts(&self) {
+        for (n, model) in self.containers.iter().enumerate() {
+            let since = self.since.unwrap();
+            let ended = model.runs.iter().filter(|run| run.died_at.is_some_and(|at| at > since));
+            let sure = ended.clone().filter(|run| !run.overtaken).count();
+            let causes = self.causes(n);
+            let lasts = causes.iter().filter(|cause| **cause == Cause::Last).count();
+            assert!((sure..=ended.count()).contains(&lasts), "container {n}: {causes:?}");
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Start(usize),
+    Exit(usize),
+    Notice(usize),
+    Remove(usize),
+    Pause(usize),
+    Rename(usize),
+    SeeExit(usize),
+    Deliver,
+    Register,
+    Lose,
+    ServeList,
+    ReturnList,
+    ServeInspect(usize),
+    ReturnInspect(usize),
+    FailInspect(usize),
+    Pass(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let n = 0..3_usize;
+    prop_oneof![
+        4 => n.clone().prop_map(Step::Start),
+        4 => n.clone().prop_map(Step::Exit),
+        4 => n.clone().prop_map(Step::Notice),
+        1 => n.clone().prop_map(Step::Remove),
+        1 => n.clone().prop_map(Step::Pause),
+        1 => n.clone().prop_map(Step::Rename),
+        3 => n.clone().prop_map(Step::SeeExit),
+        8 => Just(Step::Deliver),
+        3 => Just(Step::Register),
+        1 => Just(Step::Lose),
+        2 => Just(Step::ServeList),
+        2 => Just(Step::ReturnList),
+        4 => n.clone().prop_map(Step::ServeInspect),
+        4 => n.clone().prop_map(Step::ReturnInspect),
+        1 => n.prop_map(Step::FailInspect),
+        1 => (1..15_000_u64).prop_map(Step::Pass),
+    ]
+}
+
+fn run(steps: &[Step], forgetful: bool, watching: bool) -> World {
+    let mut world = World::new(3, forgetful, watching);
+    for step in steps {
+        match *step {
+            Step::Start(n) => world.start(n),
+            Step::Exit(n) => world.exit(n),
+            Step::Notice(n) => world.notice(n),
+            Step::Remove(n) => world.remove(n),
+            Step::Pause(n) => world.pause(n),
+            Step::Rename(n) => world.rename(n),
+            Step::SeeExit(n) => world.see_exit(n),
+            Step::Deliver => world.deliver(),
+            Step::Register => world.register(),
+            Step::Lose => world.lose(),
+            Step::ServeList => world.serve_list(),
+            Step::ReturnList => world.return_list(),
+            Step::ServeInspect(at) => world.serve_inspect(at),
+            Step::ReturnInspect(at) => world.return_inspect(at),
+            Step::FailInspect(at) => world.fail_inspect(at),
+            Step::Pass(ms) => world.pass(Duration::from_millis(ms)),
+        }
+    }
+    world.settle();
+    world
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_run_has_one_last_sample_and_at_most_one_first(
+        steps in prop::collection::vec(step(), 1..120), watching: bool,
+    ) {
+        let world = run(&steps, false, watching);
+        world.check_order();
+        world.check_counts();
+    }
+
+    #[test]
+    fn none_is_left_behind_when_events_are_lost(steps in prop::collection::vec(step(), 1..120), watching: bool) {
+        run(&steps, true, watching).check_order();
+    }
+}
+
+/// A world that has registered and listed.
+fn ready() -> World {
+    let mut world = World::new(3, false, true);
+    world.register();
+    world.serve_list();
+    world.return_list();
+    world
+}
+
+fn answer(world: &mut World) {
+    world.serve_inspect(0);
+    world.return_inspect(0);
+}
+
+#[test]
+fn the_list_waits_for_the_registration_and_inspection_for_the_list() {
+    let mut world = World::new(3, false, true);
+    world.start(0);
+    assert!(world.register.is_some() && !world.list_wanted && world.inspects.is_empty());
+    world.register();
+    assert!(world.list_wanted && world.inspects.is_empty());
+    world.serve_list();
+    world.return_list();
+    assert_eq!(world.inspects.len(), 1);
+    answer(&mut world);
+    assert_eq!(world.causes(0), [Cause::First]);
+}
+
+#[test]
+fn samples_come_at_once_after_a_second_and_then_by_the_interval() {
+    let mut world = ready();
+    world.start(1);
+    world.deliver();
+    answer(&mut world);
+    let mut at = Vec::new();
+    for _ in 0..5 {
+        let due = world.tracker.due().unwrap();
+        world.pass(due - world.now);
+        at.push((due - world.start).as_secs_f64());
+    }
+    assert_eq!(at[0], 1.0);
+    assert!(at[1] - at[0] >= 1.0 && at[1] - at[0] <= 10.0, "{at:?}");
+    assert!(at.windows(2).skip(1).all(|two| (two[1] - two[0] - 10.0).abs() < 1e-6), "{at:?}");
+    assert_eq!(world.samples.len(), 6);
+    assert!(world.samples.iter().all(|sample| sample.index == FIRST_INDEX && sample.name == "c1"));
+}
+
+#[test]
+fn phases_are_spread_over_the_interval() {
+    let mut tracker = Tracker::new(options());
+    let phases: Vec<f64> = (0..1000).map(|_| tracker.phase().as_secs_f64()).collect();
+    let within = |from: f64, to: f64| phases.iter().filter(|at| (from..to).contains(*at)).count();
+    assert_eq!(within(1.0, 10.01), 1000);
+    assert!((1..10).all(|second| (70..150).contains(&within(f64::from(second), f64::from(second + 1)))), "{phases:?}");
+}
+
+#[test]
+fn a_container_that_was_over_before_it_was_opened_has_a_last_sample_only() {
+    let mut world = ready();
+    world.start(0);
+    world.exit(0);
+    world.deliver();
+    answer(&mut world);
+    world.notice(0);
+    world.deliver();
+    assert_eq!(world.causes(0), [Cause::Last]);
+    assert_eq!(world.tracker.counts().unopened, 1);
+}
+
+#[test]
+fn a_restart_keeps_the_data_source() {
+    let mut world = ready();
+    for _ in 0..2 {
+        world.start(0);
+        world.deliver();
+        answer(&mut world);
+        world.exit(0);
+        world.see_exit(0);
+        world.notice(0);
+        world.deliver();
+    }
+    assert_eq!(world.causes(0), [Cause::First, Cause::Last, Cause::First, Cause::Last]);
+    assert!(world.samples.iter().all(|sample| sample.index == FIRST_INDEX));
+}
+
+#[test]
+fn an_engine_that_hangs_is_asked_again_and_what_ended_is_told_without_it() {
+    let mut world = ready();
+    world.start(0);
+    world.deliver();
+    for n in 0..8 {
+        world.fail_inspect(0);
+        let wait = world.tracker.due().unwrap() - world.now;
+        assert!(wait <= LONGEST_WAIT && wait >= SHORTEST_WAIT * (1 << n.min(4)), "{wait:?}");
+        world.pass(wait);
+    }
+    world.exit(0);
+    world.notice(0);
+    world.deliver();
+    world.fail_inspect(0);
+    assert_eq!(world.causes(0), [Cause::Last]);
+    assert_eq!(world.tracker.alive(), 0);
+}
+
+#[test]
+fn a_lost_stream_is_awaited_longer_and_longer_until_it_is_back() {
+    let mut tracker = Tracker::new(options());
+    let now = Instant::now();
+    let mut wait = || {
+        let effects = tracker.on(Input::StreamLost, now);
+        let [Effect::Register { after, .. }] = effects[..] else { panic!("{effects:?}") };
+        after.as_millis()
+    };
+    let waits: Vec<u128> = (0..8).map(|_| wait()).collect();
+    assert_eq!(waits, [200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
+    tracker.on(Input::Registered(EventTime::from_nanos(7_000_000_000)), now);
+    tracker.on(Input::Listed(Vec::new()), now);
+    let effects = tracker.on(Input::StreamLost, now);
+    let [Effect::Register { after, since }] = effects[..] else { panic!("{effects:?}") };
+    assert_eq!((after.as_millis(), since.unwrap().as_nanos()), (200, 6_000_000_000));
+}
+
+#[test]
+fn containers_beyond_the_limit_are_refused_and_past_ones_let_go() {
+    let mut tracker = Tracker::new(Options { containers: 2, ..options() });
+    let now = Instant::now();
+    let event = |n: usize, action, at| {
+        let time = EventTime::from_nanos(at);
+        Input::Event(Event { id: id(n), action, name: String::new(), exit_code: None, signal: None, time })
+    };
+    for n in 0..3 {
+        tracker.on(event(n, Action::Start, n as u64 + 1), now);
+    }
+    assert_eq!((tracker.alive(), tracker.counts().refused), (2, 1));
+    tracker.on(Input::Gone(id(0)), now);
+    tracker.on(Input::Gone(id(1)), now);
+    let mut released = Vec::new();
+    for n in 2..100 {
+        tracker.on(event(n, Action::Start, 100 + n as u64), now);
+        let effects = tracker.on(Input::Gone(id(n)), now);
+        let index = |effect: &Effect| if let Effect::Release { index } = effect { Some(*index) } else { None };
+        released.extend(effects.iter().filter_map(index));
+    }
+    assert_eq!((tracker.alive(), tracker.entries.len(), tracker.past.len()), (0, 2, 2));
+    assert!(released.iter().copied().eq(FIRST_INDEX..FIRST_INDEX + 98), "{released:?}");
+}
