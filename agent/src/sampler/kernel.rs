@@ -34,8 +34,10 @@ const DUMP: u16 = 0x300;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
 
-/// Largest datagram of an answer, bytes; the kernel fills at most 32 KiB.
-const BUFFER: usize = 32 << 10;
+/// Largest datagram of a dump, bytes; the kernel fills at most 32 KiB.
+const DUMP_BUFFER: usize = 32 << 10;
+/// Largest answer that is no dump, bytes: the counters of an interface take 232.
+const ANSWER_BUFFER: usize = 4 << 10;
 
 /// An entry of a bridge's forwarding database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +59,7 @@ pub(super) fn counters(socket: impl AsFd, ifindex: u32) -> io::Result<Counters> 
     body[8..12].copy_from_slice(&1_u32.to_ne_bytes());
     let mut found = None;
     ask(socket, GET_STATS, 0, &body, |kind, body| {
-        // The kernel's `if_stats_msg`, whose third word is the index; answers to others are old.
+        // An `if_stats_msg`, whose second word is the index, and attributes.
         if kind == NEW_STATS && u32_at(body, 4) == Some(ifindex) {
             let attributes = body.get(12..).unwrap_or_default();
             let value = Attributes::new(attributes).find(|(kind, _)| *kind == STATS_LINK_64);
@@ -105,8 +107,10 @@ fn ask(
     request.extend((REQUEST | flags).to_ne_bytes());
     request.extend([0; 8]);
     request.extend(body);
+    let mut buffer = vec![0; if flags & DUMP == 0 { ANSWER_BUFFER } else { DUMP_BUFFER }];
+    // An answer that came too late for the question before this one is not taken for that to this one.
+    while recv(&socket, buffer.as_mut_slice(), RecvFlags::DONTWAIT).is_ok() {}
     send(&socket, &request, SendFlags::empty())?;
-    let mut buffer = vec![0; BUFFER];
     loop {
         let (read, _) = recv(&socket, buffer.as_mut_slice(), RecvFlags::empty())?;
         for message in Messages::new(buffer.get(..read).unwrap_or_default()) {

@@ -24,7 +24,7 @@ use rustix::net::{RecvFlags, recv};
 
 use crate::export::{Exporter, FlowSampleOut};
 use crate::interfaces::{self, Change, Kind};
-use crate::settings::Settings;
+use crate::settings::{PcapSettings, Settings};
 use ports::Ports;
 use sides::{At, sides};
 use tap::{How, Tap};
@@ -111,6 +111,8 @@ pub struct Sampler {
     changes: OwnedFd,
     kernel: OwnedFd,
     taps: BTreeMap<u32, Tap>,
+    /// Bridges, by ifIndex: what a port belongs to may be a bond or another thing without a forwarding database.
+    bridges: BTreeSet<u32>,
     ports: Ports,
     /// Interfaces that could not be opened, of which was told.
     refused: BTreeSet<u32>,
@@ -138,6 +140,7 @@ impl Sampler {
             changes,
             kernel: interfaces::open()?,
             taps: BTreeMap::new(),
+            bridges: BTreeSet::new(),
             ports: Ports::default(),
             refused: BTreeSet::new(),
             random: RandomState::new(),
@@ -222,10 +225,10 @@ impl Sampler {
 
     /// Takes a batch of samples from an interface.
     fn sample(&mut self, index: u32, who: &dyn Who, exporter: &mut Exporter, now: Instant) -> usize {
-        let Self { taps, ports, kernel, .. } = self;
+        let Self { taps, bridges, ports, kernel, .. } = self;
         let Some(tap) = taps.get_mut(&index) else { return 0 };
         tap.refresh(kernel, now);
-        let (at, source) = (tap.at(), tap.source());
+        let (at, source) = (tap.at(bridges), tap.source());
         let (pool, drops) = (tap.pool.packets(tap.samples), tap.pool.drops);
         let Tap { socket, how, samples, unsupported, .. } = tap;
         let mut given = 0;
@@ -297,12 +300,10 @@ impl Sampler {
     fn rescan(&mut self, exporter: &mut Exporter, now: Instant) -> io::Result<()> {
         let there = interfaces::list(&self.kernel)?;
         self.ports.changed();
-        self.refused.retain(|index| there.iter().any(|interface| interface.index == *index));
-        let known: Vec<u32> = self.taps.keys().copied().collect();
-        for index in known {
-            if !there.iter().any(|interface| interface.index == index) {
-                self.gone(index, exporter);
-            }
+        let indexes: BTreeSet<u32> = there.iter().map(|interface| interface.index).collect();
+        let known = self.taps.keys().chain(&self.bridges).chain(&self.refused).copied();
+        for index in known.filter(|index| !indexes.contains(index)).collect::<Vec<_>>() {
+            self.gone(index, exporter);
         }
         for interface in there {
             self.consider(interface, exporter, now);
@@ -312,6 +313,7 @@ impl Sampler {
 
     fn gone(&mut self, index: u32, exporter: &mut Exporter) {
         self.refused.remove(&index);
+        self.bridges.remove(&index);
         if let Some(tap) = self.taps.remove(&index) {
             // Its socket leaves the set of descriptors with it.
             tracing::info!("{} is gone, and no longer sampled", tap.interface.name);
@@ -321,10 +323,16 @@ impl Sampler {
 
     /// Samples an interface, stops it, or leaves it as it is, by the settings.
     fn consider(&mut self, interface: interfaces::Interface, exporter: &mut Exporter, now: Instant) {
-        let mut interface = [interface];
-        interfaces::add_speeds(&mut interface, &self.class);
-        let [interface] = interface;
         let index = interface.index;
+        if interface.kind == Kind::Bridge {
+            self.bridges.insert(index);
+        }
+        let mut interface = [interface];
+        // Drivers are asked only for what may be sampled.
+        if self.settings.pcap.iter().any(|pcap| named(pcap, &interface[0].name)) {
+            interfaces::add_speeds(&mut interface, &self.class);
+        }
+        let [interface] = interface;
         let wanted = self.how(&interface);
         match (self.taps.get_mut(&index), wanted) {
             (None, None) => {}
@@ -402,6 +410,11 @@ impl AsRawFd for Sampler {
     fn as_raw_fd(&self) -> RawFd {
         self.epoll.as_raw_fd()
     }
+}
+
+/// Whether an interface of this name is meant, if its speed is right.
+fn named(pcap: &PcapSettings, name: &str) -> bool {
+    pcap.device.as_ref().is_none_or(|pattern| pattern.fits(name))
 }
 
 /// A moment within the first interval, so that the counters of many interfaces do not all leave at once.

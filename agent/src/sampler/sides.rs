@@ -18,7 +18,7 @@ const UNKNOWN: Interface = Interface { format: 0, value: 0 };
 pub(super) enum At {
     /// On a bridge, with its ifIndex.
     Bridge(u32),
-    /// On a port of a bridge or another device: the port's ifIndex and the other's.
+    /// On a port of a bridge: the port's ifIndex and the bridge's.
     Port(u32, u32),
     /// On any other interface.
     Plain(u32),

@@ -1,5 +1,6 @@
 //! One sampled interface: its socket, its pool of packets, its counters.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -76,12 +77,8 @@ impl Tap {
     }
 
     /// Where its packets are seen.
-    pub(super) fn at(&self) -> At {
-        match (self.interface.kind, self.interface.master) {
-            (Kind::Bridge, _) => At::Bridge(self.interface.index),
-            (_, Some(master)) => At::Port(self.interface.index, master),
-            _ => At::Plain(self.interface.index),
-        }
+    pub(super) fn at(&self, bridges: &BTreeSet<u32>) -> At {
+        at(&self.interface, bridges)
     }
 
     /// Brings pool and drops up to date, unless they are.
@@ -121,6 +118,15 @@ impl Pool {
     /// Packets since the socket was opened; never less than were sampled, though a driver counts late.
     pub(super) fn packets(&self, samples: u64) -> u64 {
         self.packets.max(samples.saturating_add(self.drops))
+    }
+}
+
+/// A port of a bond, or of anything else that is no bridge, is as any other interface.
+fn at(interface: &Interface, bridges: &BTreeSet<u32>) -> At {
+    match (interface.kind, interface.master) {
+        (Kind::Bridge, _) => At::Bridge(interface.index),
+        (_, Some(master)) if bridges.contains(&master) => At::Port(interface.index, master),
+        _ => At::Plain(interface.index),
     }
 }
 
@@ -183,6 +189,20 @@ mod tests {
         }
         pool.drops = 3;
         assert_eq!(pool.packets(40), 43, "what was sampled was there");
+    }
+
+    #[test]
+    fn a_port_is_a_port_of_a_bridge() {
+        let bridges = BTreeSet::from([5]);
+        for (kind, master, expected) in [
+            (Kind::Bridge, None, At::Bridge(7)),
+            (Kind::Veth, Some(5), At::Port(7, 5)),
+            (Kind::Physical, Some(6), At::Plain(7)),
+            (Kind::Veth, None, At::Plain(7)),
+        ] {
+            let interface = Interface { index: 7, kind, master, ..Interface::default() };
+            assert_eq!(at(&interface, &bridges), expected);
+        }
     }
 
     #[test]
