@@ -1,3 +1,8 @@
-//! The agent's process.
+//! The agent's process: parses the command line, and exits with what it says.
+#![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    finderscope_agent::main()
+}

@@ -158,7 +158,9 @@ impl Asked {
         let dies = self.dies.len();
         // The first of them may be that run's own.
         let own = usize::from(dies > 0 && told.die != Die::Come);
-        let told = Told { die: if own > 0 { Die::Come } else { told.die }, ..told };
+        let die = if own > 0 { Die::Come } else { told.die };
+        let until = if dies > own { self.dies.last().copied() } else { told.until };
+        let told = Told { until, die };
         Verdict { ends: dies - own, next: self.after(told) }
     }
 

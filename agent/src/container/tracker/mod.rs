@@ -285,6 +285,11 @@ impl Tracker {
         self.alive
     }
 
+    /// The data source's index of a container that is known.
+    pub fn index(&self, id: &Id) -> Option<u32> {
+        self.entries.get(id).map(|entry| entry.index)
+    }
+
     /// Samples are taken in another interval from each container's next one on.
     pub fn set_polling(&mut self, polling: Duration) {
         self.options.polling = polling;

@@ -1,0 +1,361 @@
+//! What is open of the containers that run: their counter files, the watch on their processes, and whom an address or an
+//! interface belongs to.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use decode::DataSource;
+use docker::{Container, Id};
+use rustix::event::{Timespec, epoll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::adapters::{self, Adapter};
+use super::cgroup::{Files, Scratch, Usage};
+use super::network::Network;
+use super::place::{Hierarchies, Membership, Root};
+use super::records::{self, Known};
+use super::tracker::{RunState, Sample};
+use crate::export::Exporter;
+use crate::host;
+use crate::sampler::Who;
+
+/// Ends that are taken from the kernel at once.
+const ENDS: usize = 64;
+
+/// What a host offers its containers.
+#[derive(Clone, Copy, Debug)]
+pub struct Capacity {
+    /// Its processors.
+    pub processors: u32,
+    /// Its memory, bytes.
+    pub memory_bytes: Option<u64>,
+}
+
+/// The containers that run.
+///
+/// Its descriptor is readable when a process has ended.
+#[derive(Debug)]
+pub struct Population {
+    root: Root,
+    hierarchies: Hierarchies,
+    capacity: Capacity,
+    /// The kernel's release, which containers share.
+    release: String,
+    /// Whether a container is called by the host name that its processes see.
+    by_hostname: bool,
+    epoll: OwnedFd,
+    open: HashMap<Id, Open>,
+    /// Whom the kernel's words are about: an event of the watch carries the index.
+    ids: HashMap<u32, Id>,
+    macs: HashMap<[u8; 6], u32>,
+    peers: HashMap<u32, u32>,
+    scratch: Scratch,
+    lacks: Lacks,
+    unseen: u64,
+}
+
+/// What the agent may not do; each is said once.
+#[derive(Debug, Default)]
+struct Lacks {
+    namespaces: bool,
+    counters: bool,
+    watches: bool,
+}
+
+#[derive(Debug)]
+struct Open {
+    index: u32,
+    pid: u32,
+    hostname: String,
+    /// Leaves the set of watched ones with it.
+    _watch: Option<OwnedFd>,
+    files: Files,
+    network: Option<Network>,
+    /// Which interfaces the adapters were listed for.
+    names: Option<u64>,
+    adapters: Vec<Adapter>,
+    adapter_bytes: Vec<u8>,
+    processors: u32,
+    memory_bytes: Option<u64>,
+}
+
+impl Population {
+    /// Without containers.
+    ///
+    /// # Errors
+    /// The mounts of this process cannot be read, or the kernel gives no epoll descriptor.
+    pub fn new(root: Root, capacity: Capacity, release: String, by_hostname: bool) -> io::Result<Self> {
+        Ok(Self {
+            hierarchies: Hierarchies::read(&root)?,
+            root,
+            capacity,
+            release,
+            by_hostname,
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            open: HashMap::new(),
+            ids: HashMap::new(),
+            macs: HashMap::new(),
+            peers: HashMap::new(),
+            scratch: Scratch::default(),
+            lacks: Lacks::default(),
+            unseen: 0,
+        })
+    }
+
+    /// How many containers have open counters.
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether none has.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Containers whose process was not to be seen.
+    pub fn unseen(&self) -> u64 {
+        self.unseen
+    }
+
+    /// Opens the counters of a container that runs. Gives whether its end will be seen; `None` when its process is not
+    /// there any more.
+    pub fn open(&mut self, container: &Container, index: u32) -> Option<bool> {
+        let pid = container.pid?;
+        // The watch comes first: what is found after it is about a process that it is for, or one before it.
+        let watch = match Pid::from_raw(i32::try_from(pid).ok()?).map(|pid| pidfd_open(pid, PidfdFlags::empty()))? {
+            Ok(watch) => Some(watch),
+            Err(rustix::io::Errno::SRCH) => {
+                self.not_seen(container, pid);
+                return None;
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.lacks.watches, true) {
+                    tracing::warn!("ends of containers are known from the engine only: pidfd_open: {error}");
+                }
+                None
+            }
+        };
+        let Some(membership) = self.membership(&container.id, pid) else {
+            self.not_seen(container, pid);
+            return None;
+        };
+        let files = Files::open(&self.root, &self.hierarchies, &membership);
+        if files.is_empty() && !std::mem::replace(&mut self.lacks.counters, true) {
+            tracing::warn!(
+                "the control group of {} is not to be seen below the agent's /sys/fs/cgroup, so that its counters are not \
+                 known; in a container the agent needs --cgroupns=host and that folder",
+                container.id.short()
+            );
+        }
+        let network = if self.shares_the_hosts(container, pid) { None } else { Network::open(&self.root, pid) };
+        let watch = watch.filter(|watch| {
+            let data = epoll::EventData::new_u64(index.into());
+            epoll::add(&self.epoll, watch, data, epoll::EventFlags::IN).is_ok()
+        });
+        let watched = watch.is_some();
+        let open = Open {
+            index,
+            pid,
+            hostname: container.hostname.clone(),
+            _watch: watch,
+            files,
+            network,
+            names: None,
+            adapters: Vec::new(),
+            adapter_bytes: Vec::new(),
+            processors: processors(container, self.capacity.processors),
+            memory_bytes: container.memory_limit_bytes,
+        };
+        self.ids.insert(index, container.id);
+        self.open.insert(container.id, open);
+        let mac = |mac| Adapter { index: 0, mac, peer: None };
+        let told = container.networks.iter().filter_map(|network| network.mac).map(mac).collect();
+        self.set_adapters(container.id, told);
+        Some(watched)
+    }
+
+    fn not_seen(&mut self, container: &Container, pid: u32) {
+        self.unseen += 1;
+        tracing::info!(
+            "the process {pid} of container {} is gone before its counters could be opened (if that is so for all \
+             containers, the agent does not see the host's processes: it needs --pid=host)",
+            container.id.short()
+        );
+    }
+
+    fn membership(&self, id: &Id, pid: u32) -> Option<Membership> {
+        let text = fs::read_to_string(self.root.of_process(pid, "cgroup")).ok()?;
+        Membership::parse(&text, id, pid == std::process::id()).ok()
+    }
+
+    /// Whether the container uses the host's network, whose counters are the host's.
+    fn shares_the_hosts(&self, container: &Container, pid: u32) -> bool {
+        let namespace = |pid| fs::read_link(self.root.of_process(pid, "ns/net")).ok();
+        container.network_mode == "host" || namespace(pid).is_some_and(|own| namespace(1).is_some_and(|host| host == own))
+    }
+
+    /// What a container may use has changed.
+    pub fn update(&mut self, container: &Container) {
+        if let Some(open) = self.open.get_mut(&container.id) {
+            open.processors = processors(container, self.capacity.processors);
+            open.memory_bytes = container.memory_limit_bytes;
+        }
+    }
+
+    /// Closes what is open of a container.
+    pub fn close(&mut self, id: &Id) {
+        self.forget_adapters(id);
+        if let Some(open) = self.open.remove(id) {
+            self.ids.remove(&open.index);
+        }
+    }
+
+    /// The watched containers whose process has ended; to be asked again until there are none.
+    pub fn ended(&self) -> Vec<Id> {
+        let none = epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) };
+        let mut events = [none; ENDS];
+        let ready = epoll::wait(&self.epoll, &mut events, Some(&Timespec::default())).unwrap_or(0);
+        let index = |event: &epoll::Event| {
+            let data = event.data;
+            u32::try_from(data.u64()).ok()
+        };
+        events.iter().take(ready).filter_map(|event| self.ids.get(&index(event)?).copied()).collect()
+    }
+
+    /// Reads the counters of a container, and gives the sample to the exporter.
+    pub fn send(&mut self, sample: &Sample, exporter: &mut Exporter, now: std::time::Instant) {
+        let (usage, traffic) = self.read(&sample.id, sample.state);
+        let open = self.open.get(&sample.id);
+        let name = open.map(|open| &open.hostname).filter(|name| self.by_hostname && !name.is_empty());
+        let identity = host::Identity {
+            name: name.unwrap_or(&sample.name).clone(),
+            uuid: sample.id.uuid(),
+            release: self.release.clone(),
+        };
+        let adapters = open.map_or((0, [].as_slice()), |open| {
+            (u32::try_from(open.adapters.len()).unwrap_or(0), open.adapter_bytes.as_slice())
+        });
+        let limit = [usage.memory_limit_bytes, open.and_then(|open| open.memory_bytes), self.capacity.memory_bytes];
+        let known = Known {
+            identity: &identity,
+            state: sample.state,
+            adapters,
+            usage,
+            traffic,
+            processors: open.map_or(u32::MAX, |open| open.processors),
+            memory_bytes: limit.into_iter().flatten().min(),
+        };
+        known.with_records(|records| exporter.counters(records::source(sample.index), records, now));
+    }
+
+    fn read(&mut self, id: &Id, state: RunState) -> (Usage, Option<super::network::Traffic>) {
+        let Some(open) = self.open.get_mut(id) else { return (Usage::default(), None) };
+        let usage = open.files.read(&mut self.scratch);
+        let seen = open.network.as_mut().and_then(|network| network.read(&mut self.scratch));
+        if let Some(seen) = seen
+            && open.names != Some(seen.names)
+            && state != RunState::Stopped
+        {
+            open.names = Some(seen.names);
+            let pid = open.pid;
+            self.list_adapters(*id, pid);
+        }
+        (usage, seen.map(|seen| seen.traffic))
+    }
+
+    /// The adapters are listed when interfaces have come or gone. Where the namespace may not be entered, the engine's
+    /// word holds.
+    fn list_adapters(&mut self, id: Id, pid: u32) {
+        if self.lacks.namespaces {
+            return;
+        }
+        match adapters::of_process(&self.root, pid) {
+            Ok(adapters) => self.set_adapters(id, adapters),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                self.lacks.namespaces = true;
+                tracing::info!(
+                    "the adapters of containers are known from the engine only ({error}): with CAP_SYS_ADMIN and \
+                     CAP_SYS_PTRACE the agent also tells those that the engine does not know, and which interface of \
+                     the host leads to which container"
+                );
+            }
+            // It has just ended.
+            Err(_) => {}
+        }
+    }
+
+    fn set_adapters(&mut self, id: Id, adapters: Vec<Adapter>) {
+        self.forget_adapters(&id);
+        let Some(open) = self.open.get_mut(&id) else { return };
+        for adapter in &adapters {
+            self.macs.insert(adapter.mac, open.index);
+            if let Some(peer) = adapter.peer {
+                self.peers.insert(peer, open.index);
+            }
+        }
+        open.adapter_bytes = records::adapter_bytes(&adapters);
+        open.adapters = adapters;
+    }
+
+    fn forget_adapters(&mut self, id: &Id) {
+        let Some(open) = self.open.get(id) else { return };
+        for adapter in &open.adapters {
+            // It may be another's by now.
+            if self.macs.get(&adapter.mac) == Some(&open.index) {
+                self.macs.remove(&adapter.mac);
+            }
+            if let Some(peer) = adapter.peer.filter(|peer| self.peers.get(peer) == Some(&open.index)) {
+                self.peers.remove(&peer);
+            }
+        }
+    }
+}
+
+impl Who for Population {
+    fn by_mac(&self, mac: &[u8; 6]) -> Option<DataSource> {
+        self.macs.get(mac).map(|index| records::source(*index))
+    }
+
+    fn by_ifindex(&self, ifindex: u32) -> Option<DataSource> {
+        self.peers.get(&ifindex).map(|index| records::source(*index))
+    }
+}
+
+impl AsFd for Population {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}
+
+impl AsRawFd for Population {
+    fn as_raw_fd(&self) -> RawFd {
+        self.epoll.as_raw_fd()
+    }
+}
+
+/// How many processors a container may use, rounded up: the least of its limit, its quota, its set and the host's.
+fn processors(container: &Container, host: u32) -> u32 {
+    let nano = container.nano_cpus.map(|nano| nano.div_ceil(1_000_000_000));
+    let period = container.cpu_period_us.unwrap_or(100_000).max(1);
+    let quota = container.cpu_quota_us.map(|quota| quota.div_ceil(period));
+    let limits = [nano, quota, set_size(&container.cpuset_cpus)];
+    let least = limits.into_iter().flatten().min().and_then(|least| u32::try_from(least).ok());
+    least.map_or(host, |least| least.clamp(1, host.max(1)))
+}
+
+/// How many processors a list such as `0-3,8` has; `None` for an empty one, or one that is not understood.
+fn set_size(list: &str) -> Option<u64> {
+    let mut size = 0_u64;
+    for part in list.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (first.trim().parse::<u32>().ok()?, last.trim().parse::<u32>().ok()?);
+        size += u64::from(last.checked_sub(first)?) + 1;
+    }
+    Some(size)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests;

@@ -1,0 +1,376 @@
+//! The running agent: one thread that waits for everything at once. The engine's answers and events, the ends of
+//! processes, sampled packets, signals, requests for its own counters, and the time.
+
+mod engine;
+mod health;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::container::place::Root;
+use crate::container::population::{Capacity, Population};
+use crate::export::{DryRun, Exporter, Sink, UdpSink};
+use crate::host::{self, Host};
+use crate::interfaces::{self, Interface};
+use crate::options::Options;
+use crate::sampler::Sampler;
+use crate::settings::Settings;
+use crate::status::Status;
+use crate::{address, log};
+use engine::Following;
+
+/// When nothing else is due; a timer has to be set to something.
+const IDLE: Duration = Duration::from_secs(3_600);
+
+/// The agent.
+struct Agent {
+    options: Options,
+    settings: Settings,
+    exporter: Exporter,
+    host: Host,
+    /// For the list of the host's interfaces.
+    interfaces: std::os::fd::OwnedFd,
+    host_due: Option<Instant>,
+    containers: Option<Following>,
+    sampler: Option<AsyncFd<Sampler>>,
+    status: Option<Status>,
+    started: Instant,
+    reloads: u64,
+    wakes: u64,
+}
+
+/// Runs the agent until it is told to end.
+///
+/// # Errors
+/// Something that the agent cannot do without cannot be had; the text names it.
+pub fn run(options: Options) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut agent = Agent::new(options)?;
+        agent.follow(&mut hangup, &mut terminate, &mut interrupt).await;
+        agent.exporter.flush(Instant::now());
+        tracing::info!("ended");
+        Ok(())
+    })
+}
+
+/// What woke the agent.
+enum Woken {
+    Ended,
+    Engine(Box<engine::News>),
+    Packets,
+    Request(Option<tokio::net::TcpStream>),
+    Reload,
+    Stop,
+    Time,
+}
+
+impl Agent {
+    fn new(options: Options) -> anyhow::Result<Self> {
+        let read = options.read()?;
+        read.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let settings = read.settings;
+        raise_limit();
+        let now = Instant::now();
+        let socket = interfaces::open()?;
+        let list = interfaces::list(&socket)?;
+        let address = match address::find(&settings.agent, &list, None) {
+            Ok(address) => address,
+            // What is only printed needs none.
+            Err(_) if options.dry_run => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            Err(error) => return Err(error.into()),
+        };
+        let mut exporter = Exporter::new(address, settings.sub_agent, sink(&options, &settings)?, now);
+        exporter.set_largest_datagram(usize::try_from(settings.datagram_bytes)?, now);
+        let host = Host::new(host::Roots::default());
+        let containers = settings.docker.as_ref().map(|docker| Following::new(docker, &settings, &host, now)).transpose()?;
+        let sampler = match settings.pcap.as_slice() {
+            [] => None,
+            _ => Some(watched(Sampler::open(&settings, &mut exporter, now)?)?),
+        };
+        let bind = |address| Status::bind(address).map_err(|error| anyhow::anyhow!("--status {address}: {error}"));
+        let status = settings.status.map(bind).transpose()?;
+        tracing::info!(
+            "agent {address}, counters every {} s to {}",
+            settings.polling.as_secs(),
+            if options.dry_run { "standard output".to_owned() } else { names(&settings) }
+        );
+        let host_due = (!settings.polling.is_zero()).then_some(now);
+        Ok(Self {
+            options,
+            settings,
+            exporter,
+            host,
+            interfaces: socket,
+            host_due,
+            containers,
+            sampler,
+            status,
+            started: now,
+            reloads: 0,
+            wakes: 0,
+        })
+    }
+
+    async fn follow(&mut self, hangup: &mut Signal, terminate: &mut Signal, interrupt: &mut Signal) {
+        loop {
+            let until = self.due();
+            let woken = {
+                let Self { containers, sampler, status, .. } = self;
+                let (ended, news) = match containers {
+                    Some(containers) => containers.waits(),
+                    None => (None, None),
+                };
+                tokio::select! {
+                    // The ends of processes come before what the engine says of them.
+                    biased;
+                    () = wait(ended) => Woken::Ended,
+                    _ = terminate.recv() => Woken::Stop,
+                    _ = interrupt.recv() => Woken::Stop,
+                    _ = hangup.recv() => Woken::Reload,
+                    news = engine::news(news) => Woken::Engine(Box::new(news)),
+                    () = tokio::time::sleep_until(until.into()) => Woken::Time,
+                    () = readable(sampler.as_ref()) => Woken::Packets,
+                    stream = request(status.as_ref()) => Woken::Request(stream),
+                }
+            };
+            self.wakes += 1;
+            let now = Instant::now();
+            match woken {
+                Woken::Stop => return,
+                Woken::Reload => self.reload(now),
+                Woken::Ended => {}
+                Woken::Engine(news) => {
+                    if let Some(containers) = &mut self.containers {
+                        containers.take(*news, &mut self.exporter, now);
+                    }
+                }
+                Woken::Packets => self.packets(now),
+                Woken::Request(stream) => self.answer(stream),
+                Woken::Time => {}
+            }
+            self.tick(now);
+        }
+    }
+
+    /// When something is to be done by the time.
+    fn due(&self) -> Instant {
+        let containers = self.containers.as_ref().and_then(Following::due);
+        let sampler = self.sampler.as_ref().and_then(|sampler| sampler.get_ref().due());
+        let due = [self.host_due, self.exporter.due(), containers, sampler, log::due()];
+        due.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + IDLE)
+    }
+
+    /// Does what is due.
+    fn tick(&mut self, now: Instant) {
+        if let Some(containers) = &mut self.containers {
+            containers.tick(&mut self.exporter, now);
+        }
+        if let Some(sampler) = &mut self.sampler {
+            sampler.get_mut().tick(&mut self.exporter, now);
+        }
+        if self.host_due.is_some_and(|due| due <= now) {
+            self.poll_host(now);
+        }
+        if self.exporter.due().is_some_and(|due| due <= now) {
+            self.exporter.flush(now);
+        }
+        if log::due().is_some_and(|due| due <= now) {
+            log::tell_left_out();
+        }
+    }
+
+    /// Sends the host's counters, and looks whether the agent still has its address.
+    fn poll_host(&mut self, now: Instant) {
+        let first = now.duration_since(self.started) < self.settings.polling;
+        // The second one has a random phase: many agents that were started together do not send together.
+        let wait = if first { phase(self.settings.polling) } else { self.settings.polling };
+        self.host_due = Some(now + wait);
+        let list = match interfaces::list(&self.interfaces) {
+            Ok(list) => list,
+            Err(error) => {
+                tracing::warn!("the host's interfaces cannot be listed: {error}");
+                Vec::new()
+            }
+        };
+        self.keep_address(&list, now);
+        let containers = self.containers.as_ref().map_or(0, Following::alive);
+        let sample = self.host.read(&list, u32::try_from(containers).unwrap_or(u32::MAX));
+        sample.with_records(|records| self.exporter.counters(host::SOURCE, records, now));
+    }
+
+    fn keep_address(&mut self, list: &[Interface], now: Instant) {
+        let current = Some(self.exporter.agent()).filter(|address| !address.is_unspecified());
+        match address::find(&self.settings.agent, list, current) {
+            Ok(address) if address != self.exporter.agent() => {
+                tracing::info!("the agent's address is {address} from here on");
+                self.exporter.set_agent(address, now);
+            }
+            Ok(_) => {}
+            Err(_) if self.options.dry_run => {}
+            Err(error) => tracing::warn!("{error}; the agent goes on as {}", self.exporter.agent()),
+        }
+    }
+
+    fn packets(&mut self, now: Instant) {
+        let Some(sampler) = &mut self.sampler else { return };
+        let work = match &self.containers {
+            Some(containers) => sampler.get_mut().work(containers.population(), &mut self.exporter, now),
+            None => sampler.get_mut().work(&(), &mut self.exporter, now),
+        };
+        if !work.more {
+            // Ready or not: it is asked again when the kernel says so.
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            if let std::task::Poll::Ready(Ok(mut guard)) = sampler.poll_read_ready(&mut context) {
+                guard.clear_ready();
+            }
+        }
+    }
+
+    fn answer(&mut self, stream: Option<tokio::net::TcpStream>) {
+        let Some(stream) = stream else { return };
+        let text = self.health();
+        if let Some(status) = &mut self.status {
+            status.answer(stream, text);
+        }
+    }
+
+    /// Reads the settings anew. Something wrong with them changes nothing.
+    fn reload(&mut self, now: Instant) {
+        self.reloads += 1;
+        let read = match self.options.read() {
+            Ok(read) => read,
+            Err(wrong) => {
+                for line in wrong.lines {
+                    tracing::warn!("the configuration was not taken: {line}");
+                }
+                return;
+            }
+        };
+        read.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let settings = read.settings;
+        if settings.collectors != self.settings.collectors {
+            match sink(&self.options, &settings) {
+                Ok(sink) => self.exporter.set_sink(sink, now),
+                Err(error) => {
+                    tracing::warn!("the configuration was not taken: {error}");
+                    return;
+                }
+            }
+        }
+        if let Ok(bytes) = usize::try_from(settings.datagram_bytes) {
+            self.exporter.set_largest_datagram(bytes, now);
+        }
+        let restart = [
+            (settings.docker != self.settings.docker, "docker"),
+            (settings.status != self.settings.status, "status"),
+            (settings.sub_agent != self.settings.sub_agent, "sub_agent"),
+        ];
+        for (_, what) in restart.iter().filter(|(changed, _)| *changed) {
+            tracing::warn!("{what} has changed, which takes a restart of the agent");
+        }
+        if settings.polling != self.settings.polling {
+            self.host_due = (!settings.polling.is_zero()).then(|| now + phase(settings.polling));
+            if let Some(containers) = &mut self.containers {
+                containers.set_polling(settings.polling);
+            }
+        }
+        let (docker, status) = (self.settings.docker.take(), self.settings.status.take());
+        self.settings = Settings { docker, status, sub_agent: self.settings.sub_agent, ..settings };
+        if let Err(error) = self.reload_sampler(now) {
+            tracing::warn!("sampling goes on as it was: {error}");
+        }
+        self.host_due = self.host_due.map(|_| now);
+        tracing::info!("the configuration was read anew");
+    }
+
+    fn reload_sampler(&mut self, now: Instant) -> io::Result<()> {
+        match &mut self.sampler {
+            Some(sampler) => sampler.get_mut().reload(&self.settings, &mut self.exporter, now),
+            None if self.settings.pcap.is_empty() => Ok(()),
+            None => {
+                self.sampler = Some(watched(Sampler::open(&self.settings, &mut self.exporter, now)?)?);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The descriptor of what is watched here is open as long as it is, which tokio cannot know of every type; its other
+/// function for that is unsafe.
+#[allow(deprecated, reason = "Population and Sampler keep the descriptor that they show")]
+fn watched<T: std::os::fd::AsRawFd>(source: T) -> io::Result<AsyncFd<T>> {
+    AsyncFd::with_interest(source, Interest::READABLE)
+}
+
+async fn wait(population: Option<&AsyncFd<Population>>) {
+    match population {
+        Some(population) => {
+            // The kernel's list is asked after each wake; what is left makes it ready again.
+            if let Ok(mut guard) = population.readable().await {
+                guard.clear_ready();
+            }
+        }
+        None => std::future::pending().await,
+    }
+}
+
+async fn readable(sampler: Option<&AsyncFd<Sampler>>) {
+    match sampler {
+        Some(sampler) => drop(sampler.readable().await),
+        None => std::future::pending().await,
+    }
+}
+
+async fn request(status: Option<&Status>) -> Option<tokio::net::TcpStream> {
+    match status {
+        Some(status) => status.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn sink(options: &Options, settings: &Settings) -> anyhow::Result<Box<dyn Sink>> {
+    if options.dry_run {
+        return Ok(Box::new(DryRun::new(Box::new(io::stdout()))));
+    }
+    Ok(Box::new(UdpSink::resolve(&settings.collectors)?))
+}
+
+fn names(settings: &Settings) -> String {
+    let names: Vec<String> =
+        settings.collectors.iter().map(|collector| format!("{}:{}", collector.host, collector.port)).collect();
+    names.join(", ")
+}
+
+/// A random part of the interval.
+fn phase(interval: Duration) -> Duration {
+    use std::hash::{BuildHasher as _, RandomState};
+    let part = (RandomState::new().hash_one(0) >> 32) as f64 / f64::from(u32::MAX);
+    interval.mul_f64(part)
+}
+
+/// Each container keeps up to eight descriptors open.
+fn raise_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!("the limit of open files stays as it is: {error}");
+    }
+}
+
+fn capacity(host: &Host) -> Capacity {
+    Capacity { processors: host.processors().unwrap_or(1), memory_bytes: host.memory_bytes() }
+}
+
+fn root() -> Root {
+    Root::new("/")
+}
