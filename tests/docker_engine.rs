@@ -9,7 +9,7 @@ use docker::{Action, Container, Endpoint, Engine, Error, Event, EventTime, Event
 
 use crate::support::PATIENCE;
 use crate::support::docker_lab::{IMAGE, Lab, TLS};
-use crate::support::live::turn;
+use crate::support::live::{turn, wait_until};
 
 /// Runs a test's questions on one thread, as the agent does.
 fn block_on<T>(test: impl Future<Output = T>) -> T {
@@ -31,6 +31,16 @@ async fn next(events: &mut Events, id: Id) -> Event {
     }
 }
 
+/// The event that tells of this container's start.
+async fn start_of(events: &mut Events, id: Id) -> Event {
+    loop {
+        let event = next(events, id).await;
+        if event.action == Action::Start {
+            return event;
+        }
+    }
+}
+
 /// The events of this container until it is destroyed.
 async fn life(events: &mut Events, id: Id) -> Vec<Event> {
     let mut life = Vec::new();
@@ -47,6 +57,12 @@ fn actions(events: &[Event]) -> Vec<Action> {
 /// What `docker inspect` says of a container with this template.
 fn said(lab: &Lab, container: &str, template: &str) -> String {
     lab.docker(&["inspect", "--format", template, container])
+}
+
+/// Whether this process runs.
+fn alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
 }
 
 /// Compares a container with what the docker client says of it.
@@ -182,14 +198,17 @@ fn what_is_done_to_a_container_is_told() {
 #[test]
 fn an_engine_that_is_killed_ends_the_stream_and_gives_what_was_missed_when_it_is_back() {
     let _turn = turn();
-    // Containers outlive an engine only outside a swarm.
+    // With this option, which a swarm does not allow, containers outlive the next start too.
     let mut lab = Lab::own(&["--live-restore"]);
-    let survivor: Id = lab.run(&["--name", "survivor"], &["sleep", "1000"]).parse().unwrap();
     let mut asking = engine(&lab);
     block_on(async {
         let mut events = asking.events(None).await.unwrap();
-        let last = next(&mut events, survivor).await;
+        let survivor: Id = lab.run(&["--name", "survivor"], &["sleep", "1000"]).parse().unwrap();
+        let waiting = ["sh", "-c", "while [ ! -e /end ]; do sleep 0.02; done"];
+        let ending: Id = lab.run(&["--name", "ending"], &waiting).parse().unwrap();
+        let last = start_of(&mut events, ending).await;
         let before = asking.inspect(&survivor).await.unwrap();
+        let ending = asking.inspect(&ending).await.unwrap().pid.unwrap();
         let process = format!("/proc/{}", before.pid.unwrap());
 
         let killed = Instant::now();
@@ -208,6 +227,9 @@ fn an_engine_that_is_killed_ends_the_stream_and_gives_what_was_missed_when_it_is
         assert!(matches!(refused, Error::Connect { .. }), "{refused}");
         assert!(refused.to_string().contains("is the engine running?"), "{refused}");
         assert!(Path::new(&process).exists(), "containers live on");
+        // This one ends meanwhile.
+        std::fs::write(format!("/proc/{ending}/root/end"), "").unwrap();
+        wait_until("the end of a container", || (!alive(ending)).then_some(()));
 
         lab.start_engine();
         // It starts and ends before anybody is registered.
@@ -222,8 +244,82 @@ fn an_engine_that_is_killed_ends_the_stream_and_gives_what_was_missed_when_it_is
         assert_eq!(actions(&life), [Action::Create, Action::Start, Action::Die, Action::Destroy]);
         assert_eq!(life[2].exit_code, Some(9));
         assert!(life.iter().all(|event| event.time >= since));
+        // No event tells of the one that ended while nobody watched it: only the list does.
         let listed = asking.containers().await.unwrap();
         assert_eq!((listed.len(), listed[0].id, listed[0].state), (1, survivor, State::Running));
         assert_eq!(asking.inspect(&survivor).await.unwrap(), before);
+    });
+}
+
+#[test]
+fn what_an_engine_does_to_its_containers_before_it_answers_again_is_told() {
+    let _turn = turn();
+    let mut lab = Lab::own(&[]);
+    let options = ["--stop-timeout", "1", "--restart", "always"];
+    block_on(async {
+        let mut asking = engine(&lab);
+        let mut events = asking.events(None).await.unwrap();
+        let id: Id = lab.run(&options, &["sleep", "1000"]).parse().unwrap();
+        let last = start_of(&mut events, id).await;
+        let before = asking.inspect(&id).await.unwrap();
+        lab.kill_engine();
+        lab.start_engine();
+        let mut events = asking.events(Some(last.time.after())).await.unwrap();
+        let mut told = Vec::new();
+        while told.last().is_none_or(|event: &Event| event.action != Action::Start) {
+            told.push(next(&mut events, id).await);
+        }
+        told.retain(|event| event.action != Action::Kill);
+        assert!(actions(&told).starts_with(&[Action::Die]) && told[0].exit_code == Some(137), "{told:?}");
+        let after = asking.inspect(&id).await.unwrap();
+        assert!(after.pid.is_some() && after.pid != before.pid && after.started_at > before.started_at);
+    });
+}
+
+#[test]
+fn the_containers_of_a_swarm_service_come_and_go() {
+    let _turn = turn();
+    let lab = Lab::shared();
+    block_on(async {
+        let mut engine = engine(lab);
+        let mut events = engine.events(None).await.unwrap();
+        let service = ["service", "create", "--no-resolve-image", "--detach", "--stop-grace-period", "1s"];
+        lab.docker(&[&service[..], &["--name", "web", "--publish", "mode=host,target=80", IMAGE]].concat());
+        let mut running: BTreeMap<Id, String> = BTreeMap::new();
+        for replicas in [1, 4, 1, 0] {
+            lab.docker(&["service", "scale", "--detach", &format!("web={replicas}")]);
+            while running.len() != replicas {
+                let event = events.next().await.unwrap().expect("the stream goes on");
+                match event.action {
+                    Action::Start if event.name.starts_with("web.") => {
+                        drop(running.insert(event.id, event.name))
+                    }
+                    Action::Die => {
+                        running.remove(&event.id);
+                        // Unlike the list, an inspection is never behind the events.
+                        let ended = engine.inspect(&event.id).await;
+                        let ended = ended.map(|container| (container.pid, container.state == State::Running));
+                        assert!(
+                            matches!(ended, Ok((None, false)) | Err(Error::NotFound { .. })),
+                            "{ended:?}"
+                        );
+                    }
+                    _ => {}
+                }
+            }
+            loop {
+                let listed = engine.containers().await.unwrap().into_iter();
+                let listed = listed.filter(|one| one.name.starts_with("web.")).map(|one| (one.id, one.name));
+                if listed.collect::<BTreeMap<Id, String>>() == running {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            for id in running.keys() {
+                let labels = engine.inspect(id).await.unwrap().labels;
+                assert_eq!(labels["com.docker.swarm.service.name"], "web");
+            }
+        }
+        lab.docker(&["service", "rm", "web"]);
     });
 }

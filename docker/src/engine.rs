@@ -84,7 +84,8 @@ impl Engine {
         }
     }
 
-    /// The containers that run or are paused.
+    /// The containers that run or are paused. An engine's list is a moment behind its events: a container whose `Die` was
+    /// told may still be in it. [`Engine::inspect`] is not behind.
     ///
     /// # Errors
     /// There is no answer, or it is not a list of containers.
@@ -109,6 +110,9 @@ impl Engine {
     /// Events at or after `since` that the engine still has come first, in order; engines keep 256, of all kinds, and
     /// forget them when they end. Without `since` those of the second before the call may come first: an engine
     /// answers a moment before it registers, and what happens in that moment would be lost otherwise.
+    ///
+    /// After a lost stream the list is needed as well: of a container that ended while an engine with `live-restore` was
+    /// away, no event is ever told.
     ///
     /// # Errors
     /// There is no answer, or the engine refuses.

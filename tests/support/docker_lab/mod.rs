@@ -127,7 +127,9 @@ impl Lab {
         self.docker(&[&["rm", "--force"], containers].concat());
     }
 
-    /// Kills the engine's daemon with SIGKILL; its containers go on.
+    /// Kills the engine's daemon with SIGKILL; its containers go on. When it starts again it takes them back with
+    /// `--live-restore`; without, as in a swarm, it stops them, which takes their stop timeout, and starts anew those
+    /// whose restart policy says so.
     pub(crate) fn kill_engine(&mut self) {
         let mut engine = self.engine.take().expect("the engine runs");
         engine.kill().unwrap();
@@ -269,8 +271,9 @@ struct Programs {
 impl Programs {
     /// Panics when they are not there, and says how to get them.
     fn find() -> Self {
-        let tool = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/docker-engine.sh");
-        let output = Command::new(tool).arg("where").output().unwrap_or_else(|e| panic!("{tool}: {e}"));
+        let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/docker-engine.sh");
+        let output = Command::new(&tool).arg("where").output();
+        let output = output.unwrap_or_else(|e| panic!("{}: {e}", tool.display()));
         let root = Path::new(String::from_utf8_lossy(&output.stdout).trim()).join("root");
         assert!(
             root.join("complete").exists(),
