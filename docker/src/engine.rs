@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::container::{Container, Listed};
 use crate::endpoint::Endpoint;
-use crate::error::Error;
+use crate::error::{Error, shown};
 use crate::event::{ACTIONS, EventTime, Events};
 use crate::id::Id;
 use crate::transport::Connection;
@@ -183,7 +183,7 @@ impl Engine {
     }
 
     fn not_understood(&self, call: &str, why: String) -> Error {
-        Error::Answer { endpoint: self.endpoint.to_string(), call: call.to_owned(), why }
+        Error::Answer { endpoint: self.endpoint.to_string(), call: call.to_owned(), why: shown(&why) }
     }
 }
 

@@ -241,7 +241,7 @@ impl Events {
     }
 
     fn read(&self, line: Line) -> Result<Option<Event>, Error> {
-        let bad = |why| Error::Line { endpoint: self.endpoint.to_string(), why };
+        let bad = |why: String| Error::Line { endpoint: self.endpoint.to_string(), why: shown(&why) };
         let line = match &line {
             Line::Whole(line) => trimmed(line),
             Line::TooLong => {
@@ -263,4 +263,55 @@ impl Events {
 fn trimmed(line: &Bytes) -> &[u8] {
     let line = line.strip_prefix(b"\x1e").unwrap_or(line);
     line.trim_ascii()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::container::{Container, Listed};
+    use crate::version::Version;
+
+    const ID: &str = "7a31c5f1d9be4cc0a1f4de7e7f6a2a8c3a1f1d6b7c8d9e0f1a2b3c4d5e6f7081";
+
+    /// A text of every kind that is read here.
+    fn texts() -> [String; 4] {
+        [
+            format!(
+                r#"{{"Type":"container","Action":"die","Actor":{{"ID":"{ID}","Attributes":{{"exitCode":"7","name":"a"}}}},"timeNano":7}}"#
+            ),
+            format!(
+                r#"{{"Id":"{ID}","State":{{"Pid":7,"StartedAt":"2026-03-01T10:20:30Z"}},"HostConfig":{{"Memory":7}},"NetworkSettings":{{"Networks":{{"a":{{"MacAddress":"02:42:ac:11:00:02"}}}}}}}}"#
+            ),
+            format!(r#"[{{"Id":"{ID}","Names":["/a"],"State":"running"}}]"#),
+            r#"{"Version":"1","ApiVersion":"1.41","MinAPIVersion":"1.12"}"#.to_owned(),
+        ]
+    }
+
+    proptest! {
+        /// Whatever becomes of a text, it is read or refused with one line.
+        #[test]
+        fn no_text_is_a_panic(
+            which in 0_usize..4,
+            cut in 0_usize..400,
+            changes in prop::collection::vec((0_usize..400, any::<u8>()), 0..4),
+        ) {
+            let mut text = texts()[which].clone().into_bytes();
+            for (at, byte) in changes {
+                let at = at % text.len();
+                text[at] = byte;
+            }
+            text.truncate(cut);
+            let said = [
+                Event::read(&text).err(),
+                Container::read(&text).err(),
+                Listed::read(&text).err(),
+                Version::read(&text).err(),
+            ];
+            for error in said.into_iter().flatten() {
+                prop_assert!(error.chars().all(|c| !c.is_control()), "{error:?}");
+            }
+        }
+    }
 }

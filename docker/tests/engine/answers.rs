@@ -160,7 +160,7 @@ fn refusals_are_told_in_the_engines_words_escaped_and_cut() {
 #[test]
 fn nonsense_is_an_error_and_not_the_end() {
     type Script = fn(&str, &mut Answering<'_>) -> Then;
-    let scripts: [(Script, &str); 8] = [
+    let scripts: [(Script, &str); 9] = [
         (|_, answering| answering.raw(b"\x00\xff\x13what?\r\n\r\n").and(CLOSE), "lost"),
         (|_, answering| answering.raw(b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n").and(CLOSE), "lost"),
         (|_, answering| answering.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[{").and(CLOSE), "lost"),
@@ -183,6 +183,7 @@ fn nonsense_is_an_error_and_not_the_end() {
         (|_, _| CLOSE, "lost"),
         (|_, answering| answering.answer(200, r#"[{"Id":"no"}]"#), "answer"),
         (|_, answering| answering.answer(200, "<html>"), "answer"),
+        (|_, answering| answering.answer(200, &format!("\"{}\u{202e}\"", "x".repeat(3000))), "answer"),
     ];
     for (n, (script, label)) in scripts.into_iter().enumerate() {
         let good = AtomicUsize::new(0);
@@ -197,6 +198,7 @@ fn nonsense_is_an_error_and_not_the_end() {
             let error = engine.containers().await.unwrap_err();
             assert_eq!(error.label(), label, "script {n}: {error}");
             assert!(error.to_string().contains("GET /containers/json"), "{error}");
+            assert!(error.to_string().len() < 600, "{error}");
             assert_eq!(engine.containers().await.unwrap()[0].name, "web", "script {n}");
         });
     }

@@ -123,6 +123,7 @@ fn a_bad_line_is_said_and_the_next_one_is_read() {
         "[]\n".to_owned(),
         line("start", "", 1).replace(ID, "7a31\\u001b"),
         line("start", "", 1).replace("time", "tide"),
+        line("start", "", 1).replace("Nano\":1", &format!("Nano\":\"{}\"", "t".repeat(200))),
         format!("{{\"x\":\"{}\"}}\n", "y".repeat(600)),
         "\n".to_owned() + &"z".repeat(5000) + "\n",
     ];
