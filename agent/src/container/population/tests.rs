@@ -1,1 +1,217 @@
+//! Control groups in the trees that drivers and namespaces make, from files of real ones.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use docker::State;
+
+use super::super::cgroup::Blocks;
 use super::*;
+
+const ID: &str = "4b1c0e9a7d52f8336f0a1c22d94e57b86a13f0d9c8e7b6a5948372615f4e3d2c";
+
+const V2_MOUNT: &str = "30 23 0:26 / /sys/fs/cgroup rw,nosuid,nodev,noexec,relatime shared:4 - cgroup2 cgroup2 \
+                        rw,nsdelegate,memory_recursiveprot\n";
+
+/// Each controller mounted by itself, and version 2 beside them without any.
+const V1_MOUNTS: &str = "31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n\
+                         32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct\n\
+                         35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n\
+                         38 31 0:35 / /sys/fs/cgroup/blkio rw,relatime - cgroup cgroup rw,blkio\n\
+                         40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,name=systemd\n\
+                         41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
+
+fn id() -> Id {
+    ID.parse().unwrap()
+}
+
+fn recorded(version: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cgroups").join(version)
+}
+
+/// A tree in which a container's files are in these folders.
+struct Tree {
+    folder: tempfile::TempDir,
+}
+
+impl Tree {
+    fn new(mounts: &str, membership: &str) -> Self {
+        let tree = Self { folder: tempfile::tempdir().unwrap() };
+        tree.write("proc/self/mountinfo", mounts);
+        tree.write("proc/4711/cgroup", &membership.replace("ID", ID));
+        tree
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// Copies the recorded files whose names begin so.
+    fn copy(&self, version: &str, names: &str, to: &str) {
+        for entry in fs::read_dir(recorded(version)).unwrap().flatten() {
+            let name = entry.file_name().into_string().unwrap();
+            if name.starts_with(names) {
+                self.write(&format!("{}/{name}", to.replace("ID", ID)), &fs::read_to_string(entry.path()).unwrap());
+            }
+        }
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        let root = Root::new(self.folder.path());
+        let hierarchies = Hierarchies::read(&root).unwrap();
+        let text = fs::read_to_string(root.of_process(4711, "cgroup")).unwrap();
+        let membership = Membership::parse(&text, &id(), false).ok()?;
+        Some(Files::open(&root, &hierarchies, &membership).read(&mut Scratch::default()))
+    }
+}
+
+/// What the recorded files of version 2 say.
+fn of_v2() -> Usage {
+    Usage {
+        cpu_ns: Some(123_456_789_000),
+        memory_bytes: Some(73_400_320 - 31_457_280),
+        memory_limit_bytes: None,
+        blocks: Some(Blocks { reads: 131, read_bytes: 8_392_704, writes: 1, written_bytes: 4_096 }),
+    }
+}
+
+/// What the recorded files of version 1 say: the container had a limit of 64 MiB and had written 8 MiB.
+fn of_v1() -> Usage {
+    Usage {
+        cpu_ns: Some(23_899_843),
+        memory_bytes: Some(9_035_776 - 8_388_608),
+        memory_limit_bytes: Some(64 << 20),
+        blocks: Some(Blocks { reads: 13, read_bytes: 135_168, writes: 8, written_bytes: 8_388_608 }),
+    }
+}
+
+#[test]
+fn version_2_with_both_drivers_a_parent_and_groups_inside() {
+    for (membership, folder) in [
+        ("0::/system.slice/docker-ID.scope\n", "system.slice/docker-ID.scope"),
+        ("0::/docker/ID\n", "docker/ID"),
+        ("0::/tenants.slice/tenants-a.slice/docker-ID.scope\n", "tenants.slice/tenants-a.slice/docker-ID.scope"),
+        ("0::/docker/ID/init.scope\n", "docker/ID"),
+    ] {
+        let tree = Tree::new(V2_MOUNT, membership);
+        tree.copy("v2", "", &format!("sys/fs/cgroup/{folder}"));
+        assert_eq!(tree.usage(), Some(of_v2()), "{membership}");
+    }
+}
+
+#[test]
+fn version_1_and_hybrid_with_both_drivers() {
+    for (membership, folder) in [
+        ("4:memory:/docker/ID\n3:blkio:/docker/ID\n2:cpu,cpuacct:/docker/ID\n0::/docker/ID\n", "docker/ID"),
+        (
+            "9:name=systemd:/system.slice/docker-ID.scope\n4:memory:/system.slice/docker-ID.scope\n\
+             3:blkio:/system.slice/docker-ID.scope\n2:cpu,cpuacct:/system.slice/docker-ID.scope\n",
+            "system.slice/docker-ID.scope",
+        ),
+    ] {
+        let tree = Tree::new(V1_MOUNTS, membership);
+        for (names, controller) in [("cpuacct", "cpu,cpuacct"), ("memory", "memory"), ("blkio", "blkio")] {
+            tree.copy("v1", names, &format!("sys/fs/cgroup/{controller}/{folder}"));
+        }
+        assert_eq!(tree.usage(), Some(of_v1()), "{membership}");
+    }
+}
+
+#[test]
+fn an_agent_in_a_container_of_its_own_finds_the_others() {
+    // Its own group is two below the root, which is mounted; the name of the group between is hidden from it.
+    let mounts = V2_MOUNT.replace(" / /sys/fs/cgroup ", " /../.. /sys/fs/cgroup ");
+    for membership in ["0::/../docker-ID.scope\n", "0::/../../system.slice/docker-ID.scope\n"] {
+        let tree = Tree::new(&mounts, membership);
+        tree.write("sys/fs/cgroup/user.slice/cpu.stat", "usage_usec 1\n");
+        tree.copy("v2", "", "sys/fs/cgroup/system.slice/docker-ID.scope");
+        assert_eq!(tree.usage(), Some(of_v2()), "{membership}");
+    }
+    // Without the host's folder it sees nothing, and says nothing.
+    let tree = Tree::new(V2_MOUNT, "0::/../docker-ID.scope\n");
+    assert_eq!(tree.usage(), Some(Usage::default()));
+}
+
+#[test]
+fn what_is_missing_or_no_number_is_not_known() {
+    let tree = Tree::new(V2_MOUNT, "0::/docker/ID\n");
+    tree.copy("v2", "cpu", "sys/fs/cgroup/docker/ID");
+    tree.copy("v2", "memory.current", "sys/fs/cgroup/docker/ID");
+    let usage = tree.usage().unwrap();
+    assert_eq!((usage.cpu_ns, usage.memory_bytes, usage.blocks), (of_v2().cpu_ns, None, None));
+    tree.write(&format!("sys/fs/cgroup/docker/{ID}/cpu.stat"), "usage_usec many\n");
+    assert_eq!(tree.usage().unwrap().cpu_ns, None);
+    let other = Tree::new(V2_MOUNT, "0::/user.slice\n");
+    assert_eq!(other.usage(), None, "the number is another process's");
+}
+
+#[test]
+fn files_that_were_opened_are_read_after_their_folder_is_gone() {
+    let tree = Tree::new(V2_MOUNT, "0::/docker/ID\n");
+    tree.copy("v2", "", "sys/fs/cgroup/docker/ID");
+    let root = Root::new(tree.folder.path());
+    let membership = Membership::parse(&format!("0::/docker/{ID}"), &id(), false).unwrap();
+    let files = Files::open(&root, &Hierarchies::read(&root).unwrap(), &membership);
+    fs::remove_dir_all(tree.folder.path().join("sys")).unwrap();
+    assert_eq!(files.read(&mut Scratch::default()), of_v2());
+}
+
+fn container() -> Container {
+    Container {
+        id: id(),
+        name: "web".to_owned(),
+        pid: Some(std::process::id()),
+        state: State::Running,
+        started_at: None,
+        image: String::new(),
+        hostname: String::new(),
+        nano_cpus: None,
+        cpu_quota_us: None,
+        cpu_period_us: None,
+        cpuset_cpus: String::new(),
+        memory_limit_bytes: None,
+        network_mode: String::new(),
+        networks: Vec::new(),
+        labels: BTreeMap::new(),
+        cgroup_parent: String::new(),
+    }
+}
+
+#[test]
+fn processors_are_the_least_limit_rounded_up() {
+    let of = |change: &dyn Fn(&mut Container)| {
+        let mut container = container();
+        change(&mut container);
+        processors(&container, 8)
+    };
+    assert_eq!(of(&|_| {}), 8, "no limit");
+    assert_eq!(of(&|c| c.nano_cpus = Some(1_500_000_000)), 2);
+    assert_eq!(of(&|c| c.nano_cpus = Some(1)), 1);
+    assert_eq!(of(&|c| c.nano_cpus = Some(64_000_000_000)), 8, "more than there are");
+    assert_eq!(of(&|c| c.cpu_quota_us = Some(250_000)), 3, "of the usual period");
+    assert_eq!(of(&|c| (c.cpu_quota_us, c.cpu_period_us) = (Some(50_000), Some(25_000))), 2);
+    assert_eq!(of(&|c| c.cpuset_cpus = "0-2,7".to_owned()), 4);
+    let both = |c: &mut Container| (c.nano_cpus, c.cpuset_cpus) = (Some(3_000_000_000), "5".to_owned());
+    assert_eq!(of(&both), 1);
+    for unclear in ["x", "3-1", "1-", ","] {
+        assert_eq!(set_size(unclear), None, "{unclear}");
+    }
+}
+
+#[test]
+fn a_process_that_is_not_the_containers_is_not_opened() {
+    let capacity = Capacity { processors: 2, memory_bytes: None };
+    let mut population = Population::new(Root::new("/"), capacity, String::new(), false).unwrap();
+    // The pid is that of this test, whose groups do not have the container's id.
+    let own_group = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let parent = rustix::process::getppid().unwrap().as_raw_nonzero().get();
+    let stranger = Container { pid: u32::try_from(parent).ok(), ..container() };
+    assert!(!own_group.contains(ID));
+    assert_eq!(population.open(&stranger, 100_000), None);
+    let gone = Container { pid: Some(u32::MAX >> 2), ..container() };
+    assert_eq!(population.open(&gone, 100_000), None);
+    assert_eq!((population.len(), population.unseen()), (0, 2));
+    assert!(population.ended().is_empty());
+}

@@ -185,8 +185,8 @@ pub struct Tracker {
     random: u64,
     inputs: u64,
     list_asked: u64,
-    /// Whether there was a stream before.
-    registered: bool,
+    /// The input that began the stream; 0 before the first.
+    registered: u64,
     wait: Duration,
     counts: Counts,
     effects: Vec<Effect>,
@@ -236,7 +236,7 @@ impl Tracker {
             random: options.seed,
             inputs: 0,
             list_asked: 0,
-            registered: false,
+            registered: 0,
             wait: SHORTEST_WAIT,
             counts: Counts::default(),
             effects: Vec::new(),
@@ -297,7 +297,7 @@ impl Tracker {
 
     fn registered(&mut self, time: EventTime) {
         self.recent.at_least(time);
-        if std::mem::replace(&mut self.registered, true) {
+        if std::mem::replace(&mut self.registered, self.inputs) > 0 {
             for entry in self.entries.values_mut() {
                 match &mut entry.phase {
                     Phase::Past(told, _) if told.die == Die::Due => told.die = Die::Doubtful,
@@ -332,7 +332,10 @@ impl Tracker {
                 // The list may be from before the run that is known now, so that it is no more than a hint.
                 Some(Phase::Running(_)) => {
                     let paused = listed.state == State::Paused;
-                    let differs = |entry: &Entry| entry.paused != paused || entry.name != listed.name;
+                    let differs = |entry: &Entry| {
+                        let watched = matches!(&entry.phase, Phase::Running(running) if running.watched);
+                        !watched || entry.paused != paused || entry.name != listed.name
+                    };
                     if self.entries.get(&listed.id).is_some_and(differs) {
                         self.check(listed.id);
                     }
@@ -509,6 +512,8 @@ impl Tracker {
                 }
                 self.judge(id, verdict, Some(container));
             }
+            // From before this stream: what was lost with the last one may contradict it.
+            Phase::Running(_) if asked_at < self.registered => self.inspects.want(id),
             Phase::Running(running) => {
                 running.checking = false;
                 if container.started_at == running.started_at && runs(&container) {
