@@ -142,7 +142,8 @@ impl Limiter {
                 false
             }
             _ => {
-                self.told.insert(reason, Told { since: now, written: 1, left_out: 0, level, text: String::new() });
+                self.told
+                    .insert(reason, Told { since: now, written: 1, left_out: 0, level, text: String::new() });
                 true
             }
         }
@@ -160,7 +161,8 @@ impl Limiter {
                 continue;
             }
             let others = told.left_out - 1;
-            let more = if others > 0 { format!(" (and {others} more since the last line)") } else { String::new() };
+            let more =
+                if others > 0 { format!(" (and {others} more since the last line)") } else { String::new() };
             lines.push((told.level, format!("{}{more}", told.text)));
             (told.since, told.written, told.left_out) = (now, LINES, 0);
         }

@@ -41,7 +41,8 @@ pub fn of_process(root: &Root, pid: u32) -> io::Result<Vec<Adapter>> {
         interfaces::list(interfaces::open()?)
     };
     let thread = thread::Builder::new().name("adapters".to_owned()).stack_size(STACK_BYTES).spawn(inside)?;
-    let listed = thread.join().map_err(|_| io::Error::other("the list of interfaces could not be made"))??;
+    let listed =
+        thread.join().map_err(|_| io::Error::other("the list of interfaces could not be made"))??;
     Ok(listed.iter().filter_map(adapter).take(MOST_ADAPTERS).collect())
 }
 

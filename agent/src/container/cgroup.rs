@@ -38,9 +38,8 @@ impl Scratch {
             }
         }
         let bytes = self.bytes.get(..filled)?;
-        let valid = std::str::from_utf8(bytes).or_else(|error| {
-            std::str::from_utf8(bytes.get(..error.valid_up_to()).unwrap_or_default())
-        });
+        let valid = std::str::from_utf8(bytes)
+            .or_else(|error| std::str::from_utf8(bytes.get(..error.valid_up_to()).unwrap_or_default()));
         valid.ok()
     }
 }
@@ -137,7 +136,9 @@ impl Files {
         let used = number(scratch.text(file)?)?;
         let stat = self.memory_stat.as_ref().and_then(|file| scratch.text(file));
         let (inactive, limit) = match version {
-            Version::V1 => ("total_inactive_file", stat.and_then(|stat| named(stat, "hierarchical_memory_limit"))),
+            Version::V1 => {
+                ("total_inactive_file", stat.and_then(|stat| named(stat, "hierarchical_memory_limit")))
+            }
             Version::V2 => ("inactive_file", None),
         };
         // Without its part that is cache the usage would be another number than on other hosts: it is not known then.

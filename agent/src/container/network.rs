@@ -93,7 +93,21 @@ pub fn parse(text: &str) -> Option<Seen> {
         for (field, text) in fields.iter_mut().zip(counters.split_ascii_whitespace()) {
             *field = text.parse().ok()?;
         }
-        let [rx_bytes, rx_packets, rx_errors, rx_drops, _, _, _, _, tx_bytes, tx_packets, tx_errors, tx_drops, ..] = fields;
+        let [
+            rx_bytes,
+            rx_packets,
+            rx_errors,
+            rx_drops,
+            _,
+            _,
+            _,
+            _,
+            tx_bytes,
+            tx_packets,
+            tx_errors,
+            tx_drops,
+            ..,
+        ] = fields;
         seen.traffic.received.add([rx_bytes, rx_packets, rx_errors, rx_drops]);
         seen.traffic.sent.add([tx_bytes, tx_packets, tx_errors, tx_drops]);
         seen.interfaces += 1;
@@ -105,6 +119,7 @@ pub fn parse(text: &str) -> Option<Seen> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -142,7 +157,11 @@ mod tests {
         std::fs::write(&path, HEAD).unwrap();
         let mut network = Network::open(&root, 7).unwrap();
         let mut scratch = Scratch::default();
-        assert_eq!(network.read(&mut scratch).map(|seen| seen.interfaces), Some(0), "a container without a network");
+        assert_eq!(
+            network.read(&mut scratch).map(|seen| seen.interfaces),
+            Some(0),
+            "a container without a network"
+        );
         std::fs::write(&path, format!("{HEAD} eth0: 1 2 0 0 0 0 0 0 3 4 0 0 0 0 0 0\n")).unwrap();
         assert_eq!(network.read(&mut scratch).map(|seen| seen.traffic.sent.bytes), Some(3));
         std::fs::write(&path, HEAD).unwrap();

@@ -95,7 +95,12 @@ impl Hierarchies {
     }
 
     /// The folders that may hold the counters of the group that a process is in, the likeliest first.
-    pub fn folders(&self, root: &Root, controller: Controller, membership: &Membership) -> Vec<(Version, PathBuf)> {
+    pub fn folders(
+        &self,
+        root: &Root,
+        controller: Controller,
+        membership: &Membership,
+    ) -> Vec<(Version, PathBuf)> {
         let v1 = self.mounts.iter().filter(|mount| mount.controllers.iter().any(|c| c == controller.name()));
         let v2 = self.mounts.iter().filter(|mount| mount.controllers.is_empty());
         v1.map(|mount| (Version::V1, mount))
@@ -199,7 +204,11 @@ fn walk(at: PathBuf, steps: &[Step], left: &mut usize) -> Option<PathBuf> {
         Some((Step::Hidden, rest)) if !rest.iter().any(|step| matches!(step, Step::Named(_))) => None,
         Some((Step::Hidden, rest)) => fs::read_dir(&at).ok()?.flatten().find_map(|entry| {
             *left = left.checked_sub(1)?;
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) { walk(entry.path(), rest, left) } else { None }
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                walk(entry.path(), rest, left)
+            } else {
+                None
+            }
         }),
     }
 }
@@ -251,6 +260,7 @@ impl Membership {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -274,9 +284,17 @@ mod tests {
         assert_eq!(steps("/docker/x", "/").as_deref(), Some("docker/x"));
         assert_eq!(steps("/docker/x", "/docker").as_deref(), Some("x"));
         assert_eq!(steps("/docker/x", "/docker/y"), None, "another group is mounted");
-        assert_eq!(steps("/../x", "/../..").as_deref(), Some("?/x"), "the agent's parent has a name that it cannot see");
+        assert_eq!(
+            steps("/../x", "/../..").as_deref(),
+            Some("?/x"),
+            "the agent's parent has a name that it cannot see"
+        );
         assert_eq!(steps("/../../system.slice/x", "/../..").as_deref(), Some("system.slice/x"));
-        assert_eq!(steps("/../x", "/"), None, "a sibling of the agent's group is not below the agent's mount");
+        assert_eq!(
+            steps("/../x", "/"),
+            None,
+            "a sibling of the agent's group is not below the agent's mount"
+        );
         assert_eq!(steps("/../x", "/../../docker").as_deref(), Some("x"));
         assert_eq!(steps("/", "/").as_deref(), Some(""));
     }
@@ -291,7 +309,9 @@ mod tests {
 
     #[test]
     fn another_process_is_no_container() {
-        for text in ["0::/user.slice/session-1.scope\n", "0::/\n", "", "nonsense\n::\n", "0::/docker/4b1c0e9a7d52\n"] {
+        for text in
+            ["0::/user.slice/session-1.scope\n", "0::/\n", "", "nonsense\n::\n", "0::/docker/4b1c0e9a7d52\n"]
+        {
             assert_eq!(Membership::parse(text, &id(), false), Err(Stranger), "{text}");
         }
         assert!(Membership::parse("0::/\n", &id(), true).is_ok(), "the agent's own container");

@@ -124,7 +124,9 @@ impl Population {
     pub fn open(&mut self, container: &Container, index: u32) -> Option<bool> {
         let pid = container.pid?;
         // The watch comes first: what is found after it is about a process that it is for, or one before it.
-        let watch = match Pid::from_raw(i32::try_from(pid).ok()?).map(|pid| pidfd_open(pid, PidfdFlags::empty()))? {
+        let watch = match Pid::from_raw(i32::try_from(pid).ok()?)
+            .map(|pid| pidfd_open(pid, PidfdFlags::empty()))?
+        {
             Ok(watch) => Some(watch),
             Err(rustix::io::Errno::SRCH) => {
                 self.not_seen(container, pid);
@@ -149,7 +151,8 @@ impl Population {
                 container.id.short()
             );
         }
-        let network = if self.shares_the_hosts(container, pid) { None } else { Network::open(&self.root, pid) };
+        let network =
+            if self.shares_the_hosts(container, pid) { None } else { Network::open(&self.root, pid) };
         let watch = watch.filter(|watch| {
             let data = epoll::EventData::new_u64(index.into());
             epoll::add(&self.epoll, watch, data, epoll::EventFlags::IN).is_ok()
@@ -193,7 +196,8 @@ impl Population {
     /// Whether the container uses the host's network, whose counters are the host's.
     fn shares_the_hosts(&self, container: &Container, pid: u32) -> bool {
         let namespace = |pid| fs::read_link(self.root.of_process(pid, "ns/net")).ok();
-        container.network_mode == "host" || namespace(pid).is_some_and(|own| namespace(1).is_some_and(|host| host == own))
+        container.network_mode == "host"
+            || namespace(pid).is_some_and(|own| namespace(1).is_some_and(|host| host == own))
     }
 
     /// What a container may use has changed.
@@ -237,7 +241,8 @@ impl Population {
         let adapters = open.map_or((0, [].as_slice()), |open| {
             (u32::try_from(open.adapters.len()).unwrap_or(0), open.adapter_bytes.as_slice())
         });
-        let limit = [usage.memory_limit_bytes, open.and_then(|open| open.memory_bytes), self.capacity.memory_bytes];
+        let limit =
+            [usage.memory_limit_bytes, open.and_then(|open| open.memory_bytes), self.capacity.memory_bytes];
         let known = Known {
             identity: &identity,
             state: sample.state,

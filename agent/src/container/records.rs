@@ -172,7 +172,9 @@ mod tests {
             assert_eq!(of(3), [3, 7, 2], "milliseconds wrap");
             assert_eq!(of(4), [10, 1, 2, 3, 1 << 33, 4, 5, 6]);
             assert_eq!(of(5), [2, 1]);
-            let RecordOut::Fields(_, [Value::Text(name), Value::Uuid(uuid), ..]) = records[6] else { panic!() };
+            let RecordOut::Fields(_, [Value::Text(name), Value::Uuid(uuid), ..]) = records[6] else {
+                panic!()
+            };
             assert_eq!((*name, *uuid), (b"web.1".as_slice(), [7; 16]));
             let RecordOut::Fields(_, [Value::Adapters(adapters)]) = records[0] else { panic!() };
             let (index, macs) = adapters.iter().next().unwrap();

@@ -22,7 +22,7 @@ pub(super) const MOST_CONTAINERS: usize = 4_096;
 /// Questions about containers at once, each on a connection of its own.
 const INSPECTS: usize = 4;
 
-/// A connection that was not used for so long is let go of.
+/// Connections that are kept for the next question: the stream has one of its own.
 const KEPT: usize = INSPECTS + 2;
 
 /// Without counters containers are still known, for the packets that are theirs.
@@ -61,7 +61,7 @@ pub(super) enum Answer {
 
 /// What the engine has said.
 pub(super) enum News {
-    Answer(Engine, Answer),
+    Answer(Box<(Engine, Answer)>),
     Event(Result<Option<Event>, Error>),
 }
 
@@ -83,7 +83,7 @@ pub(super) async fn news(waits: Option<Waits<'_>>) -> News {
     let answer = async {
         loop {
             match asked.join_next().await {
-                Some(Ok((engine, answer))) => return News::Answer(engine, answer),
+                Some(Ok(answer)) => return News::Answer(Box::new(answer)),
                 // A question that panicked would end the process; there is no other way to fail.
                 Some(Err(_)) => {}
                 None => pending().await,
@@ -97,7 +97,7 @@ pub(super) async fn news(waits: Option<Waits<'_>>) -> News {
 }
 
 impl Following {
-    pub(super) fn new(docker: &DockerSettings, settings: &Settings, host: &Host, now: Instant) -> anyhow::Result<Self> {
+    pub(super) fn new(docker: &DockerSettings, settings: &Settings, host: &Host) -> anyhow::Result<Self> {
         let endpoint = Endpoint::parse(&docker.endpoint, docker.certificates.as_deref())?;
         let population = Population::new(root(), capacity(host), host.identity().release, docker.hostname)?;
         let counters = !settings.polling.is_zero();
@@ -124,7 +124,6 @@ impl Following {
                 following.register(since, after);
             }
         }
-        let _ = now;
         Ok(following)
     }
 
@@ -183,7 +182,8 @@ impl Following {
                 tracing::warn!("{error}");
             }
             News::Event(Err(error)) => self.lost(&error.to_string(), exporter, now),
-            News::Answer(engine, answer) => {
+            News::Answer(answer) => {
+                let (engine, answer) = *answer;
                 if self.idle.len() < KEPT {
                     self.idle.push(engine);
                 }

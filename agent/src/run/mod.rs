@@ -66,7 +66,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
 /// What woke the agent.
 enum Woken {
     Ended,
-    Engine(Box<engine::News>),
+    Engine(engine::News),
     Packets,
     Request(Option<tokio::net::TcpStream>),
     Reload,
@@ -92,12 +92,14 @@ impl Agent {
         let mut exporter = Exporter::new(address, settings.sub_agent, sink(&options, &settings)?, now);
         exporter.set_largest_datagram(usize::try_from(settings.datagram_bytes)?, now);
         let host = Host::new(host::Roots::default());
-        let containers = settings.docker.as_ref().map(|docker| Following::new(docker, &settings, &host, now)).transpose()?;
+        let containers =
+            settings.docker.as_ref().map(|docker| Following::new(docker, &settings, &host)).transpose()?;
         let sampler = match settings.pcap.as_slice() {
             [] => None,
             _ => Some(watched(Sampler::open(&settings, &mut exporter, now)?)?),
         };
-        let bind = |address| Status::bind(address).map_err(|error| anyhow::anyhow!("--status {address}: {error}"));
+        let bind =
+            |address| Status::bind(address).map_err(|error| anyhow::anyhow!("--status {address}: {error}"));
         let status = settings.status.map(bind).transpose()?;
         tracing::info!(
             "agent {address}, counters every {} s to {}",
@@ -137,7 +139,7 @@ impl Agent {
                     _ = terminate.recv() => Woken::Stop,
                     _ = interrupt.recv() => Woken::Stop,
                     _ = hangup.recv() => Woken::Reload,
-                    news = engine::news(news) => Woken::Engine(Box::new(news)),
+                    news = engine::news(news) => Woken::Engine(news),
                     () = tokio::time::sleep_until(until.into()) => Woken::Time,
                     () = readable(sampler.as_ref()) => Woken::Packets,
                     stream = request(status.as_ref()) => Woken::Request(stream),
@@ -151,7 +153,7 @@ impl Agent {
                 Woken::Ended => {}
                 Woken::Engine(news) => {
                     if let Some(containers) = &mut self.containers {
-                        containers.take(*news, &mut self.exporter, now);
+                        containers.take(news, &mut self.exporter, now);
                     }
                 }
                 Woken::Packets => self.packets(now),
@@ -346,8 +348,11 @@ fn sink(options: &Options, settings: &Settings) -> anyhow::Result<Box<dyn Sink>>
 }
 
 fn names(settings: &Settings) -> String {
-    let names: Vec<String> =
-        settings.collectors.iter().map(|collector| format!("{}:{}", collector.host, collector.port)).collect();
+    let names: Vec<String> = settings
+        .collectors
+        .iter()
+        .map(|collector| format!("{}:{}", collector.host, collector.port))
+        .collect();
     names.join(", ")
 }
 

@@ -53,7 +53,10 @@ impl Tree {
         for entry in fs::read_dir(recorded(version)).unwrap().flatten() {
             let name = entry.file_name().into_string().unwrap();
             if name.starts_with(names) {
-                self.write(&format!("{}/{name}", to.replace("ID", ID)), &fs::read_to_string(entry.path()).unwrap());
+                self.write(
+                    &format!("{}/{name}", to.replace("ID", ID)),
+                    &fs::read_to_string(entry.path()).unwrap(),
+                );
             }
         }
     }
@@ -92,7 +95,10 @@ fn version_2_with_both_drivers_a_parent_and_groups_inside() {
     for (membership, folder) in [
         ("0::/system.slice/docker-ID.scope\n", "system.slice/docker-ID.scope"),
         ("0::/docker/ID\n", "docker/ID"),
-        ("0::/tenants.slice/tenants-a.slice/docker-ID.scope\n", "tenants.slice/tenants-a.slice/docker-ID.scope"),
+        (
+            "0::/tenants.slice/tenants-a.slice/docker-ID.scope\n",
+            "tenants.slice/tenants-a.slice/docker-ID.scope",
+        ),
         ("0::/docker/ID/init.scope\n", "docker/ID"),
     ] {
         let tree = Tree::new(V2_MOUNT, membership);

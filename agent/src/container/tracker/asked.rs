@@ -195,7 +195,8 @@ impl Asked {
 
     /// The run that began then has ended, without its `die`.
     pub(super) fn after_its_end(&self, until: Option<EventTime>) -> Next {
-        let die = if self.doubtful || self.listed || self.again && self.live { Die::Doubtful } else { Die::Due };
+        let die =
+            if self.doubtful || self.listed || self.again && self.live { Die::Doubtful } else { Die::Due };
         self.after(Told { until, die })
     }
 

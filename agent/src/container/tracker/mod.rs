@@ -12,6 +12,7 @@ mod asked;
 mod inspects;
 mod recent;
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -320,7 +321,8 @@ impl Tracker {
         self.counts.lists += 1;
         self.wait = SHORTEST_WAIT;
         let mut seen = BTreeSet::new();
-        for listed in list.into_iter().filter(|listed| matches!(listed.state, State::Running | State::Paused)) {
+        for listed in list.into_iter().filter(|listed| matches!(listed.state, State::Running | State::Paused))
+        {
             seen.insert(listed.id);
             match self.entries.get(&listed.id).map(|entry| &entry.phase) {
                 None => self.ask(listed.id, &listed.name, Asked::listed(None)),
@@ -342,13 +344,14 @@ impl Tracker {
                 }
             }
         }
-        let unwatched = self.entries.iter_mut().filter(|(id, _)| !seen.contains(id)).filter_map(|(id, entry)| {
-            let Phase::Running(running) = &mut entry.phase else { return None };
-            (!running.watched).then(|| {
-                running.checking = true;
-                *id
-            })
-        });
+        let unwatched =
+            self.entries.iter_mut().filter(|(id, _)| !seen.contains(id)).filter_map(|(id, entry)| {
+                let Phase::Running(running) = &mut entry.phase else { return None };
+                (!running.watched).then(|| {
+                    running.checking = true;
+                    *id
+                })
+            });
         for id in unwatched.collect::<Vec<_>>() {
             self.inspects.want(id);
         }
@@ -474,8 +477,15 @@ impl Tracker {
                 self.next_index = index.checked_add(1).unwrap_or(FIRST_INDEX);
                 let name = name.to_owned();
                 let phase = Phase::Asked(asked);
-                let entry =
-                    Entry { index, name, named: inputs, paused: false, frozen: (inputs, None), due: None, phase };
+                let entry = Entry {
+                    index,
+                    name,
+                    named: inputs,
+                    paused: false,
+                    frozen: (inputs, None),
+                    due: None,
+                    phase,
+                };
                 self.entries.insert(id, entry);
             }
         }
@@ -681,7 +691,13 @@ impl Tracker {
             _ if entry.paused => RunState::Paused,
             _ => RunState::Running,
         };
-        self.effects.push(Effect::Sample(Sample { id, index: entry.index, name: entry.name.clone(), state, cause }));
+        self.effects.push(Effect::Sample(Sample {
+            id,
+            index: entry.index,
+            name: entry.name.clone(),
+            state,
+            cause,
+        }));
     }
 
     /// The container is remembered with its data source until it is removed, or until too many came after it.

@@ -68,7 +68,8 @@ fn container(n: usize, model: &Model) -> Container {
     Container {
         id: id(n),
         name: model.name.clone(),
-        pid: matches!(state, State::Running | State::Paused).then(|| u32::try_from(model.runs.len()).unwrap()),
+        pid: matches!(state, State::Running | State::Paused)
+            .then(|| u32::try_from(model.runs.len()).unwrap()),
         state,
         started_at: run.map(|run| EventTime::from_nanos(run.started_at)),
         image: String::new(),
@@ -243,7 +244,9 @@ impl World {
 
     fn register(&mut self) {
         let Some(since) = self.register.take() else { return };
-        let from = |since: EventTime| self.log.iter().position(|event| event.time >= since).unwrap_or(self.log.len());
+        let from = |since: EventTime| {
+            self.log.iter().position(|event| event.time >= since).unwrap_or(self.log.len())
+        };
         self.stream = Some(since.map_or(self.log.len(), from));
         // Ends of the second before the first stream may be told too; here there are none.
         if self.since.is_none() {
@@ -354,19 +357,25 @@ impl World {
     fn check_order(&self) {
         for (n, model) in self.containers.iter().enumerate() {
             let causes = self.causes(n);
-            assert!(!causes.windows(2).any(|two| two == [Cause::First; 2]), "two firsts without a last: {causes:?}");
+            assert!(
+                !causes.windows(2).any(|two| two == [Cause::First; 2]),
+                "two firsts without a last: {causes:?}"
+            );
             let runs = model.runs.last().is_some_and(|run| run.alive);
             let tracked = causes.last() == Some(&Cause::First);
             assert_eq!(tracked, runs, "container {n} runs: {runs}; {causes:?}");
             let own: Vec<&Sample> = self.samples.iter().filter(|sample| sample.id == id(n)).collect();
-            assert!(own.iter().all(|sample| (sample.state == RunState::Stopped) == (sample.cause == Cause::Last)));
+            assert!(
+                own.iter().all(|sample| (sample.state == RunState::Stopped) == (sample.cause == Cause::Last))
+            );
             if let Some(last) = own.last().filter(|_| runs) {
                 let paused = model.state == Some(State::Paused);
                 assert_eq!(last.state == RunState::Paused, paused, "container {n}");
                 assert_eq!(last.name, model.name);
             }
         }
-        let running = self.containers.iter().filter(|model| model.runs.last().is_some_and(|run| run.alive)).count();
+        let running =
+            self.containers.iter().filter(|model| model.runs.last().is_some_and(|run| run.alive)).count();
         assert_eq!(self.tracker.alive(), running);
         assert_eq!(self.tracker.timers.len(), running, "a timer for each that runs, and no other");
     }
@@ -523,7 +532,10 @@ fn phases_are_spread_over_the_interval() {
     let phases: Vec<f64> = (0..1000).map(|_| tracker.phase().as_secs_f64()).collect();
     let within = |from: f64, to: f64| phases.iter().filter(|at| (from..to).contains(*at)).count();
     assert_eq!(within(1.0, 10.01), 1000);
-    assert!((1..10).all(|second| (70..150).contains(&within(f64::from(second), f64::from(second + 1)))), "{phases:?}");
+    assert!(
+        (1..10).all(|second| (70..150).contains(&within(f64::from(second), f64::from(second + 1)))),
+        "{phases:?}"
+    );
 }
 
 #[test]
@@ -610,7 +622,8 @@ fn containers_beyond_the_limit_are_refused_and_past_ones_let_go() {
     for n in 2..100 {
         tracker.on(event(n, Action::Start, 100 + n as u64), now);
         let effects = tracker.on(Input::Gone(id(n)), now);
-        let index = |effect: &Effect| if let Effect::Release { index } = effect { Some(*index) } else { None };
+        let index =
+            |effect: &Effect| if let Effect::Release { index } = effect { Some(*index) } else { None };
         released.extend(effects.iter().filter_map(index));
     }
     assert_eq!((tracker.alive(), tracker.entries.len(), tracker.past.len()), (0, 2, 2));
