@@ -2,6 +2,7 @@
 //! as sFlow v5.
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod container;
 pub mod export;
 pub mod host;
@@ -11,11 +12,6 @@ pub mod netlink;
 pub mod options;
 pub mod run;
 pub mod sampler;
-pub mod address;
-pub mod host;
-pub mod interfaces;
-pub mod netlink;
-pub mod options;
 pub mod settings;
 pub mod status;
 

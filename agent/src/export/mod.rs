@@ -142,7 +142,7 @@ impl Exporter {
             drops: out.drops,
             input: out.input,
             output: out.output,
-            records: Records::default(),
+            ..FlowSample::default()
         };
         self.add(out.records, now, |builder, records| builder.flow_sample(&sample, records));
     }
