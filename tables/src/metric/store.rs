@@ -1,4 +1,5 @@
-//! The metrics of one data source: the last values, and what is needed to make rates of the next ones.
+//! The metrics of one data source: what its last samples said. Values are made of that when somebody asks; most are
+//! never asked for, and samples come all the time.
 //!
 //! Promise I5 lives here and in [`super::growth`]: a first sample gives no rate, a 32-bit counter may wrap but a
 //! fall is a gap and never a spike, all ones mean unknown, and two samples of nearly the same moment make no rate.
@@ -6,16 +7,13 @@
 use std::fmt::Write;
 use std::sync::{Arc, LazyLock};
 
-use decode::layout::{Fields, Value};
+use decode::layout::{self, Fields, Value};
 use decode::{Records, counter};
 
 use super::MetricValue;
 use super::catalogue::{DERIVED, Derived, Kind, METRICS, Metric};
 use super::growth::{CLOSEST_US, Intervals, Moment, UNKNOWN, gauge, growth, raw};
 use super::label::{LABELS, Label};
-
-/// No structure has more fields.
-const MOST_FIELDS: usize = 48;
 
 /// The longest text that is kept, bytes: the longest that a structure may have. What is beyond is cut off.
 const MOST_TEXT: usize = 255;
@@ -44,11 +42,23 @@ impl State {
     }
 }
 
-/// A structure of the catalogue, with the places of its metrics' fields.
+/// A structure of the catalogue.
 pub(crate) struct Structure {
-    layout: &'static decode::layout::Layout,
-    /// Its metrics, and for each the place of its field and of the field it is a share of.
-    metrics: Vec<(&'static Metric, usize, Option<usize>)>,
+    layout: &'static layout::Layout,
+    metrics: Vec<Entry>,
+    /// How many of them are made when they come.
+    ready: usize,
+}
+
+/// A metric, with the places of what it is made of.
+struct Entry {
+    metric: &'static Metric,
+    /// Its field.
+    at: usize,
+    /// The field that it is a share of.
+    share: Option<usize>,
+    /// For what no number stands for: its place among the values that are made when they come.
+    ready: Option<usize>,
 }
 
 /// The catalogue by structure.
@@ -58,24 +68,39 @@ pub(crate) static STRUCTURES: LazyLock<Vec<Structure>> = LazyLock::new(|| {
         let at = metric.layout.position(metric.field);
         let share = if let Kind::Share(of) = metric.kind { metric.layout.position(of) } else { None };
         let Some(at) = at else { continue };
-        match structures.last_mut().filter(|last| std::ptr::eq(last.layout, metric.layout)) {
-            Some(last) => last.metrics.push((metric, at, share)),
-            None => structures.push(Structure { layout: metric.layout, metrics: vec![(metric, at, share)] }),
+        if structures.last().is_none_or(|last| !std::ptr::eq(last.layout, metric.layout)) {
+            structures.push(Structure { layout: metric.layout, metrics: Vec::new(), ready: 0 });
         }
+        let Some(last) = structures.last_mut() else { continue };
+        let ready = matches!(metric.kind, Kind::Text | Kind::Hex | Kind::Lane(..)).then_some(last.ready);
+        last.ready += usize::from(ready.is_some());
+        last.metrics.push(Entry { metric, at, share, ready });
     }
     structures
 });
 
-/// One structure's values.
+/// What samples said of one structure. Fields are kept as numbers, [`UNKNOWN`] where one is none.
 #[derive(Debug)]
 struct Block {
+    layout: &'static layout::Layout,
     structure: usize,
-    /// The moment of the counters in `raw`.
-    counted: Moment,
     updated_us: u64,
-    /// The fields as numbers, [`UNKNOWN`] where one is none; empty before the first sample.
-    raw: Vec<u64>,
-    values: Vec<Option<MetricValue>>,
+    /// The last sample.
+    latest: Vec<u64>,
+    /// The last one that was not too close to the one before; empty before the first sample.
+    counted: Vec<u64>,
+    /// When that was.
+    counted_at: Moment,
+    /// The one before that.
+    before: Vec<u64>,
+    /// Seconds between these two; `None` where their counters cannot be compared.
+    seconds: Option<f64>,
+    /// Whether a 32-bit counter may have come round between them.
+    wraps: bool,
+    /// The counters of the next sample begin anew.
+    ended: bool,
+    /// Values that are made when they come.
+    ready: Vec<Option<MetricValue>>,
 }
 
 /// The metrics of one data source.
@@ -106,7 +131,7 @@ const VIRTUAL: &str = "vir_";
 pub(crate) const LOGICAL: u32 = 3;
 
 /// Whether hosts, and virtual machines and containers, both send the structure, under names of their own.
-fn is_shared(layout: &decode::layout::Layout) -> bool {
+fn is_shared(layout: &layout::Layout) -> bool {
     std::ptr::eq(layout, &counter::HOST_DESCR) || std::ptr::eq(layout, &counter::NVIDIA_GPU)
 }
 
@@ -133,7 +158,7 @@ impl Wanted {
         let plain = if is_virtual(name) { name.strip_prefix(VIRTUAL).unwrap_or(name) } else { name };
         let mut places = Vec::new();
         for (structure, entry) in STRUCTURES.iter().enumerate() {
-            for (place, (metric, ..)) in entry.metrics.iter().enumerate() {
+            for (place, Entry { metric, .. }) in entry.metrics.iter().enumerate() {
                 if metric.name == plain {
                     places.push((structure, place));
                 }
@@ -154,13 +179,11 @@ impl Metrics {
         let mut cut = 0;
         for record in records.iter() {
             let Some(fields) = counter::fields(record) else { continue };
-            let found = STRUCTURES.iter().position(|structure| std::ptr::eq(structure.layout, fields.layout));
-            let Some(place) = found else { continue };
-            let block = match self.blocks.iter().position(|block| block.structure == place) {
+            let block = match self.blocks.iter().position(|block| std::ptr::eq(block.layout, fields.layout)) {
                 Some(at) => self.blocks.get_mut(at),
                 None => {
-                    self.blocks.push(Block::new(place, moment));
-                    self.blocks.last_mut()
+                    self.blocks.extend(Block::new(fields.layout, moment));
+                    self.blocks.last_mut().filter(|block| std::ptr::eq(block.layout, fields.layout))
                 }
             };
             cut += block.map_or(0, |block| block.take(&fields, moment, state));
@@ -189,7 +212,7 @@ impl Metrics {
             Wanted::Label(label) => self.label(label),
             Wanted::Counted(places) => places.iter().find_map(|&(structure, place)| {
                 let block = self.blocks.iter().find(|block| block.structure == structure)?;
-                Some((block.values.get(place)?.clone()?, block.arrived_us(place)))
+                Some((block.value(place)?, block.arrived_us(place)))
             }),
             Wanted::Derived(derived, parts) => {
                 let mut numbers = Vec::with_capacity(parts.len());
@@ -204,19 +227,17 @@ impl Metrics {
         }
     }
 
-    fn block(&self, layout: &'static decode::layout::Layout) -> Option<&Block> {
-        self.blocks.iter().find(|block| {
-            STRUCTURES.get(block.structure).is_some_and(|structure| std::ptr::eq(structure.layout, layout))
-        })
+    fn block(&self, layout: &'static layout::Layout) -> Option<&Block> {
+        self.blocks.iter().find(|block| std::ptr::eq(block.layout, layout))
     }
 
     /// A label of the virtual machine or container that this is, and when its name arrived.
     fn label(&self, label: &Label) -> Option<(MetricValue, u64)> {
         let identity = self.block(&counter::HOST_DESCR)?;
         // The name is the first metric of the structure.
-        let Some(MetricValue::Text(name)) = identity.values.first()? else { return None };
+        let Some(MetricValue::Text(name)) = identity.value(0) else { return None };
         let is_jvm = self.block(&counter::JVM).is_some() || self.block(&counter::JMX).is_some();
-        (label.make)(name, is_jvm).map(|text| (MetricValue::Text(text.into()), identity.updated_us))
+        (label.make)(&name, is_jvm).map(|text| (MetricValue::Text(text.into()), identity.updated_us))
     }
 
     /// Every metric that has a value: its name as this class of data source has it, the value, and when it arrived.
@@ -225,9 +246,9 @@ impl Metrics {
         for block in &self.blocks {
             let Some(structure) = STRUCTURES.get(block.structure) else { continue };
             let prefix = if class == LOGICAL && is_shared(structure.layout) { VIRTUAL } else { "" };
-            for (place, ((metric, ..), value)) in structure.metrics.iter().zip(&block.values).enumerate() {
-                if let Some(value) = value {
-                    all.push((format!("{prefix}{}", metric.name), value.clone(), block.arrived_us(place)));
+            for (place, Entry { metric, .. }) in structure.metrics.iter().enumerate() {
+                if let Some(value) = block.value(place) {
+                    all.push((format!("{prefix}{}", metric.name), value, block.arrived_us(place)));
                 }
             }
         }
@@ -246,85 +267,129 @@ impl Metrics {
 }
 
 impl Block {
-    fn new(structure: usize, moment: Moment) -> Self {
-        let metrics = STRUCTURES.get(structure).map_or(0, |structure| structure.metrics.len());
-        Self {
+    /// Nothing yet of a structure; `None` for one that has no metrics.
+    fn new(layout: &'static layout::Layout, moment: Moment) -> Option<Self> {
+        let structure = STRUCTURES.iter().position(|structure| std::ptr::eq(structure.layout, layout))?;
+        Some(Self {
+            layout,
             structure,
-            counted: moment,
             updated_us: moment.now_us,
-            raw: Vec::new(),
-            values: vec![None; metrics],
-        }
+            latest: Vec::new(),
+            counted: Vec::new(),
+            counted_at: moment,
+            before: Vec::new(),
+            seconds: None,
+            wraps: false,
+            ended: false,
+            ready: vec![None; STRUCTURES.get(structure)?.ready],
+        })
+    }
+
+    fn entry(&self, place: usize) -> Option<&'static Entry> {
+        STRUCTURES.get(self.structure)?.metrics.get(place)
     }
 
     /// When the value at this place arrived: rates wait for a sample that is not too close to the last one.
     fn arrived_us(&self, place: usize) -> u64 {
-        let metric = STRUCTURES.get(self.structure).and_then(|structure| structure.metrics.get(place));
-        let counted = metric.is_some_and(|(metric, ..)| metric.kind.is_counted());
-        if counted { self.counted.now_us } else { self.updated_us }
+        let counted = self.entry(place).is_some_and(|entry| entry.metric.kind.is_counted());
+        if counted { self.counted_at.now_us } else { self.updated_us }
     }
 
     /// Takes a record; how many of its texts were cut.
     fn take(&mut self, fields: &Fields<'_>, moment: Moment, state: State) -> u64 {
-        let Some(structure) = STRUCTURES.get(self.structure) else { return 0 };
-        let mut found: [Option<Value<'_>>; MOST_FIELDS] = [None; MOST_FIELDS];
-        for (place, (_, value)) in found.iter_mut().zip(fields.iter()) {
-            *place = Some(value);
-        }
-        let field = |at: usize| found.get(at).copied().flatten();
-        let elapsed = if self.raw.is_empty() { None } else { moment.since(self.counted) };
-        // Too close to the last one: gauges are taken, counters wait for the next sample.
-        let too_close = elapsed.is_some_and(|elapsed| elapsed < CLOSEST_US);
-        let seconds = elapsed.map(|elapsed| elapsed as f64 / 1e6);
-        let grown = |at: usize| {
-            let (before, now) = (self.raw.get(at).copied()?, field(at)?);
-            let per = seconds?;
-            growth(before, now, state == State::Running).map(|grown| (grown, grown / per))
-        };
-        let cpu_total: f64 = structure
-            .metrics
-            .iter()
-            .filter(|(metric, ..)| metric.kind == Kind::CpuTime && !metric.name.starts_with("cpu_guest"))
-            .filter_map(|&(_, at, _)| grown(at))
-            .map(|(grown, _)| grown)
-            .sum();
-        let mut cut = 0;
-        for (&(metric, at, share), value) in structure.metrics.iter().zip(&mut self.values) {
-            if metric.kind.is_counted() && too_close {
-                continue;
-            }
-            let now = field(at);
-            let number = match metric.kind {
-                Kind::Rate => grown(at).map(|(_, rate)| rate),
-                Kind::Busy => grown(at).map(|(_, rate)| rate / 10.0),
-                Kind::CpuTime => {
-                    grown(at).filter(|_| cpu_total > 0.0).map(|(grown, _)| 100.0 * grown / cpu_total)
-                }
-                Kind::Gauge => now.and_then(gauge),
-                Kind::Positive => now.and_then(gauge).filter(|number| *number > 0.0),
-                Kind::Hundredths => now.and_then(gauge).map(|number| number / 100.0),
-                Kind::Lane(lane, word) => now.and_then(|now| of_lane(now, lane, word)),
-                Kind::Share(_) => {
-                    let whole = share.and_then(field).and_then(gauge).filter(|whole| *whole > 0.0);
-                    now.and_then(gauge).zip(whole).map(|(part, whole)| 100.0 * part / whole)
-                }
-                Kind::Text | Kind::Hex | Kind::Name(_) => {
-                    cut += u64::from(set_text(value, metric.kind, now));
-                    continue;
-                }
-            };
-            *value = number.map(MetricValue::Number);
-        }
         self.updated_us = moment.now_us;
-        if !too_close {
-            self.counted = moment;
-            self.raw.clear();
-            self.raw.extend((0..structure.layout.fields.len()).map(|at| field(at).map_or(UNKNOWN, raw)));
+        self.latest.clear();
+        self.latest.extend(fields.iter().map(|(_, value)| word(value)));
+        self.latest.resize(self.layout.fields.len(), UNKNOWN);
+        let comparable = !self.counted.is_empty() && !self.ended;
+        let elapsed = if comparable { moment.since(self.counted_at) } else { None };
+        // Too close to the last one: gauges are taken, counters wait for the next sample.
+        if elapsed.is_none_or(|elapsed| elapsed >= CLOSEST_US) {
+            std::mem::swap(&mut self.before, &mut self.counted);
+            self.counted.clone_from(&self.latest);
+            self.counted_at = moment;
+            self.seconds = elapsed.map(|elapsed| elapsed as f64 / 1e6);
+            self.wraps = state == State::Running;
         }
-        if state == State::Ended {
-            self.raw.clear();
+        self.ended = state == State::Ended;
+        if self.ready.is_empty() { 0 } else { self.make_ready(fields) }
+    }
+
+    /// Makes the values that are not made of numbers; how many texts were cut.
+    fn make_ready(&mut self, fields: &Fields<'_>) -> u64 {
+        let Some(structure) = STRUCTURES.get(self.structure) else { return 0 };
+        let mut cut = 0;
+        for Entry { metric, at, ready, .. } in &structure.metrics {
+            let Some(value) = ready.and_then(|place| self.ready.get_mut(place)) else { continue };
+            let now = fields.get(*at);
+            if let Kind::Lane(lane, word) = metric.kind {
+                *value = now.and_then(|now| of_lane(now, lane, word)).map(MetricValue::Number);
+            } else {
+                cut += u64::from(set_text(value, metric.kind, now));
+            }
         }
         cut
+    }
+
+    /// The metric at this place, as far as samples told it.
+    fn value(&self, place: usize) -> Option<MetricValue> {
+        let entry = self.entry(place)?;
+        let latest = || self.field(&self.latest, entry.at);
+        let number = match entry.metric.kind {
+            Kind::Text | Kind::Hex | Kind::Lane(..) => return self.ready.get(entry.ready?)?.clone(),
+            Kind::Name(names) => {
+                let number = latest()?.as_u64().filter(|number| *number != u64::from(u32::MAX))?;
+                return Some(MetricValue::Text(names.of(number).as_ref().into()));
+            }
+            Kind::Rate => self.grown(entry.at)? / self.seconds?,
+            Kind::Busy => self.grown(entry.at)? / self.seconds? / 10.0,
+            Kind::CpuTime => {
+                let grown = self.grown(entry.at)?;
+                100.0 * grown / self.cpu_total().filter(|total| *total > 0.0)?
+            }
+            Kind::Gauge => gauge(latest()?)?,
+            Kind::Positive => gauge(latest()?).filter(|number| *number > 0.0)?,
+            Kind::Hundredths => gauge(latest()?)? / 100.0,
+            Kind::Share(_) => {
+                let whole = gauge(self.field(&self.latest, entry.share?)?).filter(|whole| *whole > 0.0)?;
+                100.0 * gauge(latest()?)? / whole
+            }
+        };
+        Some(MetricValue::Number(number))
+    }
+
+    /// A field of a sample, as it came.
+    fn field(&self, sample: &[u64], at: usize) -> Option<Value<'static>> {
+        let word = sample.get(at).copied().filter(|word| *word != UNKNOWN)?;
+        match self.layout.fields.get(at)?.kind {
+            layout::Kind::U32 => u32::try_from(word).ok().map(Value::U32),
+            layout::Kind::U64 => Some(Value::U64(word)),
+            layout::Kind::F32 => u32::try_from(word).ok().map(|bits| Value::F32(f32::from_bits(bits))),
+            layout::Kind::Byte => u8::try_from(word).ok().map(Value::Byte),
+            _ => None,
+        }
+    }
+
+    /// How much a counter has grown between the last two samples that can be compared.
+    fn grown(&self, at: usize) -> Option<f64> {
+        self.seconds?;
+        growth(*self.before.get(at)?, self.field(&self.counted, at)?, self.wraps)
+    }
+
+    /// How much all states of the processors have grown. The time of guests is in that of their users too.
+    fn cpu_total(&self) -> Option<f64> {
+        let states = STRUCTURES.get(self.structure)?.metrics.iter().filter(|entry| {
+            entry.metric.kind == Kind::CpuTime && !entry.metric.name.starts_with("cpu_guest")
+        });
+        Some(states.filter_map(|entry| self.grown(entry.at)).sum())
+    }
+}
+
+/// A field as the number that it is kept as.
+fn word(value: Value<'_>) -> u64 {
+    match value {
+        Value::F32(number) => number.to_bits().into(),
+        other => raw(other),
     }
 }
 
@@ -342,11 +407,6 @@ fn set_text(value: &mut Option<MetricValue>, kind: Kind, now: Option<Value<'_>>)
         _ => *value = Some(MetricValue::Text(text.into())),
     };
     match (kind, now) {
-        (Kind::Name(names), Some(now))
-            if now.as_u64().is_some_and(|number| number != u64::from(u32::MAX)) =>
-        {
-            set(&names.of(now.as_u64().unwrap_or_default()));
-        }
         (Kind::Hex, Some(Value::U64(number))) => set(&format!("{number:016X}")),
         (Kind::Text, Some(Value::Text(bytes))) if !bytes.is_empty() => {
             let (text, cut) = bounded(bytes, MOST_TEXT);
