@@ -1,6 +1,7 @@
 //! Tests of the whole program: one binary, a module for each promise it looks at.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests say what broke by panicking")]
 
+mod agent;
 mod captures;
 mod collector;
 mod configuration;

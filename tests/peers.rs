@@ -11,90 +11,9 @@ use decode::{Address, Datagram};
 use serde_json::Value;
 
 use crate::support::finderscope;
-use crate::support::ledger::{Conversation, Ledger, Volume};
-use crate::support::live::{Daemon, Watch, command, enlarge, require, run, temporary_folder, turn};
-
-/// Frames and bytes by conversation, as a peer adds them up.
-type Sums = HashMap<Conversation, (u64, u64)>;
-
-/// A UDP port of loopback that nobody uses now.
-fn free_port() -> u16 {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// Of the UDP socket that is bound to this port: the bytes that wait in it, and the datagrams it had no room for.
-fn socket_of(port: u16) -> Option<(u64, u64)> {
-    let sockets = std::fs::read_to_string("/proc/net/udp").unwrap();
-    let local = format!(":{port:04X}");
-    sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find_map(|word| {
-        let (_, waiting) = word.get(4)?.split_once(':')?;
-        let dropped = word.last()?.parse().ok()?;
-        word[1].ends_with(&local).then_some((u64::from_str_radix(waiting, 16).ok()?, dropped))
-    })
-}
-
-/// Waits until the daemon has read all that was sent to its port, and nothing was lost on the way.
-fn drain(daemon: &mut Daemon, port: u16) {
-    let dropped = daemon.wait_for("it has read all that was sent", || match socket_of(port) {
-        Some((0, dropped)) => Some(dropped),
-        _ => None,
-    });
-    assert_eq!(dropped, 0, "the socket of the peer had no room for some of it");
-}
-
-/// nfdump's collector of sFlow, which writes a file.
-struct Sfcapd {
-    daemon: Daemon,
-    folder: PathBuf,
-    port: u16,
-}
-
-impl Sfcapd {
-    fn start(folder: &Path) -> Self {
-        let flows = folder.join("sfcapd");
-        std::fs::create_dir(&flows).unwrap();
-        let port = free_port();
-        let mut command = command("sfcapd");
-        // A buffer for all of it, and one file.
-        let buffer = (8 << 20).to_string();
-        command
-            .args(["-b", "127.0.0.1", "-p", &port.to_string(), "-B", &buffer, "-t", "86400", "-w"])
-            .arg(&flows);
-        let mut daemon = Daemon::start(folder, "sfcapd", command);
-        daemon.wait_for("its port", || socket_of(port));
-        Self { daemon, folder: flows, port }
-    }
-
-    /// Ends it; its sums, and how many datagrams it says are missing or bad.
-    fn end(mut self) -> (Sums, u64) {
-        drain(&mut self.daemon, self.port);
-        self.daemon.end("TERM");
-        let files: Vec<_> =
-            std::fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-        let [file] = &files[..] else { panic!("one file is expected: {files:?}; {}", self.daemon.log()) };
-        let file = file.to_str().unwrap();
-        let by = "proto,srcip,dstip,srcport,dstport";
-        let text = run("nfdump", &["-r", file, "-q", "-N", "-A", by, "-o", "csv"]);
-        let mut sums = Sums::new();
-        for line in text.lines() {
-            let word: Vec<&str> = line.split(',').map(str::trim).collect();
-            let protocol = protocol(word[7]);
-            let ports = (port(protocol, word[5]), port(protocol, word[6]));
-            let conversation =
-                (word[3].parse().unwrap(), word[4].parse().unwrap(), protocol, ports.0, ports.1);
-            add(&mut sums, conversation, word[11].parse().unwrap(), word[12].parse().unwrap());
-        }
-        // "Ident: 'none' Flows: 13, Packets: 13, Bytes: 1454, Sequence Errors: 0, Bad Packets: 0"
-        let log = self.daemon.log();
-        let count = |name: &str| {
-            let value = log.split(name).nth(1).and_then(|rest| rest.split([',', '\n']).next());
-            value
-                .and_then(|value| value.trim().parse::<u64>().ok())
-                .unwrap_or_else(|| panic!("no {name}: {log}"))
-        };
-        (sums, count("Sequence Errors:") + count("Bad Packets:"))
-    }
-}
+use crate::support::ledger::{Ledger, Volume};
+use crate::support::live::{Daemon, Watch, command, enlarge, require, temporary_folder, turn};
+use crate::support::sfcapd::{Sfcapd, Sums, add, drain, free_port, port, protocol, socket_of};
 
 /// pmacct's collector of sFlow, which prints when it ends.
 struct Sfacctd {
@@ -158,28 +77,6 @@ impl Sfacctd {
         };
         (sums, total("seq_good="), total("seq_jmp_fwd=") + total("seq_jmp_bck="))
     }
-}
-
-/// An IP protocol, by its number or by what peers call it.
-fn protocol(word: &str) -> u8 {
-    match word.to_ascii_lowercase().as_str() {
-        "icmp" => 1,
-        "tcp" => 6,
-        "udp" => 17,
-        "icmp6" | "ipv6-icmp" => 58,
-        number => number.parse().unwrap_or_else(|_| panic!("protocol {number}")),
-    }
-}
-
-/// A port; of a protocol without ports, peers put other things there.
-fn port(protocol: u8, word: &str) -> u16 {
-    if matches!(protocol, 6 | 17) { word.parse().unwrap() } else { 0 }
-}
-
-fn add(sums: &mut Sums, conversation: Conversation, frames: u64, bytes: u64) {
-    let sum = sums.entry(conversation).or_default();
-    sum.0 += frames;
-    sum.1 += bytes;
 }
 
 /// Passes datagrams on to the peers, each agent's from an address of its own as in a real network, and adds them up.

@@ -82,7 +82,7 @@ impl Ledger {
 }
 
 /// The outermost IP header of the packet and the ports after it, 0 for a protocol without ports.
-fn conversation(header: &SampledHeader<'_>) -> Option<Conversation> {
+pub(crate) fn conversation(header: &SampledHeader<'_>) -> Option<Conversation> {
     let packet = packet::dissect(header.protocol, header.bytes);
     let (source, destination, protocol) = match (packet.ipv4(0), packet.ipv6(0)) {
         (Some(ip), _) => (ip.source()?.into(), ip.destination()?.into(), ip.protocol()?),

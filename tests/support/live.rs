@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::net::UdpSocket;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
@@ -135,6 +135,16 @@ impl Daemon {
         Self { name: program.to_owned(), child, watch, log }
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where its log is.
+    pub(crate) fn log_file(&self) -> &Path {
+        &self.log
+    }
+
     /// What it has logged.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
@@ -160,11 +170,14 @@ impl Daemon {
         run("kill", &[&format!("-{signal}"), &self.child.id().to_string()]);
     }
 
-    /// Sends a signal by name and waits until it has ended.
-    pub(crate) fn end(&mut self, signal: &str) {
+    /// Sends a signal by name and waits until it has ended; how it did.
+    pub(crate) fn end(&mut self, signal: &str) -> ExitStatus {
         self.signal(signal);
         let deadline = Instant::now() + PATIENCE;
-        while self.child.try_wait().unwrap().is_none() {
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
             assert!(Instant::now() < deadline, "{} did not end on {signal}:\n{}", self.name, self.log());
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -1,11 +1,13 @@
 //! A collector of a test's own: the real binary, on ports that the kernel chooses, ended with the test.
 
+pub(crate) mod agent;
 pub(crate) mod docker_lab;
 pub(crate) mod keys;
 pub(crate) mod ledger;
 pub(crate) mod live;
 pub(crate) mod netns;
 pub(crate) mod observer;
+pub(crate) mod sfcapd;
 pub(crate) mod traffic;
 
 use std::io::{BufRead, BufReader, Read, Write};

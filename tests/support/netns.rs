@@ -33,6 +33,13 @@ impl Namespace {
         namespace
     }
 
+    /// The one that a process is in.
+    pub(crate) fn of_process(process: &str) -> Self {
+        let path = format!("/proc/{process}/ns/net");
+        let file = File::open(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+        Self { name: String::new(), file }
+    }
+
     /// Its name, for `ip`.
     pub(crate) fn name(&self) -> &str {
         &self.name
@@ -59,7 +66,7 @@ impl Namespace {
 impl Drop for Namespace {
     fn drop(&mut self) {
         // It is there only when the test failed before `hide`.
-        if fs::exists(format!("/run/netns/{}", self.name)).unwrap_or(false) {
+        if !self.name.is_empty() && fs::exists(format!("/run/netns/{}", self.name)).unwrap_or(false) {
             let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
         }
     }

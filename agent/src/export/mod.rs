@@ -26,6 +26,10 @@ pub const LEAST_LARGEST_DATAGRAM: usize = 256;
 /// How long a sample waits for others at most.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
+/// How long counters wait for others at most. Collectors take the time of a datagram for that at which its counters were
+/// read, so that rates over a second would be off by as much of it as they waited.
+pub const LONGEST_WAIT_OF_COUNTERS: Duration = Duration::from_millis(50);
+
 /// Data sources whose sequence numbers are kept at most.
 pub const MOST_SOURCES: usize = 65_536;
 
@@ -97,8 +101,8 @@ pub struct Exporter {
     largest: usize,
     length: usize,
     samples: u32,
-    /// When the first of its samples was given.
-    first: Option<Instant>,
+    /// When the first of its samples has waited for long enough.
+    due: Option<Instant>,
     exported: Exported,
 }
 
@@ -116,7 +120,7 @@ impl Exporter {
             largest: LARGEST_DATAGRAM,
             length: head_bytes(agent),
             samples: 0,
-            first: None,
+            due: None,
             exported: Exported::default(),
         }
     }
@@ -127,7 +131,9 @@ impl Exporter {
         let Some(sequence) = self.next(Sequence::Counters, source) else { return };
         let sample =
             CountersSample { expanded: expanded(source, &[]), sequence, source, records: Records::default() };
-        self.add(records, now, |builder, records| builder.counters_sample(&sample, records));
+        self.add(records, now, LONGEST_WAIT_OF_COUNTERS, |builder, records| {
+            builder.counters_sample(&sample, records)
+        });
     }
 
     /// Adds a flow sample with the next sequence number of its source.
@@ -144,7 +150,7 @@ impl Exporter {
             output: out.output,
             ..FlowSample::default()
         };
-        self.add(out.records, now, |builder, records| builder.flow_sample(&sample, records));
+        self.add(out.records, now, LONGEST_WAIT, |builder, records| builder.flow_sample(&sample, records));
     }
 
     /// Sends what waits, if anything does.
@@ -173,7 +179,7 @@ impl Exporter {
 
     /// When what waits has to be sent; `None` while nothing waits.
     pub fn due(&self) -> Option<Instant> {
-        self.first.map(|first| first + LONGEST_WAIT)
+        self.due
     }
 
     /// Lets go of the sequence numbers of a data source, which begins anew if it comes back.
@@ -222,7 +228,7 @@ impl Exporter {
     fn begin(&mut self) {
         self.length = head_bytes(self.agent);
         self.samples = 0;
-        self.first = None;
+        self.due = None;
     }
 
     fn next(&mut self, sequence: Sequence, source: DataSource) -> Option<u32> {
@@ -240,6 +246,7 @@ impl Exporter {
         &mut self,
         records: &[RecordOut<'_>],
         now: Instant,
+        longest_wait: Duration,
         write: impl Fn(&mut DatagramBuilder<'_>, &[RecordOut<'_>]) -> Result<(), Full>,
     ) {
         if self.due().is_some_and(|due| due <= now) {
@@ -265,7 +272,8 @@ impl Exporter {
             room.copy_from_slice(sample);
             self.length += sample.len();
             self.samples += 1;
-            self.first.get_or_insert(now);
+            let due = now + longest_wait;
+            self.due = Some(self.due.map_or(due, |first| first.min(due)));
         }
     }
 

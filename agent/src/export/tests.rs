@@ -135,16 +135,21 @@ fn no_sample_waits_longer_than_a_second() {
     let (mut exporter, kept, start) = exporter("192.0.2.1");
     assert_eq!(exporter.due(), None);
     let first = start + Duration::from_millis(300);
-    exporter.counters(ETH, &[], first);
+    exporter.flow(ETH, &flow_out(&[]), first);
     assert_eq!(exporter.due(), Some(first + LONGEST_WAIT));
-    exporter.counters(ETH, &[], first + Duration::from_millis(900));
+    exporter.flow(ETH, &flow_out(&[]), first + Duration::from_millis(900));
     assert_eq!(exporter.due(), Some(first + LONGEST_WAIT), "the oldest counts");
     // Whoever comes late sends what waited before he adds his own.
-    exporter.counters(ETH, &[], first + Duration::from_millis(1001));
+    exporter.flow(ETH, &flow_out(&[]), first + Duration::from_millis(1001));
     assert_eq!(kept.0.borrow().len(), 1);
     assert_eq!(samples(&kept.0.borrow()[0]).len(), 2);
     assert_eq!(exporter.due(), Some(first + Duration::from_millis(2001)));
-    exporter.flush(first + Duration::from_millis(2001));
+    // Counters go on sooner, and take with them what waits.
+    exporter.counters(ETH, &[], first + Duration::from_millis(1500));
+    assert_eq!(exporter.due(), Some(first + Duration::from_millis(1550)));
+    exporter.flow(ETH, &flow_out(&[]), first + Duration::from_millis(1510));
+    assert_eq!(exporter.due(), Some(first + Duration::from_millis(1550)));
+    exporter.flush(first + Duration::from_millis(1550));
     assert_eq!(exporter.due(), None);
     exporter.flush(first + Duration::from_millis(3000));
     assert_eq!(kept.0.borrow().len(), 2, "nothing is sent when nothing waits");

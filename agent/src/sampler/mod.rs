@@ -229,8 +229,7 @@ impl Sampler {
         let Some(tap) = taps.get_mut(&index) else { return 0 };
         tap.refresh(kernel, now);
         let (at, source) = (tap.at(bridges), tap.source());
-        let (pool, drops) = (tap.pool.packets(tap.samples), tap.pool.drops);
-        let Tap { socket, how, samples, unsupported, .. } = tap;
+        let Tap { socket, how, pool, samples, unsupported, .. } = tap;
         let mut given = 0;
         let taken = socket.receive(|sampled| {
             let Some(header) = header(&sampled) else {
@@ -253,8 +252,8 @@ impl Sampler {
             let out = FlowSampleOut {
                 sampling_rate: how.sampling_rate,
                 // The pool wraps, as the specification has it.
-                sample_pool: pool.max(*samples + drops) as u32,
-                drops: drops as u32,
+                sample_pool: pool.tell(how.sampling_rate, *samples) as u32,
+                drops: pool.drops as u32,
                 input,
                 output,
                 records: records.get(..count).unwrap_or_default(),

@@ -50,6 +50,10 @@ pub(super) struct Tap {
 pub(super) struct Pool {
     /// Packets since the socket was opened.
     packets: u64,
+    /// What the pool was when the interface was asked before, or is, if that is long ago.
+    before: u64,
+    /// What the last sample told.
+    told: u64,
     /// What the interface had counted when it was last asked.
     counted: Option<u64>,
     asked: Option<Instant>,
@@ -110,6 +114,8 @@ impl Pool {
         let counted = counters.rx_packets.wrapping_add(counters.tx_packets);
         // A driver that is reset begins anew.
         let more = self.counted.map_or(0, |before| counted.checked_sub(before).unwrap_or(counted));
+        let recent = self.asked.is_some_and(|asked| now.saturating_duration_since(asked) < 2 * POOL_AGE);
+        self.before = if recent { self.packets } else { self.packets + more };
         self.packets += more;
         self.counted = Some(counted);
         self.asked = Some(now);
@@ -118,6 +124,15 @@ impl Pool {
     /// Packets since the socket was opened; never less than were sampled, though a driver counts late.
     pub(super) fn packets(&self, samples: u64) -> u64 {
         self.packets.max(samples.saturating_add(self.drops))
+    }
+
+    /// The pool that the next sample tells; `samples` with it. Of many in a row each tells as much more as it stands for,
+    /// within what was counted before and is now: who divides the pool's growth by a number of samples would find all of
+    /// it at one of them otherwise.
+    pub(super) fn tell(&mut self, sampling_rate: u32, samples: u64) -> u64 {
+        let next = self.told.saturating_add(sampling_rate.into());
+        self.told = next.clamp(self.before, self.packets).max(samples.saturating_add(self.drops));
+        self.told
     }
 }
 
@@ -189,6 +204,21 @@ mod tests {
         }
         pool.drops = 3;
         assert_eq!(pool.packets(40), 43, "what was sampled was there");
+    }
+
+    #[test]
+    fn of_many_samples_in_a_row_each_tells_what_it_stands_for() {
+        let mut now = Instant::now();
+        let mut pool = Pool::default();
+        pool.see(&counters(0, 0), now);
+        let mut told = Vec::new();
+        for (passed, counted, samples) in [(20, 40, 3), (20, 90, 6), (1000, 500, 1)] {
+            now += Duration::from_millis(passed);
+            pool.see(&counters(counted, 0), now);
+            told.extend((0..samples).map(|_| pool.tell(10, 1)));
+        }
+        // The first are a few too few, the next a few too many, and after a pause all is told at once.
+        assert_eq!(told, [10, 20, 30, 40, 50, 60, 70, 80, 90, 500]);
     }
 
     #[test]

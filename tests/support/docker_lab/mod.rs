@@ -29,7 +29,8 @@ const LOG: &str = "dockerd.log";
 
 const HOME: &str = include_str!("home.sh");
 const IMAGE_FILES: &str = include_str!("image.sh");
-const END: &str = include_str!("end.sh");
+/// `end.sh`, which says what it takes.
+pub(crate) const END: &str = include_str!("end.sh");
 
 /// An engine with its containers.
 pub(crate) struct Lab {
@@ -93,6 +94,11 @@ impl Lab {
         self.folder.join("docker.sock")
     }
 
+    /// The cgroup of its containers, below the root of each hierarchy.
+    pub(crate) fn cgroup(&self) -> &str {
+        &self.name
+    }
+
     /// The folder with `ca.pem`, `cert.pem` and `key.pem` for the engine's TLS port.
     pub(crate) fn certs(&self) -> PathBuf {
         self.folder.join("certs")
@@ -125,6 +131,24 @@ impl Lab {
     /// Removes containers, running or not.
     pub(crate) fn remove(&self, containers: &[&str]) {
         self.docker(&[&["rm", "--force"], containers].concat());
+    }
+
+    /// Removes all services and containers of a swarm: what an earlier test has left when it failed, or what is just ending.
+    pub(crate) fn clear(&self) {
+        let list = |command: &[&str]| -> Vec<String> {
+            self.docker(command).split_whitespace().map(str::to_owned).collect()
+        };
+        wait_until("an engine without services and containers", || {
+            let (services, containers) =
+                (list(&["service", "ls", "--quiet"]), list(&["ps", "--all", "--quiet"]));
+            for (remove, left) in [(["service", "rm"], &services), (["rm", "--force"], &containers)] {
+                if !left.is_empty() {
+                    // One that goes at this moment is no failure.
+                    let _ = self.client().args(remove).args(left).output();
+                }
+            }
+            (services.is_empty() && containers.is_empty()).then_some(())
+        });
     }
 
     /// Kills the engine's daemon with SIGKILL; its containers go on. When it starts again it takes them back with
@@ -240,7 +264,7 @@ impl Drop for Lab {
 
 /// Where a cgroup of the engine's own processes is made: anywhere in the one tree of version 2, and among version 1's
 /// trees in that of `pids`, which changes nothing for them.
-fn cgroups() -> PathBuf {
+pub(crate) fn cgroups() -> PathBuf {
     let root = Path::new("/sys/fs/cgroup");
     if root.join("cgroup.procs").exists() { root.to_owned() } else { root.join("pids") }
 }

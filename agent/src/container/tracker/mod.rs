@@ -138,6 +138,8 @@ pub enum RunState {
 pub enum Cause {
     /// The container is new.
     First,
+    /// The container is no longer new: there are rates from here on.
+    Second,
     /// Its time has come.
     Interval,
     /// Its state or name has changed.
@@ -635,7 +637,7 @@ impl Tracker {
                     if running.checking {
                         self.inspects.want(id);
                     }
-                    self.sample(id, Cause::Interval);
+                    self.sample(id, if second { Cause::Second } else { Cause::Interval });
                     let next = if second { now + self.phase() } else { at + self.options.polling };
                     // After a pause of the whole host the samples that are missing are not made up for.
                     self.set_due(id, Some(if next > now { next } else { now + self.options.polling }));
@@ -644,8 +646,9 @@ impl Tracker {
         }
     }
 
-    /// From the second sample to the third: anything up to the interval, so that containers that were found together are
-    /// not polled together.
+    /// From the second sample to the third: at random, so that containers that were found together are not polled
+    /// together; and half of the interval at least, because collectors forget a container that has been silent for three
+    /// times as long as it was before.
     fn phase(&mut self) -> Duration {
         // splitmix64
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -653,7 +656,7 @@ impl Tracker {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         let part = ((z ^ (z >> 31)) >> 32) as f64 / f64::from(u32::MAX);
-        let shortest = SECOND_SAMPLE.min(self.options.polling);
+        let shortest = (self.options.polling / 2).max(SECOND_SAMPLE).min(self.options.polling);
         shortest + (self.options.polling - shortest).mul_f64(part)
     }
 

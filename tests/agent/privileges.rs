@@ -1,0 +1,74 @@
+//! The agent without root: a user with access to the engine's socket and one capability.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{endpoint_of, shared};
+use crate::support::agent::{self, Agent, Receiver};
+use crate::support::live::{command, require, temporary_folder, turn};
+
+/// Lets everybody pass through a folder, until it is dropped.
+struct Passable(PathBuf, Permissions);
+
+impl Passable {
+    fn make(folder: &Path) -> Self {
+        let before = fs::metadata(folder).unwrap().permissions();
+        fs::set_permissions(folder, Permissions::from_mode(0o711)).unwrap();
+        Self(folder.to_owned(), before)
+    }
+}
+
+impl Drop for Passable {
+    fn drop(&mut self) {
+        let _ = fs::set_permissions(&self.0, self.1.clone());
+    }
+}
+
+#[test]
+fn without_root_containers_are_followed_and_counted_all_the_same() {
+    require(&["setpriv"]);
+    let _turn = turn();
+    let (lab, receiver, folder) = (shared(), Receiver::start(), temporary_folder());
+    let _passable = [folder.path(), lab.socket().parent().unwrap()].map(Passable::make);
+    // The checkout may be in a folder that only its owner may enter.
+    let program = folder.path().join("finderscope-agent");
+    fs::copy(agent::program(), &program).unwrap();
+    let mut plain: Command = command("setpriv");
+    // The engine's socket is the group's of whoever started it.
+    plain.args(["--reuid", "65534", "--regid", "65534", "--groups", "0", "--no-new-privs"]);
+    plain.args([
+        "--bounding-set",
+        "-all,+net_raw",
+        "--inh-caps",
+        "-all,+net_raw",
+        "--ambient-caps",
+        "-all,+net_raw",
+    ]);
+    plain.arg(&program);
+    let (endpoint, collector) = (endpoint_of(lab), receiver.to());
+    let mut agent =
+        Agent::start_by(plain, &["--docker", &endpoint, "--collector", &collector, "--polling", "1"]);
+    agent.wait_for_engine();
+    let status = fs::read_to_string(format!("/proc/{}/status", agent.id())).unwrap();
+    let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
+    assert_eq!((line("CapEff:"), line("Uid:")), ("0000000000002000", "65534\t65534\t65534\t65534"));
+    let ids: Vec<String> = (0..2)
+        .map(|n| lab.run(&["--name", &format!("plain{n}")], &["sh", "-c", "burn 0.5; sleep 0.2"]))
+        .collect();
+    for id in &ids {
+        let last = receiver.wait_for_state(id, 5);
+        let first = &receiver.of(id)[0];
+        let mac = &first.macs;
+        assert!(last.cpu_ms() > 200 && last.cpu_ms() < 60_000, "{last:#?}");
+        assert!(last.numbers["vmem_memory"] > 0 && last.numbers.contains_key("vnio_bytes_in"), "{last:#?}");
+        // By the engine's word: its namespace may not be entered.
+        assert_eq!(mac.len(), 1, "{first:#?}");
+        lab.remove(&[id]);
+    }
+    agent.wait_for_counter("finderscope_agent_containers", 0);
+    // What it may not do is said once.
+    assert_eq!(agent.lines("CAP_SYS_ADMIN").len(), 1, "{}", agent.log());
+    agent.end();
+}
