@@ -380,7 +380,7 @@ fn estimates_agree_with_the_counters_of_the_interface() {
         }
         // A while later the pool of the next sample is what the interface has counted.
         let counted = [0, 1].map(|place| frames(link(devices[place]), before[place]));
-        std::thread::sleep(Duration::from_millis(25));
+        std::thread::sleep(Duration::from_millis(45));
         let deadline = Instant::now() + PATIENCE;
         let mut waiting = devices.to_vec();
         while !waiting.is_empty() {
