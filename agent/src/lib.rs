@@ -10,6 +10,7 @@ pub mod interfaces;
 pub mod log;
 pub mod netlink;
 pub mod options;
+pub mod privileges;
 pub mod run;
 pub mod sampler;
 pub mod settings;

@@ -8,6 +8,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -19,6 +20,7 @@ use crate::export::{DryRun, Exporter, Sink, UdpSink};
 use crate::host::{self, Host};
 use crate::interfaces::{self, Interface};
 use crate::options::Options;
+use crate::privileges::{self, Needs};
 use crate::sampler::Sampler;
 use crate::settings::Settings;
 use crate::status::Status;
@@ -56,6 +58,8 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut agent = Agent::new(options)?;
+        let needs = Needs { packets: agent.sampler.is_some(), containers: agent.containers.is_some() };
+        privileges::give_up_all_but(needs).context("giving up what is not needed")?;
         agent.follow(&mut hangup, &mut terminate, &mut interrupt).await;
         agent.exporter.flush(Instant::now());
         tracing::info!("ended");
@@ -276,6 +280,8 @@ impl Agent {
             (settings.docker != self.settings.docker, "docker"),
             (settings.status != self.settings.status, "status"),
             (settings.sub_agent != self.settings.sub_agent, "sub_agent"),
+            // The right to sample was given up at the start.
+            (self.sampler.is_none() && !settings.pcap.is_empty(), "pcap, of which there was none,"),
         ];
         for (_, what) in restart.iter().filter(|(changed, _)| *changed) {
             tracing::warn!("{what} has changed, which takes a restart of the agent");
@@ -288,22 +294,13 @@ impl Agent {
         }
         let (docker, status) = (self.settings.docker.take(), self.settings.status.take());
         self.settings = Settings { docker, status, sub_agent: self.settings.sub_agent, ..settings };
-        if let Err(error) = self.reload_sampler(now) {
+        if let Some(sampler) = &mut self.sampler
+            && let Err(error) = sampler.get_mut().reload(&self.settings, &mut self.exporter, now)
+        {
             tracing::warn!("sampling goes on as it was: {error}");
         }
         self.host_due = self.host_due.map(|_| now);
         tracing::info!("the configuration was read anew");
-    }
-
-    fn reload_sampler(&mut self, now: Instant) -> io::Result<()> {
-        match &mut self.sampler {
-            Some(sampler) => sampler.get_mut().reload(&self.settings, &mut self.exporter, now),
-            None if self.settings.pcap.is_empty() => Ok(()),
-            None => {
-                self.sampler = Some(watched(Sampler::open(&self.settings, &mut self.exporter, now)?)?);
-                Ok(())
-            }
-        }
     }
 }
 
@@ -366,6 +363,9 @@ fn phase(interval: Duration) -> Duration {
 /// Each container keeps up to eight descriptors open.
 fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
     let raised = Rlimit { current: limit.maximum, ..limit };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!("the limit of open files stays as it is: {error}");
