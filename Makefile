@@ -25,6 +25,7 @@ lint: deps-build ## formatting and lints; licences and advisories too where carg
 bench: deps-test ## criterion benches and the ratios of benches/RESULTS.md
 	$(CARGO) bench --locked
 	$(CARGO) bench --locked -p ingest
+	$(CARGO) bench --locked -p agent --bench agent
 
 soak: deps-build ## SOAK_S seconds (600) of the simulated fabric at SOAK_RATE datagrams/s (2000), and what it shows
 	$(CARGO) bench --locked --bench load -- soak

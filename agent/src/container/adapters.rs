@@ -6,7 +6,9 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd as _;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
+use std::time::Duration;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -19,6 +21,10 @@ const MOST_ADAPTERS: usize = 32;
 /// The thread needs no more: it makes one list.
 const STACK_BYTES: usize = 256 * 1024;
 
+/// While the list is awaited, the caller is heard so often. The kernel makes none while an engine sets up a network or
+/// takes it away, which can be tens of milliseconds.
+const TURN: Duration = Duration::from_millis(1);
+
 /// A network adapter of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Adapter {
@@ -30,19 +36,29 @@ pub struct Adapter {
     pub peer: Option<u32>,
 }
 
-/// The adapters in the network namespace of a process.
+/// The adapters in the network namespace of a process; `meanwhile` is called every millisecond until they are known.
 ///
 /// # Errors
 /// The namespace may not be entered, or the process is gone.
-pub fn of_process(root: &Root, pid: u32) -> io::Result<Vec<Adapter>> {
+pub fn of_process(root: &Root, pid: u32, mut meanwhile: impl FnMut()) -> io::Result<Vec<Adapter>> {
     let namespace = File::open(root.of_process(pid, "ns/net"))?;
     let inside = move || {
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
         interfaces::list(interfaces::open()?)
     };
-    let thread = thread::Builder::new().name("adapters".to_owned()).stack_size(STACK_BYTES).spawn(inside)?;
-    let listed =
-        thread.join().map_err(|_| io::Error::other("the list of interfaces could not be made"))??;
+    let (tell, told) = mpsc::channel();
+    let thread = thread::Builder::new().name("adapters".to_owned()).stack_size(STACK_BYTES);
+    // Whoever asked may be gone, which is as well.
+    thread.spawn(move || drop(tell.send(inside())))?;
+    let listed = loop {
+        match told.recv_timeout(TURN) {
+            Ok(listed) => break listed?,
+            Err(RecvTimeoutError::Timeout) => meanwhile(),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(io::Error::other("the list of interfaces could not be made"));
+            }
+        }
+    };
     Ok(listed.iter().filter_map(adapter).take(MOST_ADAPTERS).collect())
 }
 

@@ -119,13 +119,23 @@ impl Files {
 
     /// The values now.
     pub fn read(&self, scratch: &mut Scratch) -> Usage {
-        let cpu_ns = self.cpu.as_ref().and_then(|(version, file)| {
-            let text = scratch.text(file)?;
-            match version {
-                Version::V1 => number(text),
-                Version::V2 => named(text, "usage_usec")?.checked_mul(1_000),
-            }
-        });
+        let cpu_ns = self.read_cpu(scratch);
+        self.read_others(cpu_ns, scratch)
+    }
+
+    /// The time of processors now: the quickest of the counters to read, and the first to be wanted when a container has
+    /// ended and its groups are about to be removed.
+    pub fn read_cpu(&self, scratch: &mut Scratch) -> Option<u64> {
+        let (version, file) = self.cpu.as_ref()?;
+        let text = scratch.text(file)?;
+        match version {
+            Version::V1 => number(text),
+            Version::V2 => named(text, "usage_usec")?.checked_mul(1_000),
+        }
+    }
+
+    /// The other values now, beside a time of processors that was read before.
+    pub fn read_others(&self, cpu_ns: Option<u64>, scratch: &mut Scratch) -> Usage {
         let (memory_bytes, memory_limit_bytes) = self.read_memory(scratch).unwrap_or_default();
         let blocks = self.blocks.as_ref().and_then(|files| files.read(scratch));
         Usage { cpu_ns, memory_bytes, memory_limit_bytes, blocks }

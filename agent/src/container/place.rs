@@ -94,6 +94,19 @@ impl Hierarchies {
         Self { mounts: text.lines().filter_map(Mount::parse).collect() }
     }
 
+    /// Whether the group that accounts for a container's processors is there and no process is in it.
+    pub fn is_deserted(&self, root: &Root, membership: &Membership) -> bool {
+        self.folders(root, Controller::Cpu, membership).into_iter().next().is_some_and(deserted)
+    }
+
+    /// Whether a process is in the group that accounts for a container's processors, not in one below.
+    pub fn holds(&self, root: &Root, membership: &Membership, pid: u32) -> bool {
+        let folder = self.folders(root, Controller::Cpu, membership).into_iter().next();
+        let processes = folder.and_then(|(_, folder)| fs::read_to_string(folder.join("cgroup.procs")).ok());
+        let pid = pid.to_string();
+        processes.is_some_and(|processes| processes.lines().any(|line| line == pid))
+    }
+
     /// The folders that may hold the counters of the group that a process is in, the likeliest first.
     pub fn folders(
         &self,
@@ -112,6 +125,16 @@ impl Hierarchies {
                 Some((version, walk(root.at(&mount.point), &steps, &mut left)?))
             })
             .collect()
+    }
+}
+
+/// Whether no process is in the group of this folder or in one below (version 1: in the group itself); `false` when that
+/// cannot be told.
+fn deserted((version, folder): (Version, PathBuf)) -> bool {
+    match version {
+        Version::V1 => fs::read_to_string(folder.join("cgroup.procs")).is_ok_and(|text| text.is_empty()),
+        Version::V2 => fs::read_to_string(folder.join("cgroup.events"))
+            .is_ok_and(|text| text.lines().any(|line| line == "populated 0")),
     }
 }
 
@@ -249,6 +272,16 @@ impl Membership {
         if groups.is_empty() { Err(Stranger) } else { Ok(Self { groups }) }
     }
 
+    /// With another text in the place of this one in each group's name.
+    fn renamed(&self, from: &str, to: &str) -> Self {
+        let rename = |path: &GroupPath| {
+            let names = path.names.iter().map(|name| name.replace(from, to)).collect();
+            GroupPath { up: path.up, names }
+        };
+        let groups = self.groups.iter().map(|(controllers, path)| (controllers.clone(), rename(path)));
+        Self { groups: groups.collect() }
+    }
+
     /// The path in the hierarchy of a controller, or in that of version 2.
     fn path(&self, controller: Option<&str>) -> Option<&GroupPath> {
         let found = self.groups.iter().find(|(controllers, _)| match controller {
@@ -256,6 +289,40 @@ impl Membership {
             None => controllers.is_empty(),
         });
         found.map(|(_, path)| path)
+    }
+}
+
+/// Where an engine makes the groups of its containers: a membership in which each container's id can stand.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Place(Membership);
+
+/// Stands for the id of a container; no name of a group has a slash.
+const ANY: &str = "/";
+
+impl Place {
+    /// Where this container's groups are; `None` where they are not named by its id.
+    pub fn new(membership: &Membership, id: &Id) -> Option<Self> {
+        let place = membership.renamed(&id.to_string(), ANY);
+        (place != *membership).then_some(Self(place))
+    }
+
+    /// Where engines' drivers make them when nothing else was said: cgroupfs and systemd.
+    pub fn usual() -> Vec<Self> {
+        let controllers = ["cpuacct", "memory", "blkio"].map(str::to_owned).to_vec();
+        let ways = [
+            vec!["docker".to_owned(), ANY.to_owned()],
+            vec!["system.slice".to_owned(), format!("docker-{ANY}.scope")],
+        ];
+        let of = |names: Vec<String>| {
+            let path = GroupPath { up: 0, names };
+            Self(Membership { groups: vec![(controllers.clone(), path.clone()), (Vec::new(), path)] })
+        };
+        ways.map(of).into()
+    }
+
+    /// The groups that a container has there.
+    pub fn of(&self, id: &Id) -> Membership {
+        self.0.renamed(ANY, &id.to_string())
     }
 }
 
@@ -305,6 +372,18 @@ mod tests {
         let membership = Membership::parse(&text, &id(), false).unwrap();
         let path = membership.path(None).unwrap();
         assert_eq!(path.names, ["system.slice".to_owned(), format!("docker-{ID}.scope")]);
+    }
+
+    #[test]
+    fn the_place_of_one_container_tells_that_of_another() {
+        let membership =
+            Membership::parse(&format!("2:cpuacct:/a/docker-{ID}.scope\n"), &id(), false).unwrap();
+        let other = Id::from_bytes([0xab; 32]);
+        let found = Place::new(&membership, &id()).unwrap().of(&other);
+        let names = &found.path(Some("cpuacct")).unwrap().names;
+        assert_eq!(names, &["a".to_owned(), format!("docker-{other}.scope")]);
+        let own = Membership::parse("0::/\n", &id(), true).unwrap();
+        assert_eq!(Place::new(&own, &id()), None, "the agent's own group says nothing of others");
     }
 
     #[test]

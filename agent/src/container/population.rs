@@ -1,7 +1,7 @@
 //! What is open of the containers that run: their counter files, the watch on their processes, and whom an address or an
 //! interface belongs to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -13,8 +13,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::adapters::{self, Adapter};
 use super::cgroup::{Files, Scratch, Usage};
-use super::network::Network;
-use super::place::{Hierarchies, Membership, Root};
+use super::network::{self, Network};
+use super::place::{Hierarchies, Membership, Place, Root};
 use super::records::{self, Known};
 use super::tracker::{RunState, Sample};
 use crate::export::Exporter;
@@ -23,6 +23,9 @@ use crate::sampler::Who;
 
 /// Ends that are taken from the kernel at once.
 const ENDS: usize = 64;
+
+/// Places of groups that are remembered; those of two engines' drivers and of some parents.
+const PLACES: usize = 8;
 
 /// What a host offers its containers.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +54,8 @@ pub struct Population {
     ids: HashMap<u32, Id>,
     macs: HashMap<[u8; 6], u32>,
     peers: HashMap<u32, u32>,
+    /// Where the groups of containers were found, or are usually.
+    places: VecDeque<Place>,
     scratch: Scratch,
     lacks: Lacks,
     unseen: u64,
@@ -79,6 +84,14 @@ struct Open {
     adapter_bytes: Vec<u8>,
     processors: u32,
     memory_bytes: Option<u64>,
+    /// What goes first when a container has ended, read as soon as its end was seen.
+    at_end: Option<AtEnd>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct AtEnd {
+    cpu_ns: Option<u64>,
+    seen: Option<network::Seen>,
 }
 
 impl Population {
@@ -98,6 +111,7 @@ impl Population {
             ids: HashMap::new(),
             macs: HashMap::new(),
             peers: HashMap::new(),
+            places: Place::usual().into(),
             scratch: Scratch::default(),
             lacks: Lacks::default(),
             unseen: 0,
@@ -143,6 +157,7 @@ impl Population {
             self.not_seen(container, pid);
             return None;
         };
+        self.remember(&membership, &container.id);
         let files = Files::open(&self.root, &self.hierarchies, &membership);
         if files.is_empty() && !std::mem::replace(&mut self.lacks.counters, true) {
             tracing::warn!(
@@ -170,6 +185,7 @@ impl Population {
             adapter_bytes: Vec::new(),
             processors: processors(container, self.capacity.processors),
             memory_bytes: container.memory_limit_bytes,
+            at_end: None,
         };
         self.ids.insert(index, container.id);
         self.open.insert(container.id, open);
@@ -189,8 +205,22 @@ impl Population {
     }
 
     fn membership(&self, id: &Id, pid: u32) -> Option<Membership> {
+        // The kernel keeps readers of /proc/PID/cgroup waiting while it makes or removes any group, which can be tens of
+        // milliseconds; where others' groups were found it is not asked.
+        let places = self.places.iter().map(|place| place.of(id));
+        if let Some(found) = { places }.find(|place| self.hierarchies.holds(&self.root, place, pid)) {
+            return Some(found);
+        }
         let text = fs::read_to_string(self.root.of_process(pid, "cgroup")).ok()?;
         Membership::parse(&text, id, pid == std::process::id()).ok()
+    }
+
+    fn remember(&mut self, membership: &Membership, id: &Id) {
+        let Some(place) = Place::new(membership, id) else { return };
+        if !self.places.contains(&place) {
+            self.places.push_front(place);
+            self.places.truncate(PLACES);
+        }
     }
 
     /// Whether the container uses the host's network, whose counters are the host's.
@@ -216,21 +246,16 @@ impl Population {
         }
     }
 
-    /// The watched containers whose process has ended; to be asked again until there are none.
-    pub fn ended(&self) -> Vec<Id> {
-        let none = epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) };
-        let mut events = [none; ENDS];
-        let ready = epoll::wait(&self.epoll, &mut events, Some(&Timespec::default())).unwrap_or(0);
-        let index = |event: &epoll::Event| {
-            let data = event.data;
-            u32::try_from(data.u64()).ok()
-        };
-        events.iter().take(ready).filter_map(|event| self.ids.get(&index(event)?).copied()).collect()
+    /// The watched containers whose process has ended; to be asked again until there are none. Counters that go with the
+    /// container are read here, before anything is sent of any of them.
+    pub fn ended(&mut self) -> Vec<Id> {
+        let Self { epoll, ids, open, scratch, .. } = self;
+        note_ends(epoll, ids, open, scratch)
     }
 
     /// Reads the counters of a container, and gives the sample to the exporter.
     pub fn send(&mut self, sample: &Sample, exporter: &mut Exporter, now: std::time::Instant) {
-        let (usage, traffic) = self.read(&sample.id, sample.state);
+        let (usage, traffic) = self.read(sample);
         let open = self.open.get(&sample.id);
         let name = open.map(|open| &open.hostname).filter(|name| self.by_hostname && !name.is_empty());
         let identity = host::Identity {
@@ -255,13 +280,23 @@ impl Population {
         known.with_records(|records| exporter.counters(records::source(sample.index), records, now));
     }
 
-    fn read(&mut self, id: &Id, state: RunState) -> (Usage, Option<super::network::Traffic>) {
-        let Some(open) = self.open.get_mut(id) else { return (Usage::default(), None) };
-        let usage = open.files.read(&mut self.scratch);
-        let seen = open.network.as_mut().and_then(|network| network.read(&mut self.scratch));
+    fn read(&mut self, sample: &Sample) -> (Usage, Option<network::Traffic>) {
+        let Sample { id, state, .. } = sample;
+        let Some(open) = self.open.get_mut(id) else {
+            let usage = if sample.newest { self.left_over(id) } else { None };
+            return (usage.unwrap_or_default(), None);
+        };
+        let AtEnd { cpu_ns, seen } = match open.at_end {
+            Some(at_end) => at_end,
+            None => AtEnd {
+                cpu_ns: open.files.read_cpu(&mut self.scratch),
+                seen: open.network.as_mut().and_then(|network| network.read(&mut self.scratch)),
+            },
+        };
+        let usage = open.files.read_others(cpu_ns, &mut self.scratch);
         if let Some(seen) = seen
             && open.names != Some(seen.names)
-            && state != RunState::Stopped
+            && *state != RunState::Stopped
         {
             open.names = Some(seen.names);
             let pid = open.pid;
@@ -270,13 +305,27 @@ impl Population {
         (usage, seen.map(|seen| seen.traffic))
     }
 
+    /// What a container has used that was over before its counters could be opened: its groups are there for some
+    /// milliseconds more, where those of others were. `None` when they are gone, or when a process is in them.
+    fn left_over(&mut self, id: &Id) -> Option<Usage> {
+        let places = self.places.iter();
+        places.map(|place| place.of(id)).find_map(|place| {
+            if !self.hierarchies.is_deserted(&self.root, &place) {
+                return None;
+            }
+            Some(Files::open(&self.root, &self.hierarchies, &place).read(&mut self.scratch))
+        })
+    }
+
     /// The adapters are listed when interfaces have come or gone. Where the namespace may not be entered, the engine's
     /// word holds.
     fn list_adapters(&mut self, id: Id, pid: u32) {
         if self.lacks.namespaces {
             return;
         }
-        match adapters::of_process(&self.root, pid) {
+        let Self { root, epoll, ids, open, scratch, .. } = self;
+        let meanwhile = || drop(note_ends(epoll, ids, open, scratch));
+        match adapters::of_process(root, pid, meanwhile) {
             Ok(adapters) => self.set_adapters(id, adapters),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 self.lacks.namespaces = true;
@@ -316,6 +365,34 @@ impl Population {
             }
         }
     }
+}
+
+/// The containers whose process has ended, as the kernel tells them again until they are closed. What goes with a
+/// container is read at once.
+fn note_ends(
+    epoll: &OwnedFd,
+    ids: &HashMap<u32, Id>,
+    open: &mut HashMap<Id, Open>,
+    scratch: &mut Scratch,
+) -> Vec<Id> {
+    let none = epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) };
+    let mut events = [none; ENDS];
+    let ready = epoll::wait(epoll, &mut events, Some(&Timespec::default())).unwrap_or(0);
+    let index = |event: &epoll::Event| {
+        let data = event.data;
+        u32::try_from(data.u64()).ok()
+    };
+    let ended = events.iter().take(ready).filter_map(|event| ids.get(&index(event)?).copied());
+    let ended: Vec<Id> = ended.collect();
+    for id in &ended {
+        if let Some(open) = open.get_mut(id) {
+            open.at_end.get_or_insert_with(|| AtEnd {
+                cpu_ns: open.files.read_cpu(scratch),
+                seen: open.network.as_mut().and_then(|network| network.read(scratch)),
+            });
+        }
+    }
+    ended
 }
 
 impl Who for Population {

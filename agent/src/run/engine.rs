@@ -25,6 +25,10 @@ const INSPECTS: usize = 4;
 /// Connections that are kept for the next question: the stream has one of its own.
 const KEPT: usize = INSPECTS + 2;
 
+/// The longest wait before an engine is asked for events again: on this host, and elsewhere.
+const NEAR: Duration = Duration::from_secs(2);
+const FAR: Duration = Duration::from_secs(10);
+
 /// Without counters containers are still known, for the packets that are theirs.
 const NO_POLLING: Duration = Duration::from_secs(86_400);
 
@@ -105,6 +109,8 @@ impl Following {
             polling: if counters { settings.polling } else { NO_POLLING },
             containers: MOST_CONTAINERS,
             inspects: INSPECTS,
+            // A socket of this host answers, or refuses, at no cost.
+            longest_wait: if matches!(endpoint, Endpoint::Unix(_)) { NEAR } else { FAR },
             seed: RandomState::new().hash_one(0),
         };
         let mut following = Self {
@@ -236,7 +242,7 @@ impl Following {
 
     fn see_ends(&mut self, exporter: &mut Exporter, now: Instant) {
         loop {
-            let ended = self.population.get_ref().ended();
+            let ended = self.population.get_mut().ended();
             if ended.is_empty() {
                 return;
             }

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getpriority_process, getrlimit, setpriority_process, setrlimit};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -29,6 +29,9 @@ use engine::Following;
 
 /// When nothing else is due; a timer has to be set to something.
 const IDLE: Duration = Duration::from_secs(3_600);
+
+/// The nice value that the agent takes where it may.
+const PRIORITY: i32 = -10;
 
 /// The agent.
 struct Agent {
@@ -84,6 +87,7 @@ impl Agent {
         read.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let settings = read.settings;
         raise_limit();
+        raise_priority();
         let now = Instant::now();
         let socket = interfaces::open()?;
         let list = interfaces::list(&socket)?;
@@ -369,6 +373,14 @@ fn raise_limit() {
     let raised = Rlimit { current: limit.maximum, ..limit };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!("the limit of open files stays as it is: {error}");
+    }
+}
+
+/// The counters of a container that ends are there for some milliseconds more. On a busy host the agent, which needs little,
+/// comes before those that keep it busy; where that is not permitted it says nothing and waits its turn.
+fn raise_priority() {
+    if getpriority_process(None).is_ok_and(|nice| nice > PRIORITY) {
+        let _ = setpriority_process(None, PRIORITY);
     }
 }
 

@@ -231,7 +231,8 @@ impl Lab {
         assert!(files.wait().unwrap().success());
     }
 
-    fn client(&self) -> Command {
+    /// The docker client, to be given arguments.
+    pub(crate) fn client(&self) -> Command {
         let mut client = Command::new(self.programs.path("docker"));
         client.env("DOCKER_HOST", format!("unix://{}", self.socket().display()));
         // Nobody's settings or contexts.
@@ -295,7 +296,10 @@ struct Programs {
 impl Programs {
     /// Panics when they are not there, and says how to get them.
     fn find() -> Self {
-        let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/docker-engine.sh");
+        // The agent's bench is of a package inside this one.
+        let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+        let tool = above.map(|folder| folder.join("tools/docker-engine.sh")).find(|tool| tool.exists());
+        let tool = tool.expect("tools/docker-engine.sh is there");
         let output = Command::new(&tool).arg("where").output();
         let output = output.unwrap_or_else(|e| panic!("{}: {e}", tool.display()));
         let root = Path::new(String::from_utf8_lossy(&output.stdout).trim()).join("root");

@@ -207,6 +207,63 @@ fn processors_are_the_least_limit_rounded_up() {
 }
 
 #[test]
+fn what_is_left_of_a_container_that_was_not_opened_is_told_when_nobody_is_in_it() {
+    let capacity = Capacity { processors: 2, memory_bytes: None };
+    let tree = Tree::new(V2_MOUNT, "0::/elsewhere/ID\n");
+    let mut population =
+        Population::new(Root::new(tree.folder.path()), capacity, String::new(), false).unwrap();
+    assert_eq!(population.left_over(&id()), None, "nothing is left");
+    tree.copy("v2", "", "sys/fs/cgroup/elsewhere/ID");
+    let events = |text| tree.write(&format!("sys/fs/cgroup/elsewhere/{ID}/cgroup.events"), text);
+    events("populated 0\nfrozen 0\n");
+    assert_eq!(population.left_over(&id()), None, "nobody has shown the place");
+    let text = format!("0::/elsewhere/{}\n", Id::from_bytes([1; 32]));
+    let other = Id::from_bytes([1; 32]);
+    population.remember(&Membership::parse(&text, &other, false).unwrap(), &other);
+    assert_eq!(population.left_over(&id()), Some(of_v2()));
+    events("populated 1\nfrozen 0\n");
+    assert_eq!(population.left_over(&id()), None, "a later run is in it");
+    for n in 2..40 {
+        let other = Id::from_bytes([n; 32]);
+        let text = format!("0::/{n}/{other}\n");
+        population.remember(&Membership::parse(&text, &other, false).unwrap(), &other);
+    }
+    assert_eq!(population.places.len(), PLACES);
+}
+
+#[test]
+fn a_process_is_looked_for_where_others_were() {
+    let capacity = Capacity { processors: 2, memory_bytes: None };
+    let tree = Tree::new(V2_MOUNT, "0::/elsewhere/ID\n");
+    let population = Population::new(Root::new(tree.folder.path()), capacity, String::new(), false).unwrap();
+    let found = |population: &Population| population.membership(&id(), 4711).unwrap();
+    let elsewhere = Membership::parse(&format!("0::/elsewhere/{ID}"), &id(), false).unwrap();
+    assert_eq!(found(&population), elsewhere, "what the kernel says");
+    let folder = format!("sys/fs/cgroup/docker/{ID}");
+    tree.write(&format!("{folder}/cgroup.procs"), "12\n47\n");
+    assert_eq!(found(&population), elsewhere, "another process is in the usual place");
+    tree.write(&format!("{folder}/cgroup.procs"), "12\n4711\n");
+    assert_eq!(found(&population), Place::usual()[0].of(&id()));
+}
+
+#[test]
+fn version_1_tells_what_is_left_when_its_group_is_empty() {
+    let capacity = Capacity { processors: 2, memory_bytes: None };
+    let tree = Tree::new(V1_MOUNTS, "");
+    let mut population =
+        Population::new(Root::new(tree.folder.path()), capacity, String::new(), false).unwrap();
+    for (names, controller) in [("cpuacct", "cpu,cpuacct"), ("memory", "memory"), ("blkio", "blkio")] {
+        tree.copy("v1", names, &format!("sys/fs/cgroup/{controller}/docker/ID"));
+    }
+    let processes = |text| tree.write(&format!("sys/fs/cgroup/cpu,cpuacct/docker/{ID}/cgroup.procs"), text);
+    assert_eq!(population.left_over(&id()), None, "it cannot be told whether it is empty");
+    processes("4711\n");
+    assert_eq!(population.left_over(&id()), None);
+    processes("");
+    assert_eq!(population.left_over(&id()), Some(of_v1()));
+}
+
+#[test]
 fn a_process_that_is_not_the_containers_is_not_opened() {
     let capacity = Capacity { processors: 2, memory_bytes: None };
     let mut population = Population::new(Root::new("/"), capacity, String::new(), false).unwrap();

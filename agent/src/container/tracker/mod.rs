@@ -42,6 +42,8 @@ pub struct Options {
     pub containers: usize,
     /// How many containers are inspected at once.
     pub inspects: usize,
+    /// The longest wait before a lost stream is registered for again.
+    pub longest_wait: Duration,
     /// Where the random phases begin.
     pub seed: u64,
 }
@@ -120,6 +122,8 @@ pub struct Sample {
     pub state: RunState,
     /// Why now.
     pub cause: Cause,
+    /// Whether no later run of the container is known to have ended.
+    pub newest: bool,
 }
 
 /// The state of a container in a sample (sFlow Host Structures, `virDomainState`).
@@ -316,7 +320,7 @@ impl Tracker {
     fn stream_lost(&mut self) {
         self.counts.streams_lost += 1;
         self.effects.push(Effect::Register { since: self.recent.since(), after: self.wait });
-        self.wait = (self.wait * 2).min(LONGEST_WAIT);
+        self.wait = (self.wait * 2).min(self.options.longest_wait);
     }
 
     fn listed(&mut self, list: Vec<Listed>) {
@@ -560,10 +564,7 @@ impl Tracker {
 
     /// Acts on what an answer means for a container that was asked about.
     fn judge(&mut self, id: Id, verdict: Verdict, container: Option<Box<Container>>) {
-        for _ in 0..verdict.ends {
-            self.counts.unopened += 1;
-            self.last_sample(id);
-        }
+        self.unopened(id, verdict.ends);
         match verdict.next {
             Next::Open => self.effects.extend(container.map(Effect::Open)),
             Next::Past(told) => self.make_past(id, told),
@@ -589,10 +590,7 @@ impl Tracker {
         }
         let (ends, over) = asked.failed();
         let wait = SHORTEST_WAIT.saturating_mul(1 << asked.failures.min(6)).min(LONGEST_WAIT);
-        for _ in 0..ends {
-            self.counts.unopened += 1;
-            self.last_sample(id);
-        }
+        self.unopened(id, ends);
         match over {
             Some(told) => self.make_past(id, told),
             None => self.set_due(id, Some(now + wait)),
@@ -619,7 +617,7 @@ impl Tracker {
     fn end(&mut self, id: Id, die: Die) {
         let Some(Entry { phase: Phase::Running(running), .. }) = self.entries.get(&id) else { return };
         let told = Told { until: running.started_at, die };
-        self.last_sample(id);
+        self.last_sample(id, true);
         self.effects.push(Effect::Close(id));
         self.make_past(id, told);
     }
@@ -682,12 +680,24 @@ impl Tracker {
         }
     }
 
-    fn last_sample(&mut self, id: Id) {
+    /// So many runs were over before their counters could be opened.
+    fn unopened(&mut self, id: Id, ends: usize) {
+        for later in (0..ends).rev() {
+            self.counts.unopened += 1;
+            self.last_sample(id, later == 0);
+        }
+    }
+
+    fn last_sample(&mut self, id: Id, newest: bool) {
         self.counts.lasts += 1;
-        self.sample(id, Cause::Last);
+        self.sample_of(id, Cause::Last, newest);
     }
 
     fn sample(&mut self, id: Id, cause: Cause) {
+        self.sample_of(id, cause, true);
+    }
+
+    fn sample_of(&mut self, id: Id, cause: Cause, newest: bool) {
         let Some(entry) = self.entries.get(&id) else { return };
         let state = match cause {
             Cause::Last => RunState::Stopped,
@@ -700,6 +710,7 @@ impl Tracker {
             name: entry.name.clone(),
             state,
             cause,
+            newest,
         }));
     }
 

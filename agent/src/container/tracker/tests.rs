@@ -7,7 +7,7 @@ use super::*;
 const POLLING: Duration = Duration::from_secs(10);
 
 fn options() -> Options {
-    Options { polling: POLLING, containers: 16, inspects: 2, seed: 1 }
+    Options { polling: POLLING, containers: 16, inspects: 2, longest_wait: LONGEST_WAIT, seed: 1 }
 }
 
 /// The engine: what it says is decided when it serves a question, and arrives later.
@@ -536,6 +536,21 @@ fn phases_are_spread_over_half_of_the_interval() {
         (5..10).all(|second| (140..270).contains(&within(f64::from(second), f64::from(second + 1)))),
         "{phases:?}"
     );
+}
+
+#[test]
+fn of_runs_that_were_over_before_an_answer_the_last_is_the_newest() {
+    let mut world = ready();
+    for _ in 0..3 {
+        world.start(0);
+        world.exit(0);
+        world.notice(0);
+    }
+    world.deliver();
+    answer(&mut world);
+    assert_eq!(world.causes(0), [Cause::Last; 3]);
+    let newest: Vec<bool> = world.samples.iter().map(|sample| sample.newest).collect();
+    assert_eq!(newest, [false, false, true]);
 }
 
 #[test]
