@@ -20,8 +20,9 @@ const OURS: usize = 220;
 /// Containers that another one follows.
 const THEIRS: usize = 100;
 
-/// Containers that are over at once.
+/// Containers that are over at once. Their cgroups are in one, as an engine has them.
 const SHORT: usize = 60;
+const SHORT_ONES: &str = "short";
 
 /// Containers that are started at a time.
 const AT_ONCE: usize = 2;
@@ -53,7 +54,7 @@ pub(crate) fn run(lab: &Lab) -> bool {
     let ours = {
         let follower = Follower::ours(lab);
         let long = measure(lab, &watch, &follower, "ours", OURS, BURN);
-        let short = measure(lab, &watch, &follower, "short", SHORT, "true");
+        let short = measure(lab, &watch, &follower, SHORT_ONES, SHORT, "true");
         (long, short)
     };
     let theirs =
@@ -121,7 +122,8 @@ fn measure(
                         return;
                     }
                     let name = format!("{prefix}-{n}");
-                    let parent = format!("--cgroup-parent=/{}/{name}", lab.cgroup());
+                    let around = if prefix == SHORT_ONES { prefix } else { &name };
+                    let parent = format!("--cgroup-parent=/{}/{around}", lab.cgroup());
                     let turns = format!("TURNS={}", 10_000 + n * 7_919 % 40_000);
                     let mut client = lab.client();
                     client.args(["run", "--detach", "--rm", "--name", &name, &parent, "--env", &turns]);
@@ -170,8 +172,11 @@ fn compare(lab: &Lab, lives: &[(Id, Life)], arrivals: &[Arrival]) -> Figures {
             figures.unknown.extend(latency);
             continue;
         };
-        let truth_ms = used_around_ms(lab, &life.name);
         figures.known += 1;
+        if life.name.starts_with(SHORT_ONES) {
+            continue;
+        }
+        let truth_ms = used_around_ms(lab, &life.name);
         figures.equal += usize::from(cpu_ms == truth_ms);
         figures.near += usize::from(cpu_ms.abs_diff(truth_ms) <= 1);
     }

@@ -9,7 +9,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use rustix::process::{Resource, Rlimit, getpriority_process, getrlimit, setpriority_process, setrlimit};
+use rustix::process::{
+    Resource, Rlimit, getpid, getpriority_process, getrlimit, getsid, setpriority_process, setrlimit,
+};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -381,6 +383,11 @@ fn raise_limit() {
 fn raise_priority() {
     if getpriority_process(None).is_ok_and(|nice| nice > PRIORITY) {
         let _ = setpriority_process(None, PRIORITY);
+    }
+    // Where the kernel shares the processors out between sessions (sched(7), autogroup), the nice value counts inside of
+    // one only. As a service the agent is a session of its own; a terminal's is not the agent's to raise.
+    if getsid(None).is_ok_and(|session| session == getpid()) {
+        let _ = std::fs::write("/proc/self/autogroup", PRIORITY.to_string());
     }
 }
 
