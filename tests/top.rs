@@ -77,6 +77,31 @@ fn a_flow_of_its_own_is_gone_afterwards() {
 }
 
 #[test]
+fn it_ends_with_its_terminal() {
+    let collector = Collector::start(&[]);
+    let program = finderscope().get_program().to_string_lossy().into_owned();
+    let line = format!("exec '{program}' top --url http://{} --keys ipsource --value bytes", collector.http);
+    let mut terminal = Command::new("script")
+        .args(["-qfc", &line, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("script (package bsdutils) is there");
+    // Its flow is named after its process.
+    let process = collector.wait_for("/flow/json", |flows| {
+        flows.as_object()?.keys().find_map(|name| name.strip_prefix("top-").map(str::to_owned))
+    });
+    terminal.kill().unwrap();
+    terminal.wait().unwrap();
+    collector.wait_for("/flow/json", |flows| flows.as_object()?.is_empty().then_some(()));
+    let deadline = Instant::now() + PATIENCE;
+    while std::path::Path::new(&format!("/proc/{process}/exe")).exists() {
+        assert!(Instant::now() < deadline, "process {process} outlives its terminal");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
 fn a_signal_takes_its_flow_away_too() {
     let collector = Collector::start(&[]);
     let mut child = once(&collector, &["--keys", "ipsource"]).stdout(Stdio::null()).spawn().unwrap();

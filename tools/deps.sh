@@ -23,6 +23,8 @@ if [ "$for_what" = test ]; then
     # The network namespaces of the live tests.
     need ip iproute2
     need ethtool ethtool
+    # A terminal for `top`.
+    need script bsdutils
     # How far the agent's unit is exposed.
     need systemd-analyze systemd
     # A sender of sFlow, and two collectors that are not ours.

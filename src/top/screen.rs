@@ -1,6 +1,9 @@
 //! The terminal: a table that is drawn anew every second and after every key. The collector is asked by a thread of its
 //! own, so that keys answer at once also when it does not.
 
+use std::fs::File;
+use std::io::{self, IsTerminal as _};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -13,6 +16,8 @@ use ratatui::layout::{Constraint, Layout};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Cell, Row, Table};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use super::table::{self, Order};
 use super::watch::{Snapshot, Watch};
@@ -54,7 +59,8 @@ pub fn run(watch: Watch, url: &str, ended: &AtomicBool) -> anyhow::Result<ExitCo
         std::thread::Builder::new().name("ask".to_owned()).spawn(move || ask(watch, &selected, &tell))?;
     let mut terminal = ratatui::try_init().context("the terminal")?;
     let outcome = show(&mut terminal, &mut screen, &select, &told, ended);
-    ratatui::restore();
+    // Where the terminal has gone there is nothing to restore, nor anybody to tell.
+    let _ = ratatui::try_restore();
     // The thread ends when nobody can choose another flow any more, and takes its own flow away.
     drop(select);
     let _ = asking.join();
@@ -83,20 +89,47 @@ fn show(
     told: &Receiver<Told>,
     ended: &AtomicBool,
 ) -> anyhow::Result<()> {
+    let keyboard = keyboard().context("the terminal")?;
     while !ended.load(Ordering::Relaxed) {
         for news in told.try_iter() {
             screen.take(news);
         }
         terminal.draw(|frame| screen.draw(frame))?;
-        if event::poll(TICK)?
-            && let Event::Key(key) = event::read()?
-            && key.kind == KeyEventKind::Press
-            && !screen.key(key, select)
-        {
+        if !is_there(&keyboard)? {
             return Ok(());
+        }
+        while event::poll(Duration::ZERO)? {
+            if let Event::Key(key) = event::read()?
+                && key.kind == KeyEventKind::Press
+                && !screen.key(key, select)
+            {
+                return Ok(());
+            }
         }
     }
     Ok(())
+}
+
+/// Where keys come from: what crossterm reads.
+fn keyboard() -> io::Result<OwnedFd> {
+    let input = io::stdin();
+    if input.is_terminal() { input.as_fd().try_clone_to_owned() } else { Ok(File::open("/dev/tty")?.into()) }
+}
+
+/// Waits a tick for keys; whether the terminal is still there. Crossterm must not be asked when it has gone: it reads the
+/// end of a terminal again and again, and never returns.
+fn is_there(keyboard: &OwnedFd) -> io::Result<bool> {
+    let mut watched = [PollFd::new(keyboard, PollFlags::IN)];
+    let tick = Timespec { tv_sec: 0, tv_nsec: TICK.subsec_nanos().into() };
+    match poll(&mut watched, Some(&tick)) {
+        // A new size of the window is a signal.
+        Err(Errno::INTR) => Ok(true),
+        Err(error) => Err(error.into()),
+        Ok(_) => {
+            let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+            Ok(!watched.iter().any(|fd| fd.revents().intersects(gone)))
+        }
+    }
 }
 
 impl Screen {
