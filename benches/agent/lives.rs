@@ -67,10 +67,7 @@ pub(crate) fn run(lab: &Lab) -> bool {
     }
     let of = |n: usize| format!("{n} of {}", short.containers);
     table.say("containers that only run `true`: last samples", of(short.told));
-    table.say(
-        "with a time of processors / equal to the cgroup's",
-        format!("{} / {}", short.known, of(short.equal)),
-    );
+    table.say("those with a time of processors", of(short.known));
     table.print()
 }
 

@@ -564,7 +564,9 @@ impl Tracker {
 
     /// Acts on what an answer means for a container that was asked about.
     fn judge(&mut self, id: Id, verdict: Verdict, container: Option<Box<Container>>) {
-        self.unopened(id, verdict.ends);
+        // Where the engine is asked again, a later run may have ended since.
+        let over = !matches!(verdict.next, Next::Again(_));
+        self.unopened(id, verdict.ends, over);
         match verdict.next {
             Next::Open => self.effects.extend(container.map(Effect::Open)),
             Next::Past(told) => self.make_past(id, told),
@@ -590,7 +592,7 @@ impl Tracker {
         }
         let (ends, over) = asked.failed();
         let wait = SHORTEST_WAIT.saturating_mul(1 << asked.failures.min(6)).min(LONGEST_WAIT);
-        self.unopened(id, ends);
+        self.unopened(id, ends, over.is_some());
         match over {
             Some(told) => self.make_past(id, told),
             None => self.set_due(id, Some(now + wait)),
@@ -680,11 +682,11 @@ impl Tracker {
         }
     }
 
-    /// So many runs were over before their counters could be opened.
-    fn unopened(&mut self, id: Id, ends: usize) {
+    /// So many runs were over before their counters could be opened; no later one when it is `over`.
+    fn unopened(&mut self, id: Id, ends: usize, over: bool) {
         for later in (0..ends).rev() {
             self.counts.unopened += 1;
-            self.last_sample(id, later == 0);
+            self.last_sample(id, over && later == 0);
         }
     }
 

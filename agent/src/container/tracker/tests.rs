@@ -547,10 +547,13 @@ fn of_runs_that_were_over_before_an_answer_the_last_is_the_newest() {
         world.notice(0);
     }
     world.deliver();
-    answer(&mut world);
-    assert_eq!(world.causes(0), [Cause::Last; 3]);
+    while !world.inspects.is_empty() {
+        answer(&mut world);
+    }
     let newest: Vec<bool> = world.samples.iter().map(|sample| sample.newest).collect();
-    assert_eq!(newest, [false, false, true]);
+    let (last, earlier) = newest.split_last().unwrap();
+    assert!(*last && !earlier.is_empty() && !earlier.contains(&true), "{newest:?}");
+    assert!(world.samples.iter().all(|sample| sample.cause == Cause::Last));
 }
 
 #[test]
