@@ -5,23 +5,31 @@ use decode::counter;
 use decode::layout::Value;
 
 use super::row::{Cell, Row, wrapped};
-use crate::interfaces::{Interface, Kind, PROMISCUOUS, RUNNING, UP};
+use crate::interfaces::{Counters, Interface, Kind, PROMISCUOUS, RUNNING, UP};
 
-/// `ifType` ethernetCsmacd and softwareLoopback (IANAifType-MIB).
+/// `ifType` other, ethernetCsmacd and softwareLoopback (IANAifType-MIB).
+const OTHER: u32 = 1;
 const ETHERNET: u32 = 6;
 const LOOPBACK: u32 = 24;
 /// Not known.
 const UNKNOWN: Value<'static> = Value::U32(u32::MAX);
 
-/// Hands over the records of a sampled interface: 0:1005 and 0:1. The kernel counts multicasts that were received, and
+/// Hands over the records of a sampled interface, which has counted this by now: 0:1 and 0:1005. The kernel counts multicasts that were received, and
 /// broadcasts among the unicasts; what it does not count is unknown.
-pub fn interface_records<T>(interface: &Interface, then: impl FnOnce(&[RecordOut<'_>]) -> T) -> T {
-    let counters = &interface.counters;
+pub fn interface_records<T>(
+    interface: &Interface,
+    counters: &Counters,
+    then: impl FnOnce(&[RecordOut<'_>]) -> T,
+) -> T {
     let word = |number: u64| Value::U32(wrapped(number));
     let status = u32::from(interface.has(UP)) | (u32::from(interface.has(UP | RUNNING)) << 1);
     let values = [
         Value::U32(interface.index),
-        Value::U32(if interface.kind == Kind::Loopback { LOOPBACK } else { ETHERNET }),
+        Value::U32(match interface.kind {
+            Kind::Loopback => LOOPBACK,
+            _ if interface.mac.is_some() => ETHERNET,
+            _ => OTHER,
+        }),
         Value::U64(interface.speed_bps.unwrap_or(0)),
         Value::U32(match interface.full_duplex {
             Some(true) => 1,
@@ -30,7 +38,7 @@ pub fn interface_records<T>(interface: &Interface, then: impl FnOnce(&[RecordOut
         }),
         Value::U32(status),
         Value::U64(counters.rx_bytes),
-        word(counters.rx_packets.wrapping_sub(counters.multicast)),
+        word(counters.rx_packets.saturating_sub(counters.multicast)),
         word(counters.multicast),
         UNKNOWN,
         word(counters.rx_dropped),
@@ -46,7 +54,7 @@ pub fn interface_records<T>(interface: &Interface, then: impl FnOnce(&[RecordOut
         Value::U32(if interface.promiscuity > 0 || interface.has(PROMISCUOUS) { 1 } else { 2 }),
     ];
     let name = [Value::Text(interface.name.as_bytes())];
-    then(&[RecordOut::Fields(&counter::PORT_NAME, &name), RecordOut::Fields(&counter::IF_COUNTERS, &values)])
+    then(&[RecordOut::Fields(&counter::IF_COUNTERS, &values), RecordOut::Fields(&counter::PORT_NAME, &name)])
 }
 
 /// The interfaces that all of the host's traffic passes, each packet by one of them: network cards that are up; on a host
@@ -145,8 +153,8 @@ mod tests {
             ..interface(2, Kind::Physical)
         };
         eth.counters.tx_packets = (1 << 32) + 9;
-        interface_records(&eth, |records| {
-            let [RecordOut::Fields(name, name_values), RecordOut::Fields(counters, values)] = records else {
+        interface_records(&eth, &eth.counters, |records| {
+            let [RecordOut::Fields(counters, values), RecordOut::Fields(name, name_values)] = records else {
                 panic!("{records:?}");
             };
             assert_eq!((name.tag, *name_values), (counter::PORT_NAME.tag, &[Value::Text(b"if2")][..]));
@@ -175,8 +183,8 @@ mod tests {
         });
         eth.flags = UP;
         eth.promiscuity = 1;
-        interface_records(&eth, |records| {
-            let RecordOut::Fields(counters, values) = records[1] else { panic!("{records:?}") };
+        interface_records(&eth, &eth.counters, |records| {
+            let RecordOut::Fields(counters, values) = records[0] else { panic!("{records:?}") };
             assert_eq!(
                 values[counters.position("ifStatus").unwrap()],
                 Value::U32(1),
@@ -184,6 +192,59 @@ mod tests {
             );
             assert_eq!(values[counters.position("ifPromiscuousMode").unwrap()], Value::U32(1));
         });
+    }
+
+    #[test]
+    fn counters_of_32_bits_wrap() {
+        let interface = Interface {
+            index: 7,
+            mac: Some(Mac([2; 6])),
+            flags: UP | RUNNING,
+            speed_bps: Some(10_000_000_000),
+            full_duplex: Some(true),
+            promiscuity: 1,
+            ..Interface::default()
+        };
+        let counted = Counters {
+            rx_packets: (1 << 32) + 10,
+            tx_packets: 20,
+            rx_bytes: 1 << 40,
+            tx_bytes: 2000,
+            rx_errors: 1,
+            tx_errors: 2,
+            rx_dropped: 3,
+            tx_dropped: 4,
+            multicast: 5,
+        };
+        let words: Vec<u64> = interface_records(&interface, &counted, |records| {
+            let RecordOut::Fields(_, values) = records[0] else { panic!("{records:?}") };
+            values.iter().map(|value| value.as_u64().unwrap_or(0)).collect()
+        });
+        let unknown = u64::from(u32::MAX);
+        assert_eq!(
+            words,
+            [
+                7,
+                6,
+                10_000_000_000,
+                1,
+                3,
+                1 << 40,
+                5,
+                5,
+                unknown,
+                3,
+                1,
+                unknown,
+                2000,
+                20,
+                unknown,
+                unknown,
+                4,
+                2,
+                1
+            ]
+        );
     }
 
     #[test]

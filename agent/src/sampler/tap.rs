@@ -6,15 +6,13 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use decode::DataSource;
-use decode::build::RecordOut;
-use decode::counter::{IF_COUNTERS, PORT_NAME};
-use decode::layout::Value;
 use ingest::packets::{self, PacketSocket};
 
 use super::kernel;
 use super::sides::At;
 use crate::export::Exporter;
-use crate::interfaces::{Counters, Interface, Kind, LOOPBACK, PROMISCUOUS, RUNNING, UP};
+use crate::host::interface_records;
+use crate::interfaces::{Counters, Interface, Kind};
 
 /// How old the pool that a sample tells may be: reading it costs more than taking a sample.
 const POOL_AGE: Duration = Duration::from_millis(20);
@@ -102,10 +100,9 @@ impl Tap {
         let Ok(counters) = kernel::counters(kernel, self.interface.index) else { return };
         self.pool.see(&counters, now);
         self.pool.drops = self.socket.drops();
-        let values = if_counters(&self.interface, &counters);
-        let name = [Value::Text(self.interface.name.as_bytes())];
-        let records = [RecordOut::Fields(&IF_COUNTERS, &values), RecordOut::Fields(&PORT_NAME, &name)];
-        exporter.counters(self.source(), &records, now);
+        interface_records(&self.interface, &counters, |records| {
+            exporter.counters(self.source(), records, now);
+        });
     }
 }
 
@@ -143,47 +140,6 @@ fn at(interface: &Interface, bridges: &BTreeSet<u32>) -> At {
         (_, Some(master)) if bridges.contains(&master) => At::Port(interface.index, master),
         _ => At::Plain(interface.index),
     }
-}
-
-/// What is not counted by the kernel (all ones).
-const NOT_COUNTED: Value<'static> = Value::U32(u32::MAX);
-
-/// The values of `if_counters`; counters of 32 bits wrap.
-fn if_counters(interface: &Interface, counters: &Counters) -> [Value<'static>; 19] {
-    let wrapped = |count: u64| Value::U32(count as u32);
-    let kind = match interface.kind {
-        _ if interface.has(LOOPBACK) => 24,
-        _ if interface.mac.is_some() => 6,
-        _ => 1,
-    };
-    let direction = match interface.full_duplex {
-        Some(true) => 1,
-        Some(false) => 2,
-        None => 0,
-    };
-    let status = u32::from(interface.has(UP)) | u32::from(interface.has(RUNNING)) << 1;
-    // The kernel counts multicast among the packets received, and only there.
-    [
-        Value::U32(interface.index),
-        Value::U32(kind),
-        Value::U64(interface.speed_bps.unwrap_or(0)),
-        Value::U32(direction),
-        Value::U32(status),
-        Value::U64(counters.rx_bytes),
-        wrapped(counters.rx_packets.saturating_sub(counters.multicast)),
-        wrapped(counters.multicast),
-        NOT_COUNTED,
-        wrapped(counters.rx_dropped),
-        wrapped(counters.rx_errors),
-        NOT_COUNTED,
-        Value::U64(counters.tx_bytes),
-        wrapped(counters.tx_packets),
-        NOT_COUNTED,
-        NOT_COUNTED,
-        wrapped(counters.tx_dropped),
-        wrapped(counters.tx_errors),
-        Value::U32(u32::from(interface.has(PROMISCUOUS) || interface.promiscuity > 0)),
-    ]
 }
 
 #[cfg(test)]
@@ -233,56 +189,5 @@ mod tests {
             let interface = Interface { index: 7, kind, master, ..Interface::default() };
             assert_eq!(at(&interface, &bridges), expected);
         }
-    }
-
-    #[test]
-    fn values_of_an_interface() {
-        let interface = Interface {
-            index: 7,
-            mac: Some(decode::Mac([2; 6])),
-            flags: UP | RUNNING,
-            speed_bps: Some(10_000_000_000),
-            full_duplex: Some(true),
-            promiscuity: 1,
-            ..Interface::default()
-        };
-        let counted = Counters {
-            rx_packets: (1 << 32) + 10,
-            tx_packets: 20,
-            rx_bytes: 1 << 40,
-            tx_bytes: 2000,
-            rx_errors: 1,
-            tx_errors: 2,
-            rx_dropped: 3,
-            tx_dropped: 4,
-            multicast: 5,
-        };
-        let words: Vec<u64> =
-            if_counters(&interface, &counted).iter().map(|value| value.as_u64().unwrap_or(0)).collect();
-        let unknown = u64::from(u32::MAX);
-        assert_eq!(
-            words,
-            [
-                7,
-                6,
-                10_000_000_000,
-                1,
-                3,
-                1 << 40,
-                5,
-                5,
-                unknown,
-                3,
-                1,
-                unknown,
-                2000,
-                20,
-                unknown,
-                unknown,
-                4,
-                2,
-                1
-            ]
-        );
     }
 }
