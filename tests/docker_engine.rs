@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use docker::{Action, Container, Endpoint, Engine, Error, Event, EventTime, Events, Id, Limits, State};
 
 use crate::support::PATIENCE;
-use crate::support::docker_lab::{IMAGE, Lab, TLS};
+use crate::support::docker_lab::{IMAGE, Lab, TLS, inside};
 use crate::support::live::{turn, wait_until};
 
 /// Runs a test's questions on one thread, as the agent does.
@@ -228,7 +228,7 @@ fn an_engine_that_is_killed_ends_the_stream_and_gives_what_was_missed_when_it_is
         assert!(refused.to_string().contains("is the engine running?"), "{refused}");
         assert!(Path::new(&process).exists(), "containers live on");
         // This one ends meanwhile.
-        std::fs::write(format!("/proc/{ending}/root/end"), "").unwrap();
+        std::fs::write(inside(ending, "end"), "").unwrap();
         wait_until("the end of a container", || (!alive(ending)).then_some(()));
 
         lab.start_engine();

@@ -49,10 +49,10 @@ fetch() {
     # Two checkouts may come at once; the lock goes with this process.
     exec 9>"$folder/lock"
     flock 9
-    [ ! -e "$folder/root/complete" ] || return 0
+    [ ! -e "$folder/tree/complete" ] || return 0
     if ! command -v apt-get >/dev/null 2>&1 || ! command -v dpkg-deb >/dev/null 2>&1; then
-        fail "this is not Debian or Ubuntu; please unpack ${programs[*]} below $folder/root/usr/bin, and make the" \
-            "empty file $folder/root/complete"
+        fail "this is not Debian or Ubuntu; please unpack ${programs[*]} below $folder/tree/usr/bin, and make the" \
+            "empty file $folder/tree/complete"
     fi
     local package wanted=() new=$folder/new
     for package in "${needed[@]}"; do
@@ -65,20 +65,20 @@ fetch() {
         if known "$package"; then wanted+=("$package"); fi
     done
     echo "docker-engine.sh: unpacking ${wanted[*]} into $folder (never installed)"
-    rm -rf "$new" "$folder/root"
-    mkdir -p "$new/packages" "$new/root"
+    rm -rf "$new" "$folder/tree"
+    mkdir -p "$new/packages" "$new/tree"
     # As root, apt would download as a user of its own, who cannot write here.
     (cd "$new/packages" && apt-get download -qq -o APT::Sandbox::User=root "${wanted[@]}") ||
         { as_root apt-get update -qq && (cd "$new/packages" && apt-get download -qq -o APT::Sandbox::User=root "${wanted[@]}"); } ||
         fail "the packages could not be downloaded"
     for package in "$new"/packages/*.deb; do
-        dpkg-deb -x "$package" "$new/root"
+        dpkg-deb -x "$package" "$new/tree"
     done
-    rm -rf "$new/packages" "$new/root/usr/share"
-    tools_of_iptables "$new/root"
-    check "$new/root"
-    touch "$new/root/complete"
-    mv "$new/root" "$folder/root"
+    rm -rf "$new/packages" "$new/tree/usr/share"
+    tools_of_iptables "$new/tree"
+    check "$new/tree"
+    touch "$new/tree/complete"
+    mv "$new/tree" "$folder/tree"
     rm -rf "$new"
 }
 

@@ -27,21 +27,8 @@ use netns::{Link, Namespace, link};
 mod netns;
 
 /// What the namespaces need of the root package's support.
-mod live {
-    use std::process::Command;
-
-    pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
-        let output =
-            Command::new(program).args(arguments).output().unwrap_or_else(|e| panic!("{program}: {e}"));
-        let complained = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success(),
-            "{program} {}: {complained} (network namespaces of the test's own need root)",
-            arguments.join(" ")
-        );
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-}
+#[path = "../../tests/support/alone.rs"]
+mod live;
 
 fn ip(line: &str) -> String {
     live::run("ip", &line.split_whitespace().collect::<Vec<_>>())

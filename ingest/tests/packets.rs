@@ -15,21 +15,8 @@ use netns::{Namespace, link};
 mod netns;
 
 /// What the namespaces need of the root package's support.
-mod live {
-    use std::process::Command;
-
-    pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
-        let output =
-            Command::new(program).args(arguments).output().unwrap_or_else(|e| panic!("{program}: {e}"));
-        let complained = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success(),
-            "{program} {}: {complained} (network namespaces of the test's own need root)",
-            arguments.join(" ")
-        );
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-}
+#[path = "../../tests/support/alone.rs"]
+mod live;
 
 /// A namespace with a pair `left` (192.0.2.1), `right` whose neighbour 192.0.2.2 is known though nobody is there, and
 /// a second pair `other` (198.51.100.1), `further`.

@@ -2,7 +2,7 @@
 
 use super::{agent_of, shared};
 use crate::support::agent::{Counters, Receiver};
-use crate::support::docker_lab::Lab;
+use crate::support::docker_lab::{Lab, inside};
 use crate::support::live::{turn, wait_until};
 
 fn states(samples: &[Counters]) -> Vec<u64> {
@@ -26,11 +26,11 @@ fn nothing_is_missed_of_what_happens_while_an_engine_with_live_restore_is_away()
     let ending = lab.run(&["--name", "ending"], &waiting);
     receiver.wait_for_state(&survivor, 1);
     receiver.wait_for_state(&ending, 1);
-    let root = format!("/proc/{}/root/end", pid(&lab, &ending));
+    let end = inside(pid(&lab, &ending), "end");
     lab.kill_engine();
     agent.wait_for_counter("finderscope_agent_engine_connected", 0);
     // The end is seen and told without the engine, exactly.
-    std::fs::write(root, "").unwrap();
+    std::fs::write(end, "").unwrap();
     let last = receiver.wait_for_state(&ending, 5);
     assert!(last.cpu_ms() >= 200 && last.cpu_ms() < 60_000, "{last:#?}");
     // The one that goes on is polled as before.

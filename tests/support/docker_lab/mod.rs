@@ -263,6 +263,11 @@ impl Drop for Lab {
     }
 }
 
+/// A path in the file system of a container, by one of its processes.
+pub(crate) fn inside(process: u32, path: &str) -> PathBuf {
+    Path::new("/proc").join(process.to_string()).join("root").join(path)
+}
+
 /// Where a cgroup of the engine's own processes is made: anywhere in the one tree of version 2, and among version 1's
 /// trees in that of `pids`, which changes nothing for them.
 pub(crate) fn cgroups() -> PathBuf {
@@ -302,16 +307,16 @@ impl Programs {
         let tool = tool.expect("tools/docker-engine.sh is there");
         let output = Command::new(&tool).arg("where").output();
         let output = output.unwrap_or_else(|e| panic!("{}: {e}", tool.display()));
-        let root = Path::new(String::from_utf8_lossy(&output.stdout).trim()).join("root");
+        let tree = Path::new(String::from_utf8_lossy(&output.stdout).trim()).join("tree");
         assert!(
-            root.join("complete").exists(),
+            tree.join("complete").exists(),
             "no Docker engine in {}; `tools/docker-engine.sh fetch`, run by this user, gets it",
-            root.display()
+            tree.display()
         );
-        let folders = ["usr/sbin", "usr/bin", "sbin", "bin"].map(|folder| root.join(folder));
+        let folders = ["usr/sbin", "usr/bin", "sbin", "bin"].map(|folder| tree.join(folder));
         let mut libraries = Vec::new();
         for folder in ["usr/lib", "lib"] {
-            let Ok(entries) = fs::read_dir(root.join(folder)) else { continue };
+            let Ok(entries) = fs::read_dir(tree.join(folder)) else { continue };
             let linux = |path: &PathBuf| path.to_string_lossy().contains("-linux-gnu");
             libraries.extend(entries.flatten().map(|entry| entry.path()).filter(linux));
         }
