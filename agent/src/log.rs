@@ -1,7 +1,7 @@
 //! Log lines: `2016-09-24T00:57:10+0000 INFO: text` on standard error, one line each whatever the text holds.
 //!
-//! Of each reason (a place in the code) one line is written in ten seconds, and then one with the number of those that were
-//! left out.
+//! Of each reason (a place in the code) the same line is written once in ten seconds, five that differ at most, and then
+//! one with the number of those that were left out.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -17,7 +17,7 @@ use tracing::{Event, Level, Metadata, Subscriber, span};
 /// How long a reason is silent after its lines.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Lines of one reason before it is silent: some are about one container each.
+/// Different lines of one reason before it is silent: some are about one container each.
 const LINES: u32 = 5;
 
 /// Longest text of a line, characters; names can be of any length.
@@ -132,18 +132,17 @@ impl Limiter {
     fn lets_through(&mut self, reason: &'static str, level: &'static str, text: &str, now: Instant) -> bool {
         match self.told.get_mut(reason) {
             Some(told) if now.duration_since(told.since) < SILENCE || told.left_out > 0 => {
-                if told.written < LINES && told.left_out == 0 {
-                    told.written += 1;
-                    return true;
-                }
-                told.left_out += 1;
+                // The same again is no news.
+                let is_news = told.text != text && told.written < LINES;
+                told.written += u32::from(is_news);
+                told.left_out += u64::from(!is_news);
                 told.level = level;
                 text.clone_into(&mut told.text);
-                false
+                is_news
             }
             _ => {
-                self.told
-                    .insert(reason, Told { since: now, written: 1, left_out: 0, level, text: String::new() });
+                let text = text.to_owned();
+                self.told.insert(reason, Told { since: now, written: 1, left_out: 0, level, text });
                 true
             }
         }
@@ -197,6 +196,18 @@ mod tests {
         assert_eq!(stood_for + left, 1_000_000);
         assert!(written < 1000, "{written}");
         assert!(limiter.lets_through("another place", "INFO", "x", start));
+    }
+
+    #[test]
+    fn the_same_is_said_once_and_what_differs_a_few_times() {
+        let (mut limiter, now) = (Limiter::default(), Instant::now());
+        let lines = ["a", "a", "b", "b", "b", "c"];
+        let passed = lines.map(|line| limiter.lets_through("place", "WARNING", line, now));
+        assert_eq!(passed, [true, false, true, false, false, true]);
+        assert_eq!(
+            limiter.tell(now + SILENCE),
+            [("WARNING", "c (and 2 more since the last line)".to_owned())]
+        );
     }
 
     #[test]
