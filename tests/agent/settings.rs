@@ -5,8 +5,7 @@ use std::process::Stdio;
 
 use super::{endpoint_of, shared};
 use crate::support::agent::{Agent, Flow, Receiver, finish, program};
-
-use crate::support::live::{require_root, temporary_folder, turn, wait_until};
+use crate::support::live::{command, require, require_root, temporary_folder, turn, wait_until};
 use crate::support::netns::Namespace;
 
 /// The article's, as it stands there.
@@ -74,6 +73,17 @@ impl Drop for Ended {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+#[test]
+fn it_starts_where_its_session_was_begun_outside_of_its_pid_namespace() {
+    require(&["unshare"]);
+    let receiver = Receiver::start();
+    let mut inside = command("unshare");
+    inside.args(["--pid", "--fork", "--kill-child"]).arg(program());
+    let collector = receiver.to();
+    let mut agent = Agent::start_by(inside, &["--collector", &collector, "--polling", "1"]);
+    agent.wait_for_counter_of("finderscope_agent_datagrams_total", |sent| sent > 0);
 }
 
 #[test]

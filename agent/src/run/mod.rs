@@ -9,9 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use rustix::process::{
-    Resource, Rlimit, getpid, getpriority_process, getrlimit, getsid, setpriority_process, setrlimit,
-};
+use rustix::process::{Resource, Rlimit, getpriority_process, getrlimit, setpriority_process, setrlimit};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -386,9 +384,19 @@ fn raise_priority() {
     }
     // Where the kernel shares the processors out between sessions (sched(7), autogroup), the nice value counts inside of
     // one only. As a service the agent is a session of its own; a terminal's is not the agent's to raise.
-    if getsid(None).is_ok_and(|session| session == getpid()) {
+    if leads_its_session() {
         let _ = std::fs::write("/proc/self/autogroup", PRIORITY.to_string());
     }
+}
+
+/// Whether this process is the leader of its session, as proc(5) tells: getsid(2) gives 0 where the leader is outside of
+/// this PID namespace (any process of a container but its first), which `rustix` takes for impossible.
+fn leads_its_session() -> bool {
+    let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return false };
+    // pid (command) state ppid pgrp session ...; the command may have any characters in it.
+    let pid = stat.split(' ').next();
+    let session = stat.rsplit_once(") ").and_then(|(_, fields)| fields.split(' ').nth(3));
+    pid == session
 }
 
 fn capacity(host: &Host) -> Capacity {

@@ -269,8 +269,7 @@ fn a_process_that_is_not_the_containers_is_not_opened() {
     let mut population = Population::new(Root::new("/"), capacity, String::new(), false).unwrap();
     // The pid is that of this test, whose groups do not have the container's id.
     let own_group = fs::read_to_string("/proc/self/cgroup").unwrap();
-    let parent = rustix::process::getppid().unwrap().as_raw_nonzero().get();
-    let stranger = Container { pid: u32::try_from(parent).ok(), ..container() };
+    let stranger = Container { pid: Some(std::process::id()), ..container() };
     assert!(!own_group.contains(ID));
     assert_eq!(population.open(&stranger, 100_000), None);
     let gone = Container { pid: Some(u32::MAX >> 2), ..container() };
