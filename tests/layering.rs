@@ -8,18 +8,20 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("decode", &[]),
     ("ingest", &[]),
+    ("acl", &[]),
     ("docker", &[]),
     ("tables", &["decode"]),
     ("fabric", &["decode"]),
     ("engine", &["ingest", "decode", "tables"]),
-    ("api", &["engine", "tables"]),
+    ("actions", &["engine", "tables", "docker", "acl"]),
+    ("api", &["actions", "engine", "tables"]),
     ("agent", &["decode", "ingest", "docker"]),
-    ("finderscope", &["decode", "ingest", "tables", "fabric", "engine", "api"]),
+    ("finderscope", &["decode", "ingest", "acl", "docker", "tables", "fabric", "engine", "actions", "api"]),
 ];
 
 /// What the tests of a room may import beside that.
 const TESTS_MAY_IMPORT: &[(&str, &[&str])] =
-    &[("tables", &["fabric"]), ("engine", &["fabric"]), ("finderscope", &["docker"])];
+    &[("tables", &["fabric"]), ("engine", &["fabric"]), ("actions", &["fabric"])];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

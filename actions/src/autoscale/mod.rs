@@ -1,0 +1,1 @@
+//! Elastic load balancing: how many replicas a swarm service should have.

@@ -1,0 +1,1 @@
+//! Triggered capture: which packets of whom a switch mirrors to an analyzer, and for how long.

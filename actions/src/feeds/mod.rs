@@ -1,0 +1,1 @@
+//! Blacklists by URL or path, into group sets.

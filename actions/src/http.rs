@@ -1,0 +1,1 @@
+//! The HTTP client of switches, feeds and webhooks.

@@ -1,0 +1,1 @@
+//! Whether actions are done, only observed, or withdrawn.

@@ -1,0 +1,1 @@
+//! Events and actions told to a webhook and by syslog.

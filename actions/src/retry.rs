@@ -1,0 +1,1 @@
+//! When to ask again: backoff with jitter, and a breaker for each endpoint.
