@@ -267,11 +267,14 @@ fn version_1_tells_what_is_left_when_its_group_is_empty() {
 fn a_process_that_is_not_the_containers_is_not_opened() {
     let capacity = Capacity { processors: 2, memory_bytes: None };
     let mut population = Population::new(Root::new("/"), capacity, String::new(), false).unwrap();
-    // The pid is that of this test, whose groups do not have the container's id.
+    // The pid is that of another process of this test, whose groups do not have the container's id.
     let own_group = fs::read_to_string("/proc/self/cgroup").unwrap();
-    let stranger = Container { pid: Some(std::process::id()), ..container() };
+    let mut other = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let stranger = Container { pid: Some(other.id()), ..container() };
+    let opened = population.open(&stranger, 100_000);
+    other.kill().and_then(|()| other.wait()).unwrap();
     assert!(!own_group.contains(ID));
-    assert_eq!(population.open(&stranger, 100_000), None);
+    assert_eq!(opened, None);
     let gone = Container { pid: Some(u32::MAX >> 2), ..container() };
     assert_eq!(population.open(&gone, 100_000), None);
     assert_eq!((population.len(), population.unseen()), (0, 2));
