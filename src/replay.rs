@@ -33,7 +33,7 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "DATAGRAMS_PER_S", value_parser = positive)]
     rate: Option<f64>,
     /// Send the file this many times
-    #[arg(long = "loop", value_name = "N", default_value_t = 1)]
+    #[arg(long = "loop", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     turns: u64,
 }
 

@@ -12,6 +12,7 @@ mod learned;
 mod names;
 mod openvswitch;
 mod overload;
+mod packaging;
 mod peers;
 mod reference;
 mod replay;
