@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use ingest::capture::{Payloads, Reader};
 
-use crate::sending::{self, positive};
+use crate::sending::{self, host_and_port, positive};
 
 /// Options of `finderscope replay`.
 #[derive(Debug, Args)]
@@ -21,7 +21,7 @@ pub struct ReplayArgs {
     /// The capture file (pcap or pcapng)
     file: PathBuf,
     /// The collector
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     to: String,
     /// The UDP port of sFlow in the file
     #[arg(long, default_value_t = 6343)]

@@ -20,6 +20,15 @@ pub(crate) fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
+/// The value of an option that names a host and a port; whether there is such a host is found out later.
+pub(crate) fn host_and_port(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+    match port.and_then(|port| port.parse::<u16>().ok()) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("give a host and a port, as in collector.example.net:6343".to_owned()),
+    }
+}
+
 /// The address that `--to` names, and a socket that sends there.
 ///
 /// # Errors
@@ -27,7 +36,7 @@ pub(crate) fn positive(text: &str) -> Result<f64, String> {
 pub(crate) fn sender(to: &str) -> anyhow::Result<(Sender, SocketAddr)> {
     let address = to
         .to_socket_addrs()
-        .with_context(|| format!("--to {to}: give a host and a port, as in 127.0.0.1:6343"))?
+        .with_context(|| format!("--to {to}"))?
         .next()
         .with_context(|| format!("--to {to}: the name has no address"))?;
     Ok((Sender::new(address).with_context(|| format!("--to {address}"))?, address))

@@ -14,7 +14,7 @@ use clap::Args;
 use fabric::{Curve, Fabric, FabricError, FabricOptions};
 use ingest::send::Sender;
 
-use crate::sending::{self, positive};
+use crate::sending::{self, host_and_port, positive};
 
 /// Options of `finderscope simulate`.
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ Exit codes: 0 all datagrams were sent; 1 the fabric cannot be made, a file or th
 datagrams; 2 the command line is wrong.")]
 pub struct SimulateArgs {
     /// The collector
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     to: String,
     /// Spine switches
     #[arg(long, value_name = "N", default_value_t = FabricOptions::default().spines)]

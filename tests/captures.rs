@@ -418,7 +418,15 @@ fn what_is_no_capture_and_what_is_no_sflow() {
     let neither = finderscope().arg("decode").output().unwrap();
     assert_eq!(neither.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&neither.stderr).contains("--listen"));
-    assert_eq!(finderscope().args(["decode", "--bogus"]).output().unwrap().status.code(), Some(2));
+    for wrong in [
+        &["decode", "--bogus"][..],
+        &["decode", "--listen", "127.0.0.1:0", "--forward", "collector"],
+        &["replay", "x.pcap", "--to", "127.0.0.1"],
+        &["replay", "x.pcap", "--to", "127.0.0.1:6343", "--loop", "0"],
+        &["simulate", "--to", ":6343"],
+    ] {
+        assert_eq!(finderscope().args(wrong).output().unwrap().status.code(), Some(2), "{wrong:?}");
+    }
 }
 
 #[test]

@@ -28,6 +28,8 @@ use ingest::send::Sender;
 use source::{Arrived, Source};
 use summary::Summary;
 
+use crate::sending::host_and_port;
+
 /// Options of `finderscope decode`.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("from").required(true).args(["read", "listen"]))]
@@ -48,7 +50,7 @@ pub struct DecodeArgs {
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
     /// Also send each datagram on to another collector; may be repeated
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     forward: Vec<String>,
     /// End after this many datagrams
     #[arg(long, value_name = "N")]
@@ -161,7 +163,7 @@ fn write_out(stdout: &mut impl Write, out: &mut Vec<u8>) -> anyhow::Result<bool>
 fn open_forward(to: &str) -> anyhow::Result<Sender> {
     let address = to
         .to_socket_addrs()
-        .with_context(|| format!("--forward {to}: give a host and a port, as in collector.example.net:6343"))?
+        .with_context(|| format!("--forward {to}"))?
         .next()
         .with_context(|| format!("--forward {to}: the name has no address"))?;
     Sender::new(address).with_context(|| format!("--forward {to}"))
