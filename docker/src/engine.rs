@@ -11,7 +11,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{Error, shown};
 use crate::event::{ACTIONS, EventTime, Events};
 use crate::id::Id;
-use crate::transport::Connection;
+use crate::transport::{Connection, Failed};
 use crate::version::{ApiVersion, Version};
 
 /// How long and how large anything may be.
@@ -21,6 +21,8 @@ pub struct Limits {
     pub connect: Duration,
     /// A question and its answer on a connection.
     pub call: Duration,
+    /// Stopping a container: an engine answers when it has ended, which may take its grace period.
+    pub stop: Duration,
     /// An answer.
     pub body_bytes: usize,
     /// A line of the event stream; longer ones are left out.
@@ -32,6 +34,7 @@ impl Default for Limits {
         Self {
             connect: Duration::from_secs(2),
             call: Duration::from_secs(5),
+            stop: Duration::from_secs(15),
             body_bytes: 16 << 20,
             line_bytes: 1 << 20,
         }
@@ -125,20 +128,37 @@ impl Engine {
         Ok(Events::new(self.endpoint.clone(), answer.into_body(), connection, self.limits.line_bytes))
     }
 
+    /// Stops a container: its signal, and after its grace period the kill. One that does not run is stopped already.
+    /// What a swarm wants to run it starts again, on any node.
+    ///
+    /// # Errors
+    /// There is no such container ([`Error::NotFound`]), or no answer: [`Error::Undecided`] when it was sent.
+    pub async fn stop_container(&mut self, id: &Id) -> Result<(), Error> {
+        let post = Post {
+            path: format!("/containers/{id}/stop"),
+            body: Vec::new(),
+            api: None,
+            done: &[204, 304],
+            limit: self.limits.stop,
+            call: format!("POST /containers/{}/stop", id.short()),
+        };
+        self.post(post).await.map(drop)
+    }
+
     /// The body of the answer to `GET path`, on the kept connection or, where that turns out to be closed, a new one.
     async fn get(&mut self, path: &str, call: &str) -> Result<Vec<u8>, Error> {
+        self.get_as(|_| path.to_owned(), call).await.map(|(_, body)| body)
+    }
+
+    /// As [`Engine::get`], of a path that depends on the version of the API; with the version.
+    pub(crate) async fn get_as(
+        &mut self,
+        path: impl Fn(ApiVersion) -> String,
+        call: &str,
+    ) -> Result<(ApiVersion, Vec<u8>), Error> {
         loop {
-            let kept = self.idle.take().filter(|(connection, _)| !connection.is_closed());
-            let again = kept.is_some();
-            let (mut connection, api) = match kept {
-                Some(kept) => kept,
-                None => {
-                    let mut connection = Connection::open(&self.endpoint, self.limits).await?;
-                    let greeting = self.negotiate(&mut connection).await?;
-                    (connection, greeting.version.api)
-                }
-            };
-            let versioned = format!("/v{api}{path}");
+            let (mut connection, api, again) = self.connected().await?;
+            let versioned = format!("/v{api}{}", path(api));
             match self.in_time(call, ask(&mut connection, &versioned, call)).await {
                 // The engine may have ended since: it answers on a new connection, perhaps as another version.
                 Err(Error::Lost { .. }) if again => {}
@@ -150,10 +170,75 @@ impl Engine {
                 Err(error) => return Err(error),
                 Ok((_, body)) => {
                     self.idle = Some((connection, api));
-                    return Ok(body);
+                    return Ok((api, body));
                 }
             }
         }
+    }
+
+    /// Posts, and answers with the body of the answer. It is sent once: again only when no byte of it was written.
+    pub(crate) async fn post(&mut self, post: Post) -> Result<Vec<u8>, Error> {
+        let (endpoint, call) = (self.endpoint.to_string(), post.call.clone());
+        loop {
+            let (mut connection, api, again) = self.connected().await?;
+            if let Some(read) = post.api.filter(|read| *read != api) {
+                self.idle = Some((connection, api));
+                let message =
+                    format!("it was read in version {read} of the API, and the engine speaks {api}");
+                return Err(Error::OutOfSequence { endpoint, call, message });
+            }
+            let path = format!("/v{api}{}", post.path);
+            let asking = async {
+                let answer = connection.post(&path, post.body.clone(), post.done, &call).await?;
+                let body = connection.body(answer, &call, self.limits.body_bytes).await;
+                body.map_err(|error| Failed { error, sent: true })
+            };
+            match timeout(post.limit, asking).await {
+                Ok(Ok(body)) => {
+                    self.idle = Some((connection, api));
+                    return Ok(body);
+                }
+                Ok(Err(Failed {
+                    error: error @ (Error::NotFound { .. } | Error::Status { .. }), ..
+                })) => {
+                    self.idle = Some((connection, api));
+                    return Err(error);
+                }
+                Ok(Err(Failed { sent: false, .. })) if again => {}
+                Ok(Err(Failed { sent: false, error })) => return Err(error),
+                Ok(Err(Failed { sent: true, error })) => {
+                    let why = match error {
+                        Error::Lost { why, .. } => why,
+                        Error::TooLong { limit_bytes, .. } => {
+                            format!("the answer is longer than {limit_bytes} bytes")
+                        }
+                        other => other.to_string(),
+                    };
+                    return Err(Error::Undecided { endpoint, call, why });
+                }
+                Err(_) => {
+                    let why = format!("no answer in {} s", post.limit.as_secs_f32());
+                    return Err(Error::Undecided { endpoint, call, why });
+                }
+            }
+        }
+    }
+
+    /// Makes the connection that the next question would make.
+    pub(crate) async fn reach(&mut self) -> Result<(), Error> {
+        let (connection, api, _) = self.connected().await?;
+        self.idle = Some((connection, api));
+        Ok(())
+    }
+
+    /// A connection, the version that is spoken on it, and whether it is the kept one, which may have ended unseen.
+    async fn connected(&mut self) -> Result<(Connection, ApiVersion, bool), Error> {
+        if let Some((connection, api)) = self.idle.take().filter(|(connection, _)| !connection.is_closed()) {
+            return Ok((connection, api, true));
+        }
+        let mut connection = Connection::open(&self.endpoint, self.limits).await?;
+        let greeting = self.negotiate(&mut connection).await?;
+        Ok((connection, greeting.version.api, false))
     }
 
     /// Asks for the version, which every engine tells without one.
@@ -182,9 +267,27 @@ impl Engine {
         timeout(limit, asking).await.map_err(late)?
     }
 
-    fn not_understood(&self, call: &str, why: String) -> Error {
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn not_understood(&self, call: &str, why: String) -> Error {
         Error::Answer { endpoint: self.endpoint.to_string(), call: call.to_owned(), why: shown(&why) }
     }
+}
+
+/// A change that is asked for.
+pub(crate) struct Post {
+    /// Its path, without the version of the API.
+    pub(crate) path: String,
+    pub(crate) body: Vec<u8>,
+    /// The version that the body is in; absent when it is the same in all.
+    pub(crate) api: Option<ApiVersion>,
+    /// The statuses that say that it is done.
+    pub(crate) done: &'static [u16],
+    pub(crate) limit: Duration,
+    /// How errors name it.
+    pub(crate) call: String,
 }
 
 /// What a new connection begins with.

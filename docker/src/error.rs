@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// What went wrong. What the engine or a file said is in it escaped and cut short, so that a line stays a line.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The engine cannot be reached, or it cannot be trusted.
     #[error("{endpoint}: {why}")]
@@ -42,7 +42,7 @@ pub enum Error {
         /// What happened.
         why: String,
     },
-    /// There is no such container.
+    /// There is no such container or service.
     #[error("{endpoint}: {call}: 404: {message}")]
     NotFound {
         /// Who was asked.
@@ -63,6 +63,52 @@ pub enum Error {
         status: u16,
         /// The engine's words.
         message: String,
+    },
+    /// A service was changed since it was read, or the engine was: nothing was done, and what was decided is to be
+    /// decided again on what the service is now.
+    #[error("{endpoint}: {call}: read the service again: {message}")]
+    OutOfSequence {
+        /// Who was asked.
+        endpoint: String,
+        /// What was asked.
+        call: String,
+        /// What has changed.
+        message: String,
+    },
+    /// The engine manages no swarm, or not now.
+    #[error("{endpoint}: {call}: no manager of a swarm: {message}")]
+    NotAManager {
+        /// Who was asked.
+        endpoint: String,
+        /// What was asked.
+        call: String,
+        /// The engine's words.
+        message: String,
+    },
+    /// None of several managers answers.
+    #[error("no manager answers: {why}")]
+    NoManager {
+        /// What came of asking each.
+        why: String,
+    },
+    /// A change was sent and no answer came: whether it was done is not known before its object is read again. It is
+    /// never sent a second time.
+    #[error("{endpoint}: {call}: it may be done or not, read again: {why}")]
+    Undecided {
+        /// Who was asked.
+        endpoint: String,
+        /// What was asked.
+        call: String,
+        /// Why there is no answer.
+        why: String,
+    },
+    /// It makes no sense, so nobody was asked.
+    #[error("{what}: {why}")]
+    NotAsked {
+        /// What it is about.
+        what: String,
+        /// Why not.
+        why: String,
     },
     /// The answer is longer than the limit.
     #[error("{endpoint}: {call}: the answer is longer than {limit_bytes} bytes")]
@@ -109,6 +155,11 @@ impl Error {
             Self::Lost { .. } => "lost",
             Self::NotFound { .. } => "not_found",
             Self::Status { .. } => "status",
+            Self::OutOfSequence { .. } => "out_of_sequence",
+            Self::NotAManager { .. } => "not_a_manager",
+            Self::NoManager { .. } => "no_manager",
+            Self::Undecided { .. } => "undecided",
+            Self::NotAsked { .. } => "not_asked",
             Self::TooLong { .. } => "too_long",
             Self::Answer { .. } => "answer",
             Self::Line { .. } => "line",

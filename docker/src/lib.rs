@@ -1,7 +1,7 @@
-//! The Docker engine's API: transport, version, containers and their events.
+//! The Docker engine's API: transport, version, containers and their events, and the services of a swarm.
 //!
-//! It owns what is said to an engine and how its answers are read, with a limit on each. Which containers matter, and
-//! when to ask again after an error, is left to its callers. Texts of the engine are values here and escaped only in
+//! It owns what is said to an engine and how its answers are read, with a limit on each. Which containers matter, how
+//! many a service should have, and when to ask again after an error, is left to its callers. Texts of the engine are values here and escaped only in
 //! errors.
 #![forbid(unsafe_code)]
 
@@ -12,6 +12,11 @@ mod error;
 mod event;
 mod id;
 mod lines;
+mod managers;
+mod service;
+mod spec;
+mod swarm;
+mod task;
 mod tls;
 mod transport;
 mod version;
@@ -22,4 +27,7 @@ pub use engine::{Engine, Limits};
 pub use error::Error;
 pub use event::{Action, Event, EventTime, Events};
 pub use id::Id;
+pub use managers::Managers;
+pub use service::{Service, ServiceSpec, UpdateState};
+pub use task::{Port, Task, TaskState};
 pub use version::{ApiVersion, Version};

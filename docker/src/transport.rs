@@ -5,10 +5,10 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::client::conn::http1::{Builder, SendRequest};
-use hyper::{Request, Response, header};
+use hyper::{Method, Request, Response, header};
 use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -33,7 +33,7 @@ const COMPLAINT_BYTES: usize = 64 << 10;
 const SILENCE: Duration = Duration::from_secs(30);
 const PROBES: u32 = 3;
 
-type Sender = SendRequest<Empty<Bytes>>;
+type Sender = SendRequest<Full<Bytes>>;
 type Driver = JoinHandle<hyper::Result<()>>;
 
 /// One connection; dropping it closes it.
@@ -44,6 +44,15 @@ pub(crate) struct Connection {
     driver: Option<Driver>,
     endpoint: Endpoint,
     limits: Limits,
+}
+
+/// A request without an answer.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    /// Why there is none.
+    pub(crate) error: Error,
+    /// Whether the engine may have it.
+    pub(crate) sent: bool,
 }
 
 impl Drop for Connection {
@@ -86,26 +95,71 @@ impl Connection {
     /// # Errors
     /// There is no answer, or it has another status.
     pub(crate) async fn get(&mut self, path: &str, call: &str) -> Result<Response<Incoming>, Error> {
+        let answer = self.send(Method::GET, path, Vec::new(), call).await.map_err(|failed| failed.error)?;
+        self.accepted(answer, &[200], call).await
+    }
+
+    /// `POST path` with this body, JSON unless it is empty, on a connection that the error tells whether it took it.
+    /// The answer has one of the statuses that mean `done`.
+    ///
+    /// # Errors
+    /// There is no answer, or it has another status.
+    pub(crate) async fn post(
+        &mut self,
+        path: &str,
+        body: Vec<u8>,
+        done: &[u16],
+        call: &str,
+    ) -> Result<Response<Incoming>, Failed> {
+        let answer = self.send(Method::POST, path, body, call).await?;
+        self.accepted(answer, done, call).await.map_err(|error| Failed { error, sent: true })
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+        call: &str,
+    ) -> Result<Response<Incoming>, Failed> {
         let host = match &self.endpoint {
             Endpoint::Unix(_) => "localhost".to_owned(),
             Endpoint::Tls { .. } => self.endpoint.to_string().trim_start_matches("tcp://").to_owned(),
         };
-        let request = Request::get(path)
-            .header(header::HOST, host)
-            .header(header::ACCEPT, "application/json")
-            .body(Empty::new())
-            .map_err(|error| self.lost(call, error.to_string()))?;
-        if let Err(error) = self.sender.ready().await {
-            return Err(self.ended(call, &error).await);
+        let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
+        request = request.header(header::ACCEPT, "application/json");
+        if !body.is_empty() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let answer = match self.sender.send_request(request).await {
-            Ok(answer) => answer,
-            Err(error) => return Err(self.ended(call, &error).await),
-        };
-        if answer.status() == 200 {
+        let unsent = |error| Failed { error, sent: false };
+        let request = request
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| unsent(self.lost(call, error.to_string())))?;
+        if let Err(error) = self.sender.ready().await {
+            return Err(unsent(self.ended(call, &error).await));
+        }
+        match self.sender.try_send_request(request).await {
+            Ok(answer) => Ok(answer),
+            Err(mut failed) => {
+                // It is given back when no byte of it was written.
+                let sent = failed.take_message().is_none();
+                Err(Failed { error: self.ended(call, failed.error()).await, sent })
+            }
+        }
+    }
+
+    /// The answer, if it has one of these statuses.
+    async fn accepted(
+        &self,
+        answer: Response<Incoming>,
+        statuses: &[u16],
+        call: &str,
+    ) -> Result<Response<Incoming>, Error> {
+        let status = answer.status().as_u16();
+        if statuses.contains(&status) {
             return Ok(answer);
         }
-        let status = answer.status().as_u16();
         let message = match self.body(answer, call, COMPLAINT_BYTES).await {
             Ok(body) => complaint(&body),
             Err(_) => "(its words could not be read)".to_owned(),

@@ -4,6 +4,8 @@
 
 mod answers;
 mod events;
+mod managers;
+mod services;
 mod stand_in;
 mod tls;
 

@@ -70,6 +70,8 @@ type Script = dyn Fn(&str, &mut Answering<'_>) -> Then + Send + Sync;
 struct Shared {
     script: Box<Script>,
     asked: Mutex<Vec<String>>,
+    /// What was posted.
+    bodies: Mutex<Vec<String>>,
     connections: AtomicUsize,
     ended: AtomicBool,
 }
@@ -84,7 +86,7 @@ pub(crate) struct StandIn {
 }
 
 impl StandIn {
-    /// On a unix socket. `script` is called with the path of each request.
+    /// On a unix socket. `script` is called with the path of each request, that of a post with its method.
     pub(crate) fn unix(script: impl Fn(&str, &mut Answering<'_>) -> Then + Send + Sync + 'static) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("engine.sock");
@@ -124,6 +126,7 @@ impl StandIn {
         let shared = Arc::new(Shared {
             script,
             asked: Mutex::default(),
+            bodies: Mutex::default(),
             connections: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
         });
@@ -147,7 +150,12 @@ impl StandIn {
         self.endpoint.clone()
     }
 
-    /// The paths that were asked for so far.
+    /// The bodies that were posted so far.
+    pub(crate) fn bodies(&self) -> Vec<String> {
+        self.shared.bodies.lock().unwrap().clone()
+    }
+
+    /// The paths that were asked for so far, posts with their method before them.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.shared.asked.lock().unwrap().clone()
     }
@@ -170,8 +178,8 @@ impl Drop for StandIn {
 
 fn serve(mut stream: Box<dyn Stream>, shared: &Shared) -> io::Result<()> {
     loop {
-        let mut path = None;
-        // One byte at a time: nothing beyond the head may be taken from the stream.
+        let (mut path, mut length) = (None, 0);
+        // One byte at a time: nothing beyond the head and its body may be taken from the stream.
         let mut head = BufReader::with_capacity(1, &mut stream);
         loop {
             let mut line = String::new();
@@ -181,9 +189,18 @@ fn serve(mut stream: Box<dyn Stream>, shared: &Shared) -> io::Result<()> {
             if line == "\r\n" {
                 break;
             }
-            path = path.or_else(|| line.split(' ').nth(1).map(str::to_owned));
+            if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+            path = path.or_else(|| line.rsplit_once(" HTTP/").map(|(path, _)| path.replace("GET ", "")));
         }
         let path = path.unwrap_or_default();
+        if path.starts_with("POST ") {
+            let mut body = vec![0; length];
+            head.read_exact(&mut body)?;
+            shared.bodies.lock().unwrap().push(String::from_utf8(body).unwrap());
+        }
+        drop(head);
         shared.asked.lock().unwrap().push(path.clone());
         if !(shared.script)(&path, &mut Answering { stream: &mut *stream })? {
             return Ok(());
