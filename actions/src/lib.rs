@@ -14,3 +14,4 @@ pub mod http;
 pub mod mode;
 pub mod notify;
 pub mod retry;
+pub mod text;

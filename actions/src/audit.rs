@@ -1,1 +1,0 @@
-//! The audit log: what was meant to be done, written before it is asked for, and what came of it.

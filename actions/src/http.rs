@@ -1,1 +1,0 @@
-//! The HTTP client of switches, feeds and webhooks.
