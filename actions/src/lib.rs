@@ -9,9 +9,11 @@
 pub mod audit;
 pub mod autoscale;
 pub mod capture;
+pub mod clock;
 pub mod feeds;
 pub mod http;
 pub mod mode;
 pub mod notify;
 pub mod retry;
 pub mod text;
+pub mod thread;

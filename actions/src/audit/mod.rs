@@ -12,11 +12,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
+use crate::clock::{now_ms, stamp};
 use file::{File, Rotated};
 
 /// Its name in the state directory.
@@ -414,23 +414,11 @@ fn keep_synced(shared: &Shared) {
     }
 }
 
-/// A line of the log. What is not ASCII is escaped, so that no name turns a terminal's line round.
+/// A line of the log.
 fn line(id: u64, at_ms: u64, event: &str, more: &impl Serialize) -> String {
     let mut json = json!({ "id": id, "at": stamp(at_ms), "event": event });
     merge(&mut json, more);
-    let mut out = String::new();
-    for c in json.to_string().chars() {
-        if c.is_ascii() && c != '\u{7f}' {
-            out.push(c);
-        } else {
-            let mut units = [0; 2];
-            for unit in c.encode_utf16(&mut units) {
-                out.push_str(&format!("\\u{unit:04x}"));
-            }
-        }
-    }
-    out.push('\n');
-    out
+    crate::text::ascii_json(&json) + "\n"
 }
 
 fn merge(json: &mut Json, more: &impl Serialize) {
@@ -474,19 +462,6 @@ fn cut_text(text: &mut String) {
         text.truncate(end);
         text.push_str("...");
     }
-}
-
-/// Milliseconds since 1970.
-pub(crate) fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
-
-/// A time as RFC 3339 writes it, in UTC with milliseconds.
-pub(crate) fn stamp(at_ms: u64) -> String {
-    use time::macros::format_description;
-    let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-    let at = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(at_ms) * 1_000_000);
-    at.ok().and_then(|at| at.format(&form).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

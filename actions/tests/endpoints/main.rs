@@ -3,6 +3,7 @@
 
 mod http;
 mod server;
+mod thread;
 mod tls;
 
 use std::io::Write as _;
@@ -11,6 +12,6 @@ use std::path::Path;
 
 /// Writes a file that nobody else reads.
 fn private(path: &Path, text: &str) {
-    let mut file = std::fs::OpenOptions::new().create(true).write(true).mode(0o600).open(path).unwrap();
+    let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path).unwrap();
     file.write_all(text.as_bytes()).unwrap();
 }

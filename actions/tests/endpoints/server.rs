@@ -54,6 +54,19 @@ impl Server {
         server
     }
 
+    /// On a thread of its own, for tests that have no runtime.
+    pub(crate) fn alone(script: Script) -> Self {
+        let (say, started) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                say.send(Self::start(script, None).await).unwrap();
+                std::future::pending::<()>().await;
+            });
+        });
+        started.recv().unwrap()
+    }
+
     /// The requests so far, each whole.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()

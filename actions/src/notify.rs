@@ -1,1 +1,0 @@
-//! Events and actions told to a webhook and by syslog.
