@@ -1,1 +1,12 @@
 //! Elastic load balancing: how many replicas a swarm service should have.
+
+pub mod budget;
+pub mod config;
+pub mod decision;
+pub mod expression;
+mod history;
+pub mod observation;
+pub mod policy;
+mod world;
+
+pub use world::Pace;
