@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use docker::Endpoint;
 use serde::{Deserialize, Serialize};
 
 use super::expression::Expression;
@@ -327,15 +328,41 @@ impl Swarm {
         self.labels.unwrap_or(true)
     }
 
+    /// Where its managers answer.
+    ///
+    /// # Errors
+    /// One of them is no endpoint, or lacks its certificates.
+    pub fn endpoints(&self) -> Result<Vec<Endpoint>, String> {
+        let endpoint =
+            |text: &String| Endpoint::parse(text, self.certs.as_deref()).map_err(|why| why.to_string());
+        self.managers.iter().map(endpoint).collect()
+    }
+
     fn validate(&self, key: &str, problems: &mut Problems) {
         problems.check(!self.managers.is_empty(), &format!("{key}.managers"), || {
             "names at least one manager, as unix:///var/run/docker.sock or tcp://HOST:2376".into()
         });
+        if let Err(why) = self.endpoints() {
+            problems.add(&format!("{key}.managers"), why);
+        }
         for (at, node) in self.node.iter().enumerate() {
             let key = format!("{key}.node[{at}]");
             problems.check(!node.host.is_empty(), &format!("{key}.host"), || "is empty".into());
-            problems.check(!node.engine.is_empty(), &format!("{key}.engine"), || "is empty".into());
+            if let Err(why) = node.endpoint(self) {
+                problems.add(&format!("{key}.engine"), why);
+            }
         }
+    }
+}
+
+impl Node {
+    /// Where its own engine answers; with the swarm's certificates where it has none of its own.
+    ///
+    /// # Errors
+    /// It is no endpoint, or lacks its certificates.
+    pub fn endpoint(&self, swarm: &Swarm) -> Result<Endpoint, String> {
+        let certs = self.certs.as_deref().or(swarm.certs.as_deref());
+        Endpoint::parse(&self.engine, certs).map_err(|why| why.to_string())
     }
 }
 
@@ -601,6 +628,9 @@ pub(crate) mod tests {
             ("/autoscale/changes", json!(0), "autoscale.changes"),
             ("/autoscale/interval_s", json!(0), "autoscale.interval_s"),
             ("/swarm/main/managers", json!([]), "swarm.main.managers"),
+            ("/swarm/main/managers", json!(["http://10.0.0.134:2375"]), "swarm.main.managers"),
+            ("/swarm/main/certs", json!(null), "swarm.main.managers"),
+            ("/swarm/main/node", json!([{"host": "a", "engine": "http://x"}]), "swarm.main.node[0].engine"),
             ("/swarm/main/node", json!([{"host": "", "engine": "x"}]), "swarm.main.node[0].host"),
         ] {
             let mut config = article();

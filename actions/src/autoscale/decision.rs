@@ -257,7 +257,7 @@ impl fmt::Display for Hold {
                     seconds(since)
                 )?;
                 if *strange > 0 {
-                    write!(f, "; {strange} of those seen are not of the engine's tasks")?;
+                    write!(f, "; {strange} of those seen are no tasks that run")?;
                 }
                 Ok(())
             }

@@ -289,7 +289,7 @@ impl Policy {
         let replicas = pool.replicas.ok_or(Hold::Global)?;
         self.may_act(now, pool, replicas)?;
         if replicas == 0 {
-            return self.from_zero();
+            return self.raised();
         }
         let telemetry = seen.telemetry.as_ref().map_err(|why| Hold::Telemetry(why.clone()))?;
         self.agree(now, pool, telemetry, replicas)?;
@@ -332,7 +332,7 @@ impl Policy {
     }
 
     /// A service of 0 replicas tells no metrics: the operator alone decides.
-    fn from_zero(&self) -> Result<Wish, Hold> {
+    fn raised(&self) -> Result<Wish, Hold> {
         if !self.rules.from_zero {
             return Err(Hold::Zero);
         }

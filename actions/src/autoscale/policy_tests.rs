@@ -155,7 +155,7 @@ fn what_the_engine_does_not_know_is_no_replica() {
     for (at, warning) in [(100, false), (109, false), (110, true)] {
         let Verdict::Hold(hold) = policy.tick(S * at, &observation).verdict else { panic!("it acted") };
         assert_eq!(hold.is_warning(), warning, "{hold}");
-        assert!(hold.to_string().contains("1 of those seen are not"), "{hold}");
+        assert!(hold.to_string().contains("1 of those seen are no tasks"), "{hold}");
     }
     // The same container seen twice is not two.
     let mut observation = seen(&[9.0, 9.0]);

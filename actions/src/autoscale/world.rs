@@ -120,6 +120,7 @@ impl World {
     /// What engine and telemetry say. Loads that are `None` are told by nobody.
     pub(crate) fn observe(&self, loads: &[Option<f64>]) -> Observation {
         let running = || self.tasks.iter().filter(|task| task.begins < self.now);
+        let wanted = running().filter(|task| task.ends.is_none());
         let replica = |task: &Task| {
             let (rates, at) = task.rates.as_ref()?;
             let age = self.now.saturating_sub(*at);
@@ -130,7 +131,7 @@ impl World {
         Observation {
             pool: Ok(Pool {
                 replicas: Some(self.replicas),
-                running: running().map(name).collect(),
+                running: wanted.map(name).collect(),
                 updating: false,
             }),
             telemetry: Ok(Telemetry {
@@ -182,7 +183,7 @@ mod tests {
         assert!((mean - 4.0).abs() < 1e-6, "{mean}");
         world.set(1);
         pass(&mut world, 1);
-        assert_eq!(seen(&world).0, 3, "they stop");
+        assert_eq!((seen(&world).0, seen(&world).1), (1, 3), "they stop");
         pass(&mut world, 2);
         assert_eq!(seen(&world).1, 1);
     }
