@@ -1,0 +1,740 @@
+//! Which pairs are captured, where and for how long: a pure function of time and of what was observed.
+//!
+//! Whatever is observed comes in through [`Policy::tick`]; what is wanted of each switch comes out of
+//! [`Policy::desired`]. Nothing is done here: the controller reads the switches and mends them. Choosing a switch is in
+//! `placing`.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::budget::{Loads, Pace};
+use super::config::{self, Config, End};
+use super::evidence::Sighting;
+use super::pair::Pair;
+use super::session::{Manual, Session, State};
+use super::wanted::{Desired, Found, Observed, Wanted};
+use crate::mode::Mode;
+
+/// Pairs that are kept in mind, sessions among them.
+pub const MOST_PAIRS: usize = 4096;
+
+/// Sessions that have ended and are still shown.
+pub const MOST_ENDED: usize = 256;
+
+/// Pairs that persons have stopped.
+const MOST_STOPPED: usize = 4096;
+
+/// How long a rule that was found at a start may wait for evidence (promise A13).
+const ADOPTED_MS: u64 = 60_000;
+
+/// How long a direction may have no frames before that is said.
+const ONE_WAY_MS: u64 = 10_000;
+
+/// The longest time until what was refused is tried again.
+const LONGEST_RETRY_MS: u64 = 600_000;
+
+/// What was observed since the last tick.
+#[derive(Debug, Default)]
+pub struct Observation<'o> {
+    /// Whether anything is done at all.
+    pub mode: Mode,
+    /// Packets of listed hosts, of trusted agents only.
+    pub sightings: &'o [Sighting],
+    /// Trusted agents of which something was heard lately; as before when `None`.
+    pub heard: Option<BTreeSet<IpAddr>>,
+    /// Which agent a host is attached to, where that is known; as before when `None`.
+    pub leaves: Option<BTreeMap<IpAddr, IpAddr>>,
+    /// What was read from switches, and what failed there.
+    pub news: &'o [SwitchNews],
+    /// What persons ask for.
+    pub commands: &'o [Command],
+}
+
+/// What is new of a switch, by its place in the configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SwitchNews {
+    /// All its rules were read.
+    Read(usize, Observed),
+    /// It does not answer, or its answer makes no sense.
+    Unreachable(usize, String),
+    /// It refuses the rule of this name.
+    Refused(usize, String, String),
+}
+
+/// What a person asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Capture a pair.
+    Start {
+        /// The host that is ours.
+        local: IpAddr,
+        /// The other one.
+        remote: IpAddr,
+        /// Agent of the switch that is to capture; the best one when `None`.
+        agent: Option<IpAddr>,
+        /// For how long, seconds; as long as the policy's captures last without evidence when `None`.
+        seconds: Option<u64>,
+        /// The policy that says the analyzer; the first one when `None`.
+        policy: Option<String>,
+    },
+    /// End the session with this id, and leave its pair alone for a while.
+    Stop(String),
+}
+
+/// What has happened that others should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tell {
+    /// What.
+    pub kind: TellKind,
+    /// Id of the session.
+    pub session: String,
+    /// Its host.
+    pub local: IpAddr,
+    /// The listed host.
+    pub remote: IpAddr,
+    /// The switch that it is about.
+    pub agent: Option<IpAddr>,
+    /// The same in words.
+    pub text: String,
+}
+
+/// What has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TellKind {
+    /// A rule was read back.
+    Capturing,
+    /// A rule would be wanted if more was done than observing.
+    Would,
+    /// A session has changed its switch.
+    Moved,
+    /// A rule was refused.
+    Failed,
+    /// A session gives way.
+    Shed,
+    /// One direction has no frames.
+    OneWay,
+    /// A session has ended.
+    Ended,
+}
+
+/// What a tick has decided.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Switches that have to be looked at.
+    pub touched: BTreeSet<usize>,
+    /// What has happened.
+    pub told: Vec<Tell>,
+    /// An answer for each command: the id of the session, or why not.
+    pub answers: Vec<Result<String, String>>,
+}
+
+/// What was counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Sightings.
+    pub sightings: u64,
+    /// Sightings of hosts that are never captured.
+    pub excluded: u64,
+    /// Sightings of pairs that a person has stopped.
+    pub stopped: u64,
+    /// Sightings of pairs for which there was no room.
+    pub crowded: u64,
+    /// Rules that were wanted.
+    pub begun: u64,
+    /// Rules that were read back.
+    pub confirmed: u64,
+    /// Sessions that have changed their switch.
+    pub moved: u64,
+    /// Sessions that gave way because of a budget.
+    pub shed: u64,
+    /// Rules that were refused.
+    pub refused: u64,
+    /// Rules that were found at a start and kept.
+    pub adopted: u64,
+    /// Rules that were missing or changed, and were put again.
+    pub mended: u64,
+    /// Sessions that have ended.
+    pub ended: u64,
+}
+
+/// What is known beside the sessions.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) config: Arc<Config>,
+    pub(super) instance: String,
+    pub(super) mode: Mode,
+    by_agent: BTreeMap<IpAddr, usize>,
+    /// Whether a policy's flows show both directions.
+    both_ways: Vec<bool>,
+    /// Names of our rules at each switch; `None` before it was read.
+    pub(super) observed: Vec<Option<BTreeSet<String>>>,
+    /// Switches that do not answer, and why.
+    pub(super) down: BTreeMap<usize, String>,
+    /// Pairs that other instances capture: which, and where.
+    pub(super) others: BTreeMap<Pair, BTreeSet<(usize, String)>>,
+    pub(super) heard: BTreeSet<IpAddr>,
+    pub(super) leaves: BTreeMap<IpAddr, IpAddr>,
+}
+
+/// The policies and their sessions.
+#[derive(Debug)]
+pub struct Policy {
+    pub(super) known: Known,
+    pub(super) sessions: BTreeMap<Pair, Session>,
+    pub(super) ended: VecDeque<Session>,
+    stopped: BTreeMap<Pair, u64>,
+    pub(super) pace: Pace,
+    last_ms: u64,
+    pub(super) counts: Counts,
+}
+
+impl Policy {
+    /// No sessions. `instance` marks our rules, see [`super::pair::is_instance`].
+    pub fn new(config: Arc<Config>, instance: String) -> Self {
+        let by_agent = (0..).zip(&config.switches).map(|(at, switch)| (switch.agent, at)).collect();
+        let ipv6 = config.switches.iter().any(|switch| switch.ipv6);
+        let both = |policy: &config::Policy| {
+            let flows = policy.flows(ipv6);
+            [End::Source, End::Destination].iter().all(|end| flows.iter().any(|flow| flow.local == *end))
+        };
+        Self {
+            pace: Pace::new(&config.limits),
+            known: Known {
+                instance,
+                mode: Mode::Observe,
+                by_agent,
+                both_ways: config.policies.iter().map(|named| both(&named.policy)).collect(),
+                observed: vec![None; config.switches.len()],
+                down: BTreeMap::new(),
+                others: BTreeMap::new(),
+                heard: BTreeSet::new(),
+                leaves: BTreeMap::new(),
+                config,
+            },
+            sessions: BTreeMap::new(),
+            ended: VecDeque::new(),
+            stopped: BTreeMap::new(),
+            last_ms: 0,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Takes what was observed and decides. `now_ms` never falls.
+    pub fn tick(&mut self, now_ms: u64, seen: Observation<'_>) -> Effects {
+        let mut effects = Effects::default();
+        let passed_ms = now_ms.saturating_sub(std::mem::replace(&mut self.last_ms, now_ms));
+        let was = std::mem::replace(&mut self.known.mode, seen.mode);
+        if let Some(heard) = seen.heard {
+            self.known.heard = heard;
+        }
+        if let Some(leaves) = seen.leaves {
+            self.known.leaves = leaves;
+        }
+        self.stopped.retain(|_, until_ms| *until_ms > now_ms);
+        self.age(passed_ms, now_ms, &mut effects);
+        for news in seen.news {
+            self.switch_news(news, now_ms, &mut effects);
+        }
+        for sighting in seen.sightings {
+            self.sighted(sighting, now_ms);
+        }
+        for command in seen.commands {
+            let answer = self.command(command, now_ms, &mut effects);
+            effects.answers.push(answer);
+        }
+        self.change_mode(was, now_ms, &mut effects);
+        self.yield_to_others(now_ms, &mut effects);
+        self.shed(now_ms, &mut effects);
+        self.move_to_better(now_ms, &mut effects);
+        self.place(now_ms, &mut effects);
+        self.say_one_way(now_ms, &mut effects);
+        self.forget(&mut effects, now_ms);
+        effects
+    }
+
+    /// What a switch is to have.
+    pub fn desired(&self, switch: usize) -> Desired {
+        let here = self.sessions.values().filter(|session| session.at == Some(switch));
+        here.map(|session| (session.name.clone(), self.known.wanted(session, switch))).collect()
+    }
+
+    /// What was counted.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// All sessions, those first whose addresses are lower.
+    pub fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.values()
+    }
+
+    /// Sessions that have ended, the newest last.
+    pub fn ended(&self) -> impl Iterator<Item = &Session> {
+        self.ended.iter()
+    }
+
+    /// Whether a switch may still have a rule of ours.
+    pub fn has_rules(&self) -> bool {
+        self.sessions.values().any(|session| session.at.is_some() || !session.lingering.is_empty())
+    }
+
+    /// Why a switch does not answer; `None` when it does, or was not asked yet.
+    pub fn down(&self, switch: usize) -> Option<&str> {
+        self.known.down.get(&switch).map(String::as_str)
+    }
+
+    fn age(&mut self, passed_ms: u64, now_ms: u64, effects: &mut Effects) {
+        let known = &self.known;
+        for session in self.sessions.values_mut().filter(|session| session.ending.is_none()) {
+            session.evidence.age(passed_ms, |agent| known.heard.contains(&agent));
+            if session.manual.is_some_and(|manual| manual.until_ms > now_ms) {
+                continue;
+            }
+            let asked = session.manual.take().is_some();
+            let policy = known.policy(session);
+            let (ttl_ms, hold_ms) =
+                policy.map_or((0, 0), |policy| (policy.ttl_s * 1000, policy.hold_s * 1000));
+            let (quiet, held) = (session.evidence.quiet_ms, session.evidence.held_ms);
+            let why = if session.evidence.samples == 0.0 && asked {
+                Some("the time that it was asked for is over".to_owned())
+            } else if session.adopted && quiet + held >= ttl_ms.min(ADOPTED_MS) {
+                Some("it was found at the start, and there was no evidence since".to_owned())
+            } else if quiet >= ttl_ms {
+                Some(format!("there was no evidence for {} s", quiet / 1000))
+            } else if quiet + held >= ttl_ms + hold_ms {
+                Some(format!("nothing was heard of its agents for {} s", held / 1000))
+            } else {
+                None
+            };
+            if let Some(why) = why {
+                end(session, why, now_ms, effects);
+            }
+        }
+    }
+
+    fn switch_news(&mut self, news: &SwitchNews, now_ms: u64, effects: &mut Effects) {
+        match news {
+            SwitchNews::Read(switch, observed) => self.read(*switch, observed, now_ms, effects),
+            SwitchNews::Unreachable(switch, why) => {
+                self.known.down.insert(*switch, why.clone());
+                let waiting = |session: &&mut Session| session.at == Some(*switch) && !session.confirmed;
+                for session in self.sessions.values_mut().filter(waiting) {
+                    session.reason = format!("{} does not answer: {why}", self.known.agent(*switch));
+                }
+            }
+            SwitchNews::Refused(switch, name, why) => {
+                let Some(session) = self.known.pair(name).and_then(|pair| self.sessions.get_mut(&pair))
+                else {
+                    return;
+                };
+                if session.at == Some(*switch) {
+                    self.counts.refused += 1;
+                    refuse(session, *switch, &self.known, why.clone(), now_ms, effects);
+                } else {
+                    session.reason = format!("{} does not take it away: {why}", self.known.agent(*switch));
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, switch: usize, observed: &Observed, now_ms: u64, effects: &mut Effects) {
+        effects.touched.insert(switch);
+        let known = &mut self.known;
+        known.down.remove(&switch);
+        let ours = observed.iter().filter(|(_, found)| matches!(found, Found::Ours(_) | Found::Changed));
+        if let Some(place) = known.observed.get_mut(switch) {
+            *place = Some(ours.map(|(name, _)| name.clone()).collect());
+        }
+        known.others.retain(|_, places| {
+            places.retain(|(place, _)| *place != switch);
+            !places.is_empty()
+        });
+        for (name, _) in observed.iter().filter(|(_, found)| matches!(found, Found::Others)) {
+            if let Some((instance, pair)) = Pair::of_rule(name) {
+                known.others.entry(pair).or_default().insert((switch, instance.to_owned()));
+            }
+        }
+        for session in self.sessions.values_mut().filter(|session| session.may_be_at(switch)) {
+            let found = observed.get(&session.name);
+            if !matches!(found, Some(Found::Ours(_) | Found::Changed)) {
+                session.lingering.retain(|other| *other != switch);
+            }
+            if session.at != Some(switch) {
+                continue;
+            }
+            let wanted = self.known.wanted(session, switch);
+            match found {
+                Some(Found::Ours(found)) if *found == wanted => {
+                    confirm(session, &self.known, now_ms, effects);
+                    self.counts.confirmed += u64::from(effects.confirmed(session));
+                }
+                Some(Found::Unmarked) => {
+                    self.counts.refused += 1;
+                    let why = "its name is taken by a rule without our mark".to_owned();
+                    refuse(session, switch, &self.known, why, now_ms, effects);
+                    session.lingering.retain(|other| *other != switch);
+                }
+                _ if session.confirmed => {
+                    session.confirmed = false;
+                    self.counts.mended += 1;
+                    session.step(now_ms, "its rule was missing or changed, and is put again".to_owned());
+                }
+                _ => {}
+            }
+        }
+        for (name, found) in observed {
+            if let Found::Ours(found) = found {
+                self.adopt(switch, name, found, now_ms);
+            }
+        }
+    }
+
+    /// A rule of ours that no session accounts for: it becomes one again, or is left to be taken away.
+    fn adopt(&mut self, switch: usize, name: &str, found: &Wanted, now_ms: u64) {
+        let Some(pair) = self.known.pair(name) else { return };
+        let known = self.sessions.get(&pair);
+        if known.is_some_and(|session| session.may_be_at(switch)) {
+            return;
+        }
+        let policies = &self.known.config.policies;
+        let policy = policies.iter().position(|named| named.name == found.policy);
+        let may_stay = self.known.mode != Mode::Withdraw
+            && Pair::new(found.local, found.remote) == Some(pair)
+            && !self.known.is_excluded(found.local, found.remote)
+            && !self.stopped.contains_key(&pair)
+            && known.is_none_or(|session| session.at.is_none() && session.ending.is_none());
+        let (Some(policy), true) = (policy, may_stay) else {
+            if let Some(session) = self.sessions.get_mut(&pair) {
+                session.lingering.push(switch);
+            }
+            return;
+        };
+        let analyzer = policies.get(policy).map(|named| named.policy.analyzer);
+        // What is there already counts in any case: what is asked here is whether there is too much.
+        let refused = analyzer.is_none_or(|analyzer| {
+            self.placed(now_ms).refusal(&self.known.config, switch, analyzer, 0.0).is_some()
+        });
+        if refused || (known.is_none() && self.sessions.len() >= MOST_PAIRS) {
+            return;
+        }
+        let session = self.sessions.entry(pair).or_insert_with(|| {
+            let hosts = [found.local, found.remote];
+            let mut session = Session::new(name.to_owned(), policy, hosts, "".into(), now_ms);
+            session.adopted = true;
+            session
+        });
+        session.place(switch, now_ms);
+        self.counts.adopted += 1;
+        session.step(now_ms, format!("its rule was found on {}", self.known.agent(switch)));
+        session.confirmed = *found == self.known.wanted(session, switch);
+    }
+
+    fn sighted(&mut self, sighting: &Sighting, now_ms: u64) {
+        self.counts.sightings += 1;
+        let (local, remote) = (sighting.local, sighting.remote);
+        let pair = Pair::new(local, remote).filter(|_| !self.known.is_excluded(local, remote));
+        let Some(pair) = pair.filter(|_| sighting.policy < self.known.config.policies.len()) else {
+            self.counts.excluded += 1;
+            return;
+        };
+        if self.stopped.contains_key(&pair) {
+            self.counts.stopped += 1;
+            return;
+        }
+        if !self.sessions.contains_key(&pair) {
+            if sighting.samples <= 0.0 {
+                return;
+            }
+            if self.sessions.len() >= MOST_PAIRS {
+                self.counts.crowded += 1;
+                return;
+            }
+            let name = pair.rule(&self.known.instance);
+            let label = Arc::clone(&sighting.label);
+            let session = Session::new(name, sighting.policy, [local, remote], label, now_ms);
+            self.sessions.insert(pair, session);
+        }
+        let Some(session) = self.sessions.get_mut(&pair) else { return };
+        if sighting.samples > 0.0 {
+            // What it ended for is no longer so.
+            session.ending = None;
+            session.adopted = false;
+            if session.label.is_empty() {
+                session.label = Arc::clone(&sighting.label);
+            }
+        }
+        // Where both hosts are listed, it is seen from either side.
+        let outward = sighting.outward == (session.local == local);
+        session.evidence.add(&Sighting { outward, ..sighting.clone() }, now_ms);
+    }
+
+    fn command(&mut self, command: &Command, now_ms: u64, effects: &mut Effects) -> Result<String, String> {
+        match command {
+            Command::Start { local, remote, agent, seconds, policy } => {
+                self.start((*local, *remote), *agent, *seconds, policy.as_deref(), now_ms)
+            }
+            Command::Stop(id) => {
+                let pair = self.known.pair(id);
+                let session = pair.and_then(|pair| Some((pair, self.sessions.get_mut(&pair)?)));
+                let Some((pair, session)) = session else {
+                    return Err(format!("there is no session {id:?}"));
+                };
+                let stopped_s = self.known.policy(session).map_or(0, |policy| policy.stopped_s);
+                session.manual = None;
+                end(session, "a person stopped it".to_owned(), now_ms, effects);
+                if self.stopped.len() < MOST_STOPPED {
+                    self.stopped.insert(pair, now_ms + stopped_s * 1000);
+                }
+                Ok(id.clone())
+            }
+        }
+    }
+
+    fn start(
+        &mut self,
+        (local, remote): (IpAddr, IpAddr),
+        agent: Option<IpAddr>,
+        seconds: Option<u64>,
+        policy: Option<&str>,
+        now_ms: u64,
+    ) -> Result<String, String> {
+        let pair = Pair::new(local, remote)
+            .ok_or_else(|| format!("{local} and {remote} are no two hosts of one version of IP"))?;
+        if self.known.is_excluded(local, remote) {
+            return Err(format!("{local} and {remote}: one of them is never captured"));
+        }
+        let policies = &self.known.config.policies;
+        let policy = match policy {
+            None if policies.is_empty() => {
+                return Err("there is no capture policy that names an analyzer".to_owned());
+            }
+            None => 0,
+            Some(name) => policies
+                .iter()
+                .position(|named| named.name == name)
+                .ok_or_else(|| format!("there is no capture policy {name:?}"))?,
+        };
+        let switch = agent.map(|agent| {
+            let switch = self.known.by_agent.get(&agent).copied();
+            switch.ok_or_else(|| format!("no switch of the inventory has the agent {agent}"))
+        });
+        let switch = switch.transpose()?;
+        if !self.sessions.contains_key(&pair) && self.sessions.len() >= MOST_PAIRS {
+            return Err(format!("there are {MOST_PAIRS} pairs already"));
+        }
+        self.stopped.remove(&pair);
+        let name = pair.rule(&self.known.instance);
+        let fresh = || Session::new(name.clone(), policy, [local, remote], "".into(), now_ms);
+        let session = self.sessions.entry(pair).or_insert_with(fresh);
+        let ttl_s = policies.get(policy).map_or(0, |named| named.policy.ttl_s);
+        let until_ms = now_ms.saturating_add(seconds.unwrap_or(ttl_s).saturating_mul(1000));
+        session.manual = Some(Manual { until_ms, switch });
+        session.ending = None;
+        (session.not_before_ms, session.adopted) = (0, false);
+        session.step(now_ms, "a person started it".to_owned());
+        Ok(name)
+    }
+
+    fn change_mode(&mut self, was: Mode, now_ms: u64, effects: &mut Effects) {
+        let mode = self.known.mode;
+        let leaves = |session: &Session| match mode {
+            Mode::Withdraw => true,
+            // What was not read back may not have been put yet.
+            Mode::Observe => was != mode && !session.confirmed,
+            Mode::Act => false,
+        };
+        for session in self.sessions.values_mut() {
+            if mode == Mode::Act {
+                session.told.would = false;
+            }
+            if let Some(switch) = session.at.filter(|_| leaves(session)) {
+                effects.touched.insert(switch);
+                session.leave();
+                session.step(now_ms, format!("its rule is taken away: the mode is {mode}"));
+            }
+        }
+    }
+
+    /// Of two instances only one captures a pair: that whose name is the lower one.
+    fn yield_to_others(&mut self, now_ms: u64, effects: &mut Effects) {
+        for (pair, places) in &self.known.others {
+            let Some(session) = self.sessions.get_mut(pair) else { continue };
+            let lower = places.iter().find(|(_, other)| *other < self.known.instance);
+            if let (Some(switch), Some((_, other))) = (session.at, lower) {
+                effects.touched.insert(switch);
+                session.leave();
+                session.step(now_ms, format!("the instance {other} captures it: its rule is taken away"));
+            }
+        }
+    }
+
+    fn say_one_way(&mut self, now_ms: u64, effects: &mut Effects) {
+        for session in self.sessions.values_mut().filter(|session| session.state() == State::Active) {
+            if session.told.one_way {
+                continue;
+            }
+            if let Some(text) = self.known.one_way(session, now_ms) {
+                session.told.one_way = true;
+                session.step(now_ms, text.clone());
+                effects.tell(TellKind::OneWay, session, session.at.map(|at| self.known.agent(at)), text);
+            }
+        }
+    }
+
+    fn forget(&mut self, effects: &mut Effects, now_ms: u64) {
+        let over = |session: &Session| {
+            session.ending.is_some() && session.at.is_none() && session.lingering.is_empty()
+        };
+        let gone: Vec<Pair> = self.sessions.iter().filter(|(_, s)| over(s)).map(|(pair, _)| *pair).collect();
+        for pair in gone {
+            let Some(mut session) = self.sessions.remove(&pair) else { continue };
+            // A pair that was never captured is no news.
+            if session.placed_ms.is_none() {
+                continue;
+            }
+            let why = session.ending.clone().unwrap_or_default();
+            session.step(now_ms, format!("ended: {why}"));
+            self.counts.ended += 1;
+            effects.tell(
+                TellKind::Ended,
+                &session,
+                None,
+                format!("capture of {} ended: {why}", session.local),
+            );
+            if self.ended.len() >= MOST_ENDED {
+                self.ended.pop_front();
+            }
+            self.ended.push_back(session);
+        }
+    }
+
+    /// What all sessions take where their rules are wanted.
+    pub(super) fn placed(&self, now_ms: u64) -> Loads {
+        let mut loads = Loads::default();
+        for session in self.sessions.values() {
+            if let (Some(switch), Some(policy)) = (session.at, self.known.policy(session)) {
+                loads.add(switch, policy.analyzer, session.evidence.bits_per_second(now_ms));
+            }
+        }
+        loads
+    }
+}
+
+impl Effects {
+    pub(super) fn tell(&mut self, kind: TellKind, session: &Session, agent: Option<IpAddr>, text: String) {
+        let (local, remote) = (session.local, session.remote);
+        self.told.push(Tell { kind, session: session.name.clone(), local, remote, agent, text });
+    }
+
+    /// Whether it was told in this tick that a session's rule was read back.
+    fn confirmed(&self, session: &Session) -> bool {
+        let last = self.told.last();
+        last.is_some_and(|told| told.kind == TellKind::Capturing && told.session == session.name)
+    }
+}
+
+impl Known {
+    /// What a session says.
+    pub(super) fn policy(&self, session: &Session) -> Option<&config::Policy> {
+        self.config.policies.get(session.policy).map(|named| &named.policy)
+    }
+
+    /// The agent of a switch.
+    pub(super) fn agent(&self, switch: usize) -> IpAddr {
+        let none = IpAddr::from([0; 4]);
+        self.config.switches.get(switch).map_or(none, |switch| switch.agent)
+    }
+
+    /// The switch of an agent.
+    pub(super) fn switch(&self, agent: IpAddr) -> Option<usize> {
+        self.by_agent.get(&agent).copied()
+    }
+
+    /// The pair of a rule of ours.
+    fn pair(&self, name: &str) -> Option<Pair> {
+        let (instance, pair) = Pair::of_rule(name)?;
+        (instance == self.instance).then_some(pair)
+    }
+
+    /// The rule that a session wants at a switch.
+    fn wanted(&self, session: &Session, switch: usize) -> Wanted {
+        let own = self.config.switches.get(switch);
+        let named = self.config.policies.get(session.policy);
+        let nowhere = std::net::Ipv4Addr::UNSPECIFIED;
+        Wanted {
+            local: session.local,
+            remote: session.remote,
+            erspan_source: own.and_then(config::Switch::erspan_source).unwrap_or(nowhere),
+            analyzer: named.map_or(nowhere, |named| named.policy.analyzer),
+            interfaces: own.map(config::Switch::rule_interfaces).unwrap_or_default(),
+            policy: named.map(|named| named.name.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Whether the traffic of one of two hosts is never captured: it is no host, the operator says so, or what is
+    /// mirrored would be mirrored again.
+    fn is_excluded(&self, local: IpAddr, remote: IpAddr) -> bool {
+        let config = &self.config;
+        [local, remote].into_iter().any(|host| {
+            !config::is_host(host)
+                || config.limits.never.iter().any(|prefix| prefix.0.contains(host))
+                || config.policies.iter().any(|named| IpAddr::from(named.policy.analyzer) == host)
+        })
+    }
+
+    /// Which direction has no frames, in words.
+    pub(super) fn one_way(&self, session: &Session, now_ms: u64) -> Option<String> {
+        let long = session.placed_ms.is_some_and(|placed| now_ms.saturating_sub(placed) >= ONE_WAY_MS);
+        let both = self.both_ways.get(session.policy).copied().unwrap_or(false);
+        let missing = match session.evidence.ways_seen() {
+            [true, false] if long && both => (session.remote, session.local),
+            [false, true] if long && both => (session.local, session.remote),
+            _ => return None,
+        };
+        Some(format!("no frames from {} to {} were seen", missing.0, missing.1))
+    }
+}
+
+fn confirm(session: &mut Session, known: &Known, now_ms: u64, effects: &mut Effects) {
+    session.failures = 0;
+    if std::mem::replace(&mut session.confirmed, true) {
+        return;
+    }
+    session.reason.clear();
+    let Some(agent) = session.at.map(|at| known.agent(at)) else { return };
+    session.step(now_ms, format!("its rule was read back on {agent}"));
+    let text = format!("capturing {} rule {} on {agent}", session.local, session.name);
+    effects.tell(TellKind::Capturing, session, Some(agent), text);
+}
+
+fn refuse(
+    session: &mut Session,
+    switch: usize,
+    known: &Known,
+    why: String,
+    now_ms: u64,
+    effects: &mut Effects,
+) {
+    effects.touched.insert(switch);
+    let agent = known.agent(switch);
+    session.leave();
+    session.refused = true;
+    session.failures = session.failures.saturating_add(1);
+    let wait_ms = 1000u64.checked_shl(session.failures).unwrap_or(LONGEST_RETRY_MS).min(LONGEST_RETRY_MS);
+    session.not_before_ms = now_ms + wait_ms;
+    session.reason = format!("{agent} refuses it: {why}");
+    session.step(now_ms, session.reason.clone());
+    let text = format!("capture of {} failed: rule {} on {agent}: {why}", session.local, session.name);
+    effects.tell(TellKind::Failed, session, Some(agent), text);
+}
+
+fn end(session: &mut Session, why: String, now_ms: u64, effects: &mut Effects) {
+    effects.touched.extend(session.at);
+    if session.at.is_some() {
+        session.step(now_ms, format!("its rule is taken away: {why}"));
+    }
+    session.leave();
+    session.reason = why.clone();
+    session.ending = Some(why);
+}

@@ -1,0 +1,6 @@
+//! Triggered capture: policies on a clock of their own, drivers and the controller against servers on loopback.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod policy;
+mod properties;
+mod world;
