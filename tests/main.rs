@@ -7,6 +7,7 @@ mod collector;
 mod configuration;
 mod demo;
 mod docker_engine;
+mod docker_services;
 mod layering;
 mod learned;
 mod names;

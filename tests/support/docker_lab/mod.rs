@@ -167,6 +167,12 @@ impl Lab {
         fs::remove_file(&file).unwrap();
     }
 
+    /// Sends the engine's daemon a signal, such as `STOP`.
+    pub(crate) fn signal_engine(&self, signal: &str) {
+        let engine = self.engine.as_ref().expect("the engine runs");
+        super::live::run("kill", &[&format!("-{signal}"), &engine.id().to_string()]);
+    }
+
     /// Starts the engine's daemon, and waits until it answers.
     pub(crate) fn start_engine(&mut self) {
         let log = log_of(&self.folder);
