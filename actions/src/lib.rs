@@ -10,6 +10,7 @@ pub mod audit;
 pub mod autoscale;
 pub mod capture;
 pub mod clock;
+pub mod config;
 pub mod feeds;
 pub mod http;
 pub mod mode;

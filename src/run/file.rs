@@ -7,12 +7,13 @@ use std::io::Read as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use actions::config::{Config as ActionsConfig, SECTIONS as ACTIONS};
 use serde_json::Value as Json;
 use tables::flow::SpecError;
 use tables::flow::reference::References;
 use tables::{ChangeError, Program};
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::definitions::{self, Definitions, Id, KINDS, Refused};
 use super::settings::{Given, Raw, SETTINGS, Settings};
@@ -30,6 +31,8 @@ pub struct Config {
     pub settings: Settings,
     /// What it defines, compiled, with the built-in definitions beneath it.
     pub program: Program,
+    /// What is to be done, by whom and where.
+    pub actions: ActionsConfig,
 }
 
 /// What holds where neither file nor command line say anything.
@@ -39,11 +42,17 @@ pub struct Beneath {
     pub settings: Settings,
     /// Definitions.
     pub definitions: Definitions,
+    /// Actions.
+    pub actions: ActionsConfig,
 }
 
 impl Default for Beneath {
     fn default() -> Self {
-        Self { settings: Settings::default(), definitions: definitions::built_in() }
+        Self {
+            settings: Settings::default(),
+            definitions: definitions::built_in(),
+            actions: ActionsConfig::default(),
+        }
     }
 }
 
@@ -83,6 +92,7 @@ pub fn read(path: Option<&Path>, given: &Given, beneath: Beneath) -> Result<Conf
 fn parse(path: &Path, text: &str, given: &Given, beneath: Beneath) -> Result<Config, Wrong> {
     let mut reading = Reading {
         settings: beneath.settings,
+        actions: beneath.actions,
         defined: Definitions::new(),
         places: BTreeMap::new(),
         settings_at: BTreeMap::new(),
@@ -96,6 +106,7 @@ fn parse(path: &Path, text: &str, given: &Given, beneath: Beneath) -> Result<Con
     }));
     if reading.problems.is_empty() {
         reading.file(table.get_ref());
+        reading.check_actions(&table);
     }
     given.apply(&mut reading.settings).map_err(|why| Wrong { lines: vec![why] })?;
     let mut all = if reading.settings.defaults { beneath.definitions } else { Definitions::new() };
@@ -112,7 +123,7 @@ fn parse(path: &Path, text: &str, given: &Given, beneath: Beneath) -> Result<Con
         reading.refused(&refused);
     }
     if reading.problems.is_empty() {
-        return Ok(Config { settings: reading.settings, program });
+        return Ok(Config { settings: reading.settings, program, actions: reading.actions });
     }
     reading.problems.sort_by_key(|problem| problem.at);
     let mut lines: Vec<String> =
@@ -146,6 +157,7 @@ struct Place {
 
 struct Reading {
     settings: Settings,
+    actions: ActionsConfig,
     defined: Definitions,
     places: BTreeMap<Id, Place>,
     /// Where the values of settings stand.
@@ -160,11 +172,14 @@ impl Reading {
     }
 
     fn file(&mut self, table: &DeTable<'_>) {
-        let sections = || SETTINGS.iter().map(|s| s.section).filter(|s| !s.is_empty()).chain(KINDS);
+        let sections =
+            || SETTINGS.iter().map(|s| s.section).filter(|s| !s.is_empty()).chain(KINDS).chain(ACTIONS);
         for (key, value) in table {
             let name = key.get_ref().as_ref();
             if let Some(kind) = KINDS.iter().position(|kind| *kind == name) {
                 self.definitions(kind, value);
+            } else if ACTIONS.contains(&name) {
+                self.section_of_actions(name, value);
             } else if sections().any(|section| section == name) {
                 match value.get_ref() {
                     DeValue::Table(keys) => self.section(name, keys),
@@ -190,6 +205,22 @@ impl Reading {
                 self.problem(&key.span(), format!("{name:?} is no key of [{section}]{nearest}"));
             }
         }
+    }
+
+    fn section_of_actions(&mut self, section: &str, value: &Spanned<DeValue<'_>>) {
+        if let Err(wrong) = self.actions.section(section, ValueDeserializer::from(value.clone())) {
+            let at = wrong.span().unwrap_or_else(|| value.span());
+            self.problem(&at, format!("[{section}] {}", wrong.message().replace('\n', ", ")));
+        }
+    }
+
+    /// What is wrong with actions though every value is of its kind.
+    fn check_actions(&mut self, table: &Spanned<DeTable<'_>>) {
+        for problem in self.actions.problems() {
+            let at = place(table, &problem.key);
+            self.problem(&at, format!("{}: {}", problem.key, problem.why));
+        }
+        self.actions.resolve(&self.folder);
     }
 
     /// Whether there is such a setting.
@@ -250,6 +281,40 @@ impl Reading {
         let called = definitions::called(&refused.id);
         self.problem(&at, format!("[{called}] {}{near}", refused.why));
     }
+}
+
+/// Where a key as `autoscale.service.apache.metric[0].low` stands: its value, or what there is of its way. Names may have
+/// dots in them.
+fn place(table: &Spanned<DeTable<'_>>, key: &str) -> Range<usize> {
+    let mut at = table.span();
+    let mut inside = Inside::Table(table.get_ref());
+    let mut rest = key;
+    loop {
+        let next = match inside {
+            Inside::Table(table) => table
+                .iter()
+                .filter_map(|(key, value)| Some((rest.strip_prefix(key.get_ref().as_ref())?, value)))
+                .filter(|(rest, _)| rest.is_empty() || rest.starts_with(['.', '[']))
+                .min_by_key(|(rest, _)| rest.len()),
+            Inside::List(list) => rest
+                .split_once(']')
+                .and_then(|(number, rest)| Some((rest, list.get(number.parse::<usize>().ok()?)?))),
+        };
+        let Some((left, value)) = next else { return at };
+        at = value.span();
+        rest = left.strip_prefix(['.', '[']).unwrap_or(left);
+        inside = match value.get_ref() {
+            DeValue::Table(table) => Inside::Table(table),
+            DeValue::Array(list) => Inside::List(list),
+            _ => return at,
+        };
+    }
+}
+
+/// What may have further values inside.
+enum Inside<'a, 'i> {
+    Table(&'a DeTable<'i>),
+    List(&'a [Spanned<DeValue<'i>>]),
 }
 
 fn kind_of(value: &DeValue<'_>) -> &'static str {
@@ -399,6 +464,33 @@ mod tests {
             assert!(lines[0].contains(said), "{text:?}: {lines:?}");
             assert_eq!(lines.len(), 1, "{text:?}: {lines:?}");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_with_actions_has_its_place_too() {
+        let service = "[swarm.main]\nmanagers = ['unix:///run/d.sock']\n[autoscale.service.'a.b']\nmax = 3\n";
+        let metric = "metric = [{ metric = 'vir_cpu_utilization', low = 1, high = 2 }]\n";
+        let switch = "[[switch]]\nagent = '10.0.0.253'\nurl = 'http://10.0.0.253:8080/acl'\n";
+        for (text, said) in [
+            (format!("{service}{metric}min = 4\n"), "f.toml:6:7: autoscale.service.a.b.min: "),
+            (format!("{service}{}", metric.replace("low = 1", "low = 3")), "f.toml:5:"),
+            (format!("{service}{metric}mni = 4\n"), "f.toml:6:1: [autoscale] unknown field `mni`"),
+            (format!("{service}{metric}min = 'x'\n"), "f.toml:6:7: [autoscale] invalid type: string \"x\""),
+            (format!("{switch}{switch}"), "f.toml:5:9: switch[1].agent: 10.0.0.253 is there twice"),
+            (format!("{switch}interfaces = 'sw p'\n"), "f.toml:4:14: switch[0].interfaces: "),
+            ("[actions]\nmode = 'maybe'\n".to_owned(), "f.toml:2:8: [actions] unknown variant `maybe`"),
+            ("[webhook.w]\nurl = 'x'\n".to_owned(), "f.toml:2:7: webhook.w.url: "),
+            ("[autoscal]\n".to_owned(), "did you mean \"autoscale\"?"),
+        ] {
+            let lines = wrong(&text);
+            assert!(lines[0].contains(said), "{text:?}: {lines:?}");
+        }
+        let right =
+            format!("[actions]\nmode = 'act'\n{service}{metric}{switch}password_file = 'p'\nuser = 'u'\n");
+        let config = parse(Path::new("/etc/f.toml"), &right, &Given::default(), Beneath::default()).unwrap();
+        let file = config.actions.capture.switch[0].password_file.as_deref();
+        assert_eq!(file, Some(Path::new("/etc/p")), "from the file's folder");
+        assert_eq!(config.actions.actions.mode, actions::mode::Mode::Act);
     }
 
     #[test]
