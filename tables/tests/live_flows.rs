@@ -352,7 +352,7 @@ fn the_smallest_give_way_and_are_counted() {
     }
     let (evicted, alive) = (fixture.shard.flows_evicted(), fixture.shard.flows() as u64);
     assert_eq!(evicted + alive, 20_000);
-    assert!(alive > 1000, "{alive} flows of about 40 bytes each find room");
+    assert!(alive > 1300, "{alive} flows of about 40 bytes each find room: beyond half of the index too");
     let question = Question::ActiveFlows {
         agents: Agents::All,
         flow: "f".into(),

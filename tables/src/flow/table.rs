@@ -41,6 +41,10 @@ const SWEEP: usize = 32_768;
 /// Slots of the smallest index.
 const SMALLEST_INDEX: usize = 64;
 
+/// An index of fewer slots is kept half empty, because it costs next to nothing: an entry is then found in its first slot or
+/// the one behind, where in an index that is nearly full a dozen are looked at.
+const ROOMY_INDEX: usize = 1 << 16;
+
 /// What a table shares with the others of its shard, and where it says what happened.
 #[derive(Debug)]
 pub struct Context<'c> {
@@ -308,11 +312,15 @@ impl FlowTable {
 
     #[cold]
     fn insert(&mut self, words: &[u64], context: &mut Context<'_>) -> usize {
-        let full = (self.len() + 1) * 8 > self.index.len() * 7;
-        let more = self.entry_bytes() + if full { self.index.len() * 8 } else { 0 };
-        if self.bytes() + more > self.most_bytes && !self.is_empty() {
+        let slots = self.index.len();
+        let most = slots / 8 * 7;
+        let needed = self.bytes() + self.entry_bytes();
+        let grows = self.len() >= if slots < ROOMY_INDEX { slots / 2 } else { most }
+            && needed + slots * size_of::<u64>() <= self.most_bytes;
+        let fits = needed <= self.most_bytes && (grows || self.len() < most);
+        if !fits && !self.is_empty() {
             self.evict(context);
-        } else if full {
+        } else if grows {
             self.grow_index();
         }
         let at = self.len();
