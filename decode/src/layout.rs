@@ -60,8 +60,8 @@ pub struct Layout {
     pub name: &'static str,
     /// Its fields in order.
     pub fields: &'static [Field],
-    /// Whether all fields have a fixed size, so that no length inside can lie.
-    pub fixed: bool,
+    /// Bytes of all fields, where each has a fixed size, so that no length inside can lie.
+    pub size: Option<usize>,
 }
 
 impl Layout {
@@ -72,7 +72,7 @@ impl Layout {
 
     /// Whether every length inside `body` is within it.
     pub fn is_sound(&'static self, body: &[u8]) -> bool {
-        if self.fixed {
+        if self.size.is_some() {
             return true;
         }
         let mut reader = Reader::new(body);
@@ -376,6 +376,12 @@ impl<'a> Fields<'a> {
         Self { layout, body }
     }
 
+    /// The bytes of the fields where each has a fixed size: a record of the same fields, without what is appended to it.
+    #[inline]
+    pub fn fixed(&self) -> Option<&'a [u8]> {
+        self.layout.size.map(|size| self.body.get(..size).unwrap_or(self.body))
+    }
+
     /// The fields that are there, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&'static Field, Value<'a>)> + use<'a> {
         let mut reader = Reader::new(self.body);
@@ -406,7 +412,7 @@ macro_rules! layouts {
                 tag: $crate::record::Tag::new($enterprise, $format),
                 name: $text,
                 fields: &[$($crate::layout::Field { name: $field, kind: $crate::layout::Kind::$kind }),*],
-                fixed: $crate::layout::all_fixed(&[$($crate::layout::Kind::$kind),*]),
+                size: $crate::layout::size(&[$($crate::layout::Kind::$kind),*]),
             };
         )*
 
@@ -425,21 +431,25 @@ macro_rules! layouts {
 }
 pub(crate) use layouts;
 
-pub(crate) const fn all_fixed(kinds: &[Kind]) -> bool {
-    let mut i = 0;
+/// Bytes of fields of these kinds; `None` where one has no fixed size.
+pub(crate) const fn size(kinds: &[Kind]) -> Option<usize> {
+    let (mut i, mut bytes) = (0, 0);
     while i < kinds.len() {
         #[allow(
             clippy::indexing_slicing,
             reason = "the index is below the length; const fn has no iterators"
         )]
         let kind = kinds[i];
-        if matches!(
-            kind,
-            Kind::Address | Kind::Text | Kind::Words | Kind::AsPath | Kind::Adapters | Kind::Lanes
-        ) {
-            return false;
-        }
+        bytes += match kind {
+            Kind::Byte => 1,
+            Kind::U32 | Kind::F32 | Kind::Ip4 => 4,
+            Kind::U64 | Kind::Mac => 8,
+            Kind::Ip6 | Kind::Uuid => 16,
+            Kind::Address | Kind::Text | Kind::Words | Kind::AsPath | Kind::Adapters | Kind::Lanes => {
+                return None;
+            }
+        };
         i += 1;
     }
-    true
+    Some(bytes)
 }

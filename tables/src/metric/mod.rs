@@ -3,6 +3,7 @@
 pub mod catalogue;
 pub(crate) mod custom;
 mod growth;
+mod kept;
 pub mod label;
 pub(crate) mod store;
 

@@ -4,7 +4,6 @@
 //! Promise I5 lives here and in [`super::growth`]: a first sample gives no rate, a 32-bit counter may wrap but a
 //! fall is a gap and never a spike, all ones mean unknown, and two samples of nearly the same moment make no rate.
 
-use std::fmt::Write;
 use std::sync::{Arc, LazyLock};
 
 use decode::layout::{self, Fields, Value};
@@ -12,7 +11,8 @@ use decode::{Records, counter};
 
 use super::MetricValue;
 use super::catalogue::{DERIVED, Derived, Kind, METRICS, Metric};
-use super::growth::{CLOSEST_US, Intervals, Moment, UNKNOWN, gauge, growth, raw};
+use super::growth::{CLOSEST_US, Intervals, Moment, gauge, growth, raw};
+use super::kept::Kept;
 use super::label::{LABELS, Label};
 
 /// The longest text that is kept, bytes: the longest that a structure may have. What is beyond is cut off.
@@ -57,7 +57,7 @@ struct Entry {
     at: usize,
     /// The field that it is a share of.
     share: Option<usize>,
-    /// For what no number stands for: its place among the values that are made when they come.
+    /// For what is not kept until somebody asks: its place among the values that are made when they come.
     ready: Option<usize>,
 }
 
@@ -72,34 +72,35 @@ pub(crate) static STRUCTURES: LazyLock<Vec<Structure>> = LazyLock::new(|| {
             structures.push(Structure { layout: metric.layout, metrics: Vec::new(), ready: 0 });
         }
         let Some(last) = structures.last_mut() else { continue };
-        let ready = matches!(metric.kind, Kind::Text | Kind::Hex | Kind::Lane(..)).then_some(last.ready);
+        let comes_ready = metric.layout.size.is_none() && matches!(metric.kind, Kind::Text | Kind::Lane(..));
+        let ready = comes_ready.then_some(last.ready);
         last.ready += usize::from(ready.is_some());
         last.metrics.push(Entry { metric, at, share, ready });
     }
     structures
 });
 
-/// What samples said of one structure. Fields are kept as numbers, [`UNKNOWN`] where one is none.
+/// What samples said of one structure.
 #[derive(Debug)]
 struct Block {
     layout: &'static layout::Layout,
     structure: usize,
     updated_us: u64,
     /// The last sample.
-    latest: Vec<u64>,
-    /// The last one that was not too close to the one before; empty before the first sample.
-    counted: Vec<u64>,
-    /// When that was.
-    counted_at: Moment,
+    latest: Kept,
+    /// The last one that was not too close to the one before.
+    counted: Kept,
+    /// When that was; `None` before the first sample.
+    counted_at: Option<Moment>,
     /// The one before that.
-    before: Vec<u64>,
+    before: Kept,
     /// Seconds between these two; `None` where their counters cannot be compared.
     seconds: Option<f64>,
     /// Whether a 32-bit counter may have come round between them.
     wraps: bool,
     /// The counters of the next sample begin anew.
     ended: bool,
-    /// Values that are made when they come.
+    /// Values that are made when they come: texts, and what has no fixed place among other fields.
     ready: Vec<Option<MetricValue>>,
 }
 
@@ -274,10 +275,10 @@ impl Block {
             layout,
             structure,
             updated_us: moment.now_us,
-            latest: Vec::new(),
-            counted: Vec::new(),
-            counted_at: moment,
-            before: Vec::new(),
+            latest: Kept::default(),
+            counted: Kept::default(),
+            counted_at: None,
+            before: Kept::default(),
             seconds: None,
             wraps: false,
             ended: false,
@@ -292,22 +293,21 @@ impl Block {
     /// When the value at this place arrived: rates wait for a sample that is not too close to the last one.
     fn arrived_us(&self, place: usize) -> u64 {
         let counted = self.entry(place).is_some_and(|entry| entry.metric.kind.is_counted());
-        if counted { self.counted_at.now_us } else { self.updated_us }
+        let counted_at = self.counted_at.filter(|_| counted);
+        counted_at.map_or(self.updated_us, |moment| moment.now_us)
     }
 
     /// Takes a record; how many of its texts were cut.
     fn take(&mut self, fields: &Fields<'_>, moment: Moment, state: State) -> u64 {
         self.updated_us = moment.now_us;
-        self.latest.clear();
-        self.latest.extend(fields.iter().map(|(_, value)| word(value)));
-        self.latest.resize(self.layout.fields.len(), UNKNOWN);
-        let comparable = !self.counted.is_empty() && !self.ended;
-        let elapsed = if comparable { moment.since(self.counted_at) } else { None };
+        self.latest.keep(fields);
+        let comparable = self.counted_at.filter(|_| !self.ended);
+        let elapsed = comparable.and_then(|counted_at| moment.since(counted_at));
         // Too close to the last one: gauges are taken, counters wait for the next sample.
         if elapsed.is_none_or(|elapsed| elapsed >= CLOSEST_US) {
             std::mem::swap(&mut self.before, &mut self.counted);
-            self.counted.clone_from(&self.latest);
-            self.counted_at = moment;
+            self.counted.keep(fields);
+            self.counted_at = Some(moment);
             self.seconds = elapsed.map(|elapsed| elapsed as f64 / 1e6);
             self.wraps = state == State::Running;
         }
@@ -315,7 +315,7 @@ impl Block {
         if self.ready.is_empty() { 0 } else { self.make_ready(fields) }
     }
 
-    /// Makes the values that are not made of numbers; how many texts were cut.
+    /// Makes the values that are not kept otherwise; how many texts were cut.
     fn make_ready(&mut self, fields: &Fields<'_>) -> u64 {
         let Some(structure) = STRUCTURES.get(self.structure) else { return 0 };
         let mut cut = 0;
@@ -325,7 +325,7 @@ impl Block {
             if let Kind::Lane(lane, word) = metric.kind {
                 *value = now.and_then(|now| of_lane(now, lane, word)).map(MetricValue::Number);
             } else {
-                cut += u64::from(set_text(value, metric.kind, now));
+                cut += u64::from(set_text(value, now));
             }
         }
         cut
@@ -334,9 +334,17 @@ impl Block {
     /// The metric at this place, as far as samples told it.
     fn value(&self, place: usize) -> Option<MetricValue> {
         let entry = self.entry(place)?;
-        let latest = || self.field(&self.latest, entry.at);
+        if let Some(ready) = entry.ready {
+            return self.ready.get(ready)?.clone();
+        }
+        let latest = || self.latest.get(self.layout, entry.at);
         let number = match entry.metric.kind {
-            Kind::Text | Kind::Hex | Kind::Lane(..) => return self.ready.get(entry.ready?)?.clone(),
+            Kind::Text | Kind::Hex => {
+                let sent = self.latest.sent(self.layout, entry.at)?;
+                return text(sent).map(|text| MetricValue::Text(text.into()));
+            }
+            // Lanes come ready.
+            Kind::Lane(..) => return None,
             Kind::Name(names) => {
                 let number = latest()?.as_u64().filter(|number| *number != u64::from(u32::MAX))?;
                 return Some(MetricValue::Text(names.of(number).as_ref().into()));
@@ -351,29 +359,18 @@ impl Block {
             Kind::Positive => gauge(latest()?).filter(|number| *number > 0.0)?,
             Kind::Hundredths => gauge(latest()?)? / 100.0,
             Kind::Share(_) => {
-                let whole = gauge(self.field(&self.latest, entry.share?)?).filter(|whole| *whole > 0.0)?;
+                let whole =
+                    gauge(self.latest.get(self.layout, entry.share?)?).filter(|whole| *whole > 0.0)?;
                 100.0 * gauge(latest()?)? / whole
             }
         };
         Some(MetricValue::Number(number))
     }
 
-    /// A field of a sample, as it came.
-    fn field(&self, sample: &[u64], at: usize) -> Option<Value<'static>> {
-        let word = sample.get(at).copied().filter(|word| *word != UNKNOWN)?;
-        match self.layout.fields.get(at)?.kind {
-            layout::Kind::U32 => u32::try_from(word).ok().map(Value::U32),
-            layout::Kind::U64 => Some(Value::U64(word)),
-            layout::Kind::F32 => u32::try_from(word).ok().map(|bits| Value::F32(f32::from_bits(bits))),
-            layout::Kind::Byte => u8::try_from(word).ok().map(Value::Byte),
-            _ => None,
-        }
-    }
-
     /// How much a counter has grown between the last two samples that can be compared.
     fn grown(&self, at: usize) -> Option<f64> {
         self.seconds?;
-        growth(*self.before.get(at)?, self.field(&self.counted, at)?, self.wraps)
+        growth(raw(self.before.get(self.layout, at)?), self.counted.get(self.layout, at)?, self.wraps)
     }
 
     /// How much all states of the processors have grown. The time of guests is in that of their users too.
@@ -385,14 +382,6 @@ impl Block {
     }
 }
 
-/// A field as the number that it is kept as.
-fn word(value: Value<'_>) -> u64 {
-    match value {
-        Value::F32(number) => number.to_bits().into(),
-        other => raw(other),
-    }
-}
-
 /// A word of the optical lane with this index.
 fn of_lane(value: Value<'_>, lane: u32, word: usize) -> Option<f64> {
     let Value::Lanes(lanes) = value else { return None };
@@ -401,23 +390,31 @@ fn of_lane(value: Value<'_>, lane: u32, word: usize) -> Option<f64> {
 }
 
 /// Makes the text of a field the value; whether it was cut. A text that did not change stays the same allocation.
-fn set_text(value: &mut Option<MetricValue>, kind: Kind, now: Option<Value<'_>>) -> bool {
+fn set_text(value: &mut Option<MetricValue>, now: Option<Value<'_>>) -> bool {
     let mut set = |text: &str| match &value {
         Some(MetricValue::Text(old)) if **old == *text => {}
         _ => *value = Some(MetricValue::Text(text.into())),
     };
-    match (kind, now) {
-        (Kind::Hex, Some(Value::U64(number))) => set(&format!("{number:016X}")),
-        (Kind::Text, Some(Value::Text(bytes))) if !bytes.is_empty() => {
+    match now {
+        Some(Value::Text(bytes)) if !bytes.is_empty() => {
             let (text, cut) = bounded(bytes, MOST_TEXT);
             set(&text);
             return cut;
         }
-        (Kind::Text, Some(Value::Mac(mac))) => set(&mac.to_string()),
-        (Kind::Text, Some(Value::Uuid(uuid))) => set(&uuid_text(&uuid)),
+        Some(Value::Uuid(uuid)) => set(&uuid_text(&uuid)),
         _ => *value = None,
     }
     false
+}
+
+/// The usual text of what is no text: a number in hexadecimal, a MAC address, a UUID.
+fn text(value: Value<'_>) -> Option<String> {
+    match value {
+        Value::U64(number) => Some(format!("{number:016X}")),
+        Value::Mac(mac) => Some(mac.to_string()),
+        Value::Uuid(uuid) => Some(uuid_text(&uuid)),
+        _ => None,
+    }
 }
 
 /// The first `most` bytes as text, and whether there are more.
@@ -427,11 +424,13 @@ pub(super) fn bounded(bytes: &[u8], most: usize) -> (std::borrow::Cow<'_, str>, 
 
 fn uuid_text(uuid: &[u8; 16]) -> String {
     let mut text = String::with_capacity(36);
+    // The text is compared with each sample's: digits are put one by one, because formatting takes ten times as long.
+    let digit = |digit: u8| char::from_digit(digit.into(), 16).unwrap_or_default();
     for (place, byte) in uuid.iter().enumerate() {
         if matches!(place, 4 | 6 | 8 | 10) {
             text.push('-');
         }
-        let _ = write!(text, "{byte:02x}");
+        text.extend([digit(byte >> 4), digit(byte & 15)]);
     }
     text
 }
