@@ -2,7 +2,7 @@
 
 use crate::address::{Address, AddressError};
 use crate::record::{Tag, frame};
-use crate::sample::{DataSource, Sample, SampleError, read_source};
+use crate::sample::{Sample, SampleError};
 use crate::xdr::{Full, Reader, Writer};
 
 /// The only version of the protocol that is read.
@@ -71,25 +71,6 @@ impl<'a> Datagram<'a> {
         let mut reader = Reader::new(bytes);
         let header = Header::read(&mut reader)?;
         Ok(Self { header, body: reader.rest() })
-    }
-
-    /// The data sources that flow samples name, before anything is verified: for whoever wants to bring near what it
-    /// knows of them. [`Datagram::samples`] has the last word, and may give fewer.
-    #[inline]
-    pub fn flow_sources(&self) -> impl Iterator<Item = DataSource> + use<'a> {
-        let mut reader = Reader::new(self.body);
-        let framed = std::iter::from_fn(move || {
-            let (tag, length) = (Tag(reader.u32().ok()?), reader.u32().ok()? as usize);
-            frame(&mut reader, length, true).map(|body| (tag, body))
-        });
-        framed.take(self.header.samples as usize).filter_map(|(tag, body)| {
-            let expanded = match (tag.enterprise(), tag.format()) {
-                (0, 1) => false,
-                (0, 3) => true,
-                _ => return None,
-            };
-            read_source(&mut Reader::new(body.get(4..)?), expanded).ok()
-        })
     }
 
     /// The samples, each verified whole before it is given.
@@ -161,8 +142,10 @@ impl Samples<'_> {
 }
 
 impl<'a> Samples<'a> {
-    /// The next sample before it is read: what it is, and its bytes, for [`Sample::parse`]. The packet path prefers this
-    /// to the iterator, which has to move each sample.
+    /// The next sample before it is read: what it is, and its bytes, for [`Sample::parse`] and [`FlowSample::read`]. The
+    /// packet path prefers this to the iterator, which has to move each sample.
+    ///
+    /// [`FlowSample::read`]: crate::FlowSample::read
     #[inline(always)]
     pub fn next_framed(&mut self) -> Option<Result<(Tag, &'a [u8]), SampleError>> {
         if self.left == 0 || self.reader.remaining() == 0 {

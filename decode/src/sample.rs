@@ -246,64 +246,117 @@ impl<'a> Sample<'a> {
     ///
     /// # Errors
     /// See [`SampleError`].
-    #[inline(always)]
+    #[inline]
     pub fn parse(tag: Tag, body: &'a [u8]) -> Result<Self, SampleError> {
+        let mut flow = FlowSample::default();
+        if let Some(read) = flow.read(tag, body) {
+            return read.map(|()| Self::Flow(flow));
+        }
         match tag {
-            FLOW_SAMPLE => FlowSample::parse(body, false).map(Self::Flow),
-            FLOW_SAMPLE_EXPANDED => FlowSample::parse(body, true).map(Self::Flow),
             COUNTERS_SAMPLE => CountersSample::parse(body, false).map(Self::Counters),
             COUNTERS_SAMPLE_EXPANDED => CountersSample::parse(body, true).map(Self::Counters),
             DISCARDED_PACKET => DiscardedPacket::parse(body).map(Self::Discarded),
             RT_METRIC => RtMetric::parse(body).map(Self::RtMetric),
             RT_FLOW => RtFlow::parse(body).map(Self::RtFlow),
-            WRAPPED_FLOW_SAMPLE => {
-                let mut reader = Reader::new(body);
-                reader.take(12)?;
-                FlowSample::parse(reader.rest(), false).map(Self::Flow)
-            }
             _ => Ok(Self::Unknown { tag, length: body.len() }),
         }
     }
 }
 
-impl<'a> FlowSample<'a> {
-    // Inlined, so that its fields are not moved as one right after they were written one by one.
+/// The forms of a flow sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FlowForm {
+    Compact,
+    Expanded,
+    Wrapped,
+}
+
+impl FlowForm {
     #[inline(always)]
-    fn parse(body: &'a [u8], expanded: bool) -> Result<Self, SampleError> {
-        let mut noted = Noted::default();
-        // Each form's head is read behind one check of its length.
-        if expanded {
-            let (head, records) = body.split_first_chunk::<44>().ok_or(SampleError::Truncated)?;
-            let [sequence, class, index, rate, pool, drops, in_format, input, out_format, output, count] =
-                words(head);
-            Ok(Self {
-                expanded,
-                sequence,
-                source: DataSource { class, index },
-                sampling_rate: rate,
-                sample_pool: pool,
-                drops,
-                input: Interface { format: in_format, value: input },
-                output: Interface { format: out_format, value: output },
-                records: verified(records, count, |record| noted.take(record))?,
-                noted,
-            })
-        } else {
-            let (head, records) = body.split_first_chunk::<32>().ok_or(SampleError::Truncated)?;
-            let [sequence, source, rate, pool, drops, input, output, count] = words(head);
-            Ok(Self {
-                expanded,
-                sequence,
-                source: DataSource::compact(source),
-                sampling_rate: rate,
-                sample_pool: pool,
-                drops,
-                input: Interface::compact(input),
-                output: Interface::compact(output),
-                records: verified(records, count, |record| noted.take(record))?,
-                noted,
-            })
+    fn of(tag: Tag) -> Option<Self> {
+        match tag {
+            FLOW_SAMPLE => Some(Self::Compact),
+            FLOW_SAMPLE_EXPANDED => Some(Self::Expanded),
+            WRAPPED_FLOW_SAMPLE => Some(Self::Wrapped),
+            _ => None,
         }
+    }
+}
+
+/// Bytes before a wrapped flow sample.
+const WRAPPER: usize = 12;
+
+impl<'a> FlowSample<'a> {
+    /// The data source that a flow sample with this tag and body names, before anything is verified: for whoever wants to
+    /// bring near what it knows of it. `None` for other samples, and for one that ends before.
+    #[inline]
+    pub fn source_of(tag: Tag, body: &[u8]) -> Option<DataSource> {
+        let (expanded, at) = match FlowForm::of(tag)? {
+            FlowForm::Compact => (false, 4),
+            FlowForm::Expanded => (true, 4),
+            FlowForm::Wrapped => (false, WRAPPER + 4),
+        };
+        read_source(&mut Reader::new(body.get(at..)?), expanded).ok()
+    }
+
+    /// Reads and verifies the flow sample with this tag and body in place of the one before; `None` for other samples. The
+    /// packet path prefers this to [`Sample::parse`]: a value that is moved right after it was written in small pieces is
+    /// waited for.
+    ///
+    /// # Errors
+    /// See [`SampleError`]; the value is then a part of the sample.
+    #[inline(always)]
+    pub fn read(&mut self, tag: Tag, body: &'a [u8]) -> Option<Result<(), SampleError>> {
+        Some(match FlowForm::of(tag)? {
+            FlowForm::Compact => self.read_compact(body),
+            FlowForm::Expanded => self.read_expanded(body),
+            FlowForm::Wrapped => self.read_wrapped(body),
+        })
+    }
+
+    // Each form's head is read behind one check of its length.
+    #[inline(always)]
+    fn read_compact(&mut self, body: &'a [u8]) -> Result<(), SampleError> {
+        let (head, records) = body.split_first_chunk::<32>().ok_or(SampleError::Truncated)?;
+        let [sequence, source, rate, pool, drops, input, output, count] = words(head);
+        self.expanded = false;
+        self.sequence = sequence;
+        self.source = DataSource::compact(source);
+        self.sampling_rate = rate;
+        self.sample_pool = pool;
+        self.drops = drops;
+        self.input = Interface::compact(input);
+        self.output = Interface::compact(output);
+        self.read_records(records, count)
+    }
+
+    #[inline(always)]
+    fn read_expanded(&mut self, body: &'a [u8]) -> Result<(), SampleError> {
+        let (head, records) = body.split_first_chunk::<44>().ok_or(SampleError::Truncated)?;
+        let [sequence, class, index, rate, pool, drops, in_format, input, out_format, output, count] =
+            words(head);
+        self.expanded = true;
+        self.sequence = sequence;
+        self.source = DataSource { class, index };
+        self.sampling_rate = rate;
+        self.sample_pool = pool;
+        self.drops = drops;
+        self.input = Interface { format: in_format, value: input };
+        self.output = Interface { format: out_format, value: output };
+        self.read_records(records, count)
+    }
+
+    #[cold]
+    fn read_wrapped(&mut self, body: &'a [u8]) -> Result<(), SampleError> {
+        self.read_compact(body.get(WRAPPER..).ok_or(SampleError::Truncated)?)
+    }
+
+    #[inline]
+    fn read_records(&mut self, records: &'a [u8], count: u32) -> Result<(), SampleError> {
+        let mut noted = Noted::default();
+        self.records = verified(records, count, |record| noted.take(record))?;
+        self.noted = noted;
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`shard`] | what is fed and asked |
+//! | `intake` | the samples of one datagram on their way into a shard |
 //! | [`agent`] | who sends, and what was lost on the way |
 //! | `source` | the data sources of an agent |
 //! | `roster` | which agents are kept when there are too many |
@@ -26,6 +27,7 @@ pub mod agent;
 mod answer;
 pub mod flow;
 pub mod forwarding;
+mod intake;
 pub mod mem;
 pub mod metric;
 pub mod outbox;

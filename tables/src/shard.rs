@@ -3,17 +3,17 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use decode::{Datagram, DatagramError, Sample, SampleError};
+use decode::{Datagram, DatagramError, SampleError};
 
 use crate::agent::{Agent, Taken};
 use crate::answer::Known;
 use crate::flow::atom::key_text;
-use crate::flow::flows::{Flows, Numbers};
+use crate::flow::flows::Flows;
+use crate::intake::Intake;
 use crate::metric::Moment;
-use crate::metric::custom;
 use crate::outbox::{Outbox, ThresholdEvent};
 use crate::program::Program;
-use crate::question::{Owner, Partial, Question, Source as Named};
+use crate::question::{Owner, Partial, Question};
 use crate::roster::Roster;
 use crate::watch::{Numbered, Watch};
 
@@ -55,7 +55,7 @@ pub enum Scale {
 
 impl Scale {
     /// What a sample counts for whose pool says `pool` and whose configuration says `rate`.
-    fn of(self, pool: f64, rate: u32) -> f64 {
+    pub(crate) fn of(self, pool: f64, rate: u32) -> f64 {
         match self {
             Self::Pool => pool,
             Self::Rate => f64::from(rate),
@@ -310,123 +310,20 @@ impl Shard {
                 return;
             }
         };
-        let moment = Moment { now_us, uptime_ms: header.uptime_ms, epoch };
         let before = agent.weight();
-        let most = before.saturating_add(room);
-        // The data sources that said something which thresholds may be on.
-        let watched = self.watch.is_on_counters();
-        let mut counted: Vec<Named> = Vec::new();
-        let mut number = agent.number;
-        let mut near = Near::default();
-        near.places.iter_mut().zip(datagram.flow_sources()).for_each(|(place, source)| {
-            *place = agent.sources.bring_near(source);
-        });
-        let mut samples = datagram.samples();
-        while let Some(framed) = samples.next_framed() {
-            let sample = framed.and_then(|(tag, body)| Sample::parse(tag, body));
-            // By reference: a sample is not moved right after it was written.
-            let taken = match &sample {
-                Ok(Sample::Flow(sample)) => {
-                    self.counters.flow_samples += 1;
-                    let rate = sample.sampling_rate.min(self.options.largest_rate);
-                    let (place, next) = near.turn();
-                    let room = agent.sources.is_at(place, sample.source)
-                        || agent.has_room(self.options.sources_per_agent, most);
-                    if let Some(owner) = next.and_then(|place| agent.sources.number(place)) {
-                        self.flows.bring_near(owner);
-                    }
-                    agent.sources.at(place, sample.source, room).map(|mut source| {
-                        let Some((frames, disbelieved)) = source.flow(sample, rate, epoch, now_us) else {
-                            return;
-                        };
-                        self.counters.pools_disbelieved += u64::from(disbelieved);
-                        if sample.sampling_rate > self.options.largest_rate {
-                            self.counters.outliers += 1;
-                            return;
-                        }
-                        let frames = self.options.scale.of(frames, rate);
-                        let mut numbers = Numbers { source: source.pulse.number, agent: number };
-                        self.flows.sampled(header.agent, &mut numbers, sample, frames, now_us, outbox);
-                        (source.pulse.number, number) = (numbers.source, numbers.agent);
-                    })
-                }
-                Ok(Sample::Counters(sample)) => {
-                    self.counters.counters_samples += 1;
-                    let room = agent.has_room(self.options.sources_per_agent, most);
-                    let taken = agent
-                        .sources
-                        .at(None, sample.source, room)
-                        .map(|mut source| source.counters(sample, moment));
-                    if watched {
-                        counted.push(Named::Of(sample.source));
-                    }
-                    taken.map(|taken| {
-                        self.counters.texts_cut += taken.cut;
-                        self.counters.macs_refused += taken.macs_refused;
-                    })
-                }
-                Ok(Sample::Discarded(sample)) => {
-                    self.counters.discarded += 1;
-                    let room = agent.has_room(self.options.sources_per_agent, most);
-                    agent.sources.at(None, sample.source, room).map(|mut source| {
-                        if source.discarded(sample, epoch, now_us) {
-                            let mut numbers = Numbers { source: source.pulse.number, agent: number };
-                            self.flows.discarded(header.agent, &mut numbers, sample, now_us, outbox);
-                            (source.pulse.number, number) = (numbers.source, numbers.agent);
-                        }
-                    })
-                }
-                Ok(Sample::RtMetric(sample)) => {
-                    self.counters.custom += 1;
-                    let most = agent.custom.len() + most.saturating_sub(agent.weight());
-                    let most = most.min(self.options.custom_per_agent);
-                    let taken = agent.custom.take(sample, moment, most);
-                    self.counters.custom_misnamed += taken.misnamed;
-                    self.counters.custom_refused += taken.refused;
-                    self.counters.texts_cut += taken.cut;
-                    if watched {
-                        let known =
-                            custom::source_name(sample.source).and_then(|name| agent.custom.source(name));
-                        counted.extend(known.map(|(name, _)| Named::Named(Arc::clone(name))));
-                    }
-                    continue;
-                }
-                Ok(Sample::RtFlow(sample)) => {
-                    self.counters.custom += 1;
-                    let Some(name) = custom::source_name(sample.source) else {
-                        self.counters.custom_misnamed += 1;
-                        continue;
-                    };
-                    let room = agent.has_room(self.options.sources_per_agent, most);
-                    agent.emitter(name, room).map(|emitter| {
-                        // One that says no rate reports every event.
-                        let rate = sample.sampling_rate.clamp(1, self.options.largest_rate);
-                        let (events, disbelieved) = emitter.flow(sample, rate, now_us);
-                        self.counters.pools_disbelieved += u64::from(disbelieved);
-                        if sample.sampling_rate > self.options.largest_rate {
-                            self.counters.outliers += 1;
-                            return;
-                        }
-                        let events = self.options.scale.of(events, rate);
-                        let agent = (header.agent, &mut number);
-                        self.flows.custom(agent, emitter, *sample, events, now_us, outbox);
-                    })
-                }
-                Ok(Sample::Unknown { .. }) => {
-                    self.counters.unknown += 1;
-                    continue;
-                }
-                Err(error) => {
-                    for errors in [&mut self.counters.sample_errors, &mut agent.sample_errors] {
-                        errors.get_mut(error.index()).into_iter().for_each(|count| *count += 1);
-                    }
-                    continue;
-                }
-            };
-            self.counters.sources_refused += u64::from(taken.is_none());
-        }
-        agent.number = number;
-        self.sources += agent.weight() - before;
+        let intake = Intake {
+            options: &self.options,
+            counters: &mut self.counters,
+            flows: &mut self.flows,
+            most: before.saturating_add(room),
+            agent,
+            address: header.agent,
+            moment: Moment { now_us, uptime_ms: header.uptime_ms, epoch },
+            watched: self.watch.is_on_counters(),
+            counted: Vec::new(),
+        };
+        let (after, counted) = intake.take(datagram.samples(), outbox);
+        self.sources += after - before;
         for source in counted {
             self.watch_counters(&Owner { agent: header.agent, source }, now_us, outbox);
         }
@@ -545,28 +442,6 @@ impl Shard {
     /// What this shard knows towards the answer.
     pub fn ask(&self, question: &Question, now_us: u64) -> Partial {
         self.known(now_us).ask(question)
-    }
-}
-
-/// Flow samples of a datagram whose data sources are brought near before the first one is taken; a datagram of 1,400 bytes
-/// has no more than ten with a packet each.
-const NEAR: usize = 16;
-
-/// Where the data sources of a datagram's flow samples are, in their order, where that is known.
-#[derive(Default)]
-struct Near {
-    places: [Option<u32>; NEAR],
-    turn: usize,
-}
-
-impl Near {
-    /// The place of this sample's data source, and of the next one's.
-    #[inline]
-    fn turn(&mut self) -> (Option<u32>, Option<u32>) {
-        let at = |turn: usize| self.places.get(turn).copied().flatten();
-        let both = (at(self.turn), at(self.turn + 1));
-        self.turn += 1;
-        both
     }
 }
 

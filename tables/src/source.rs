@@ -109,24 +109,20 @@ impl Sources {
 
     /// Whether a data source is at a place.
     #[inline]
-    pub(crate) fn is_at(&self, place: Option<u32>, name: DataSource) -> bool {
-        place.and_then(|place| self.pulses.get(place as usize)).is_some_and(|pulse| pulse.name == name)
+    pub(crate) fn is_at(&self, place: u32, name: DataSource) -> bool {
+        self.pulses.get(place as usize).is_some_and(|pulse| pulse.name == name)
     }
 
-    /// A data source, which is new where there is `room` for one; `None` where there is none. `place` is where it may be:
-    /// while that is right nothing is looked up.
+    /// The data source at a place.
     #[inline]
-    pub(crate) fn at(&mut self, place: Option<u32>, name: DataSource, room: bool) -> Option<SourceMut<'_>> {
-        let place = match place.filter(|_| self.is_at(place, name)) {
-            Some(place) => place,
-            None => self.find(name, room)?,
-        };
+    pub(crate) fn at(&mut self, place: u32) -> Option<SourceMut<'_>> {
         let (pulse, source) = (self.pulses.get_mut(place as usize)?, self.sources.get_mut(place as usize)?);
         Some(SourceMut { pulse, source })
     }
 
-    /// Looks a data source up, and guesses it from now on.
-    fn find(&mut self, name: DataSource, room: bool) -> Option<u32> {
+    /// Where a data source is, which is new where there is `room` for one; `None` where there is none. It is guessed from now
+    /// on.
+    pub(crate) fn find(&mut self, name: DataSource, room: bool) -> Option<u32> {
         let place = match self.places.get(&name) {
             Some(place) => *place,
             None if room => self.add(name)?,
@@ -284,20 +280,22 @@ mod tests {
     fn places_hold_when_others_are_forgotten() {
         let mut sources = Sources::default();
         for index in 0..100 {
-            let source = sources.at(None, port(index), true).expect("room");
+            let place = sources.find(port(index), true).expect("room");
+            let source = sources.at(place).expect("it is there");
             (source.pulse.last_seen_us, source.pulse.number) = (u64::from(index) % 3, index);
         }
-        assert!(sources.at(None, port(100), false).is_none(), "no room");
+        assert!(sources.find(port(100), false).is_none(), "no room");
         sources.forget_before(1);
         assert_eq!(sources.len(), 66);
         for index in 0..100 {
-            let place = sources.bring_near(port(index));
-            let source = sources.at(place, port(index), false);
+            let guess = sources.bring_near(port(index)).filter(|place| sources.is_at(*place, port(index)));
+            let place = guess.or_else(|| sources.find(port(index), false));
+            let source = place.and_then(|place| sources.at(place));
             assert_eq!(source.map(|source| source.pulse.number), (index % 3 > 0).then_some(index));
             assert_eq!(sources.get(&port(index)).is_some(), index % 3 > 0);
         }
-        // A guess that is wrong costs a look-up, and nothing else.
-        let source = sources.at(Some(0), port(50), false).expect("it is known");
-        assert_eq!(source.pulse.number, 50);
+        assert!(!sources.is_at(0, port(50)), "a guess that is wrong is seen");
+        let place = sources.find(port(50), false).expect("it is known");
+        assert!(sources.is_at(place, port(50)));
     }
 }

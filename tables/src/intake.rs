@@ -1,0 +1,214 @@
+//! The samples of one datagram on their way into a shard.
+//!
+//! Flow samples come by far most often, and have a way of their own; all others are taken beside it.
+
+use std::sync::Arc;
+
+use decode::rt::{RtFlow, RtMetric};
+use decode::{
+    Address, CountersSample, DataSource, DiscardedPacket, FlowSample, Sample, SampleError, Samples, Tag,
+};
+
+use crate::agent::Agent;
+use crate::flow::flows::{Flows, Numbers};
+use crate::metric::{Moment, custom};
+use crate::outbox::Outbox;
+use crate::question::Source as Named;
+use crate::shard::{Counters, Options};
+
+/// Samples that are framed together, so that what is known of their data sources comes near before the first of them is
+/// taken. Most datagrams have no more.
+const TOGETHER: usize = 8;
+
+/// A sample that is framed, and where its data source is likely to be.
+#[derive(Clone, Copy)]
+struct Framed<'a> {
+    tag: Tag,
+    body: &'a [u8],
+    place: Option<u32>,
+}
+
+/// What the samples of one datagram are taken into.
+pub(crate) struct Intake<'s> {
+    pub(crate) options: &'s Options,
+    pub(crate) counters: &'s mut Counters,
+    pub(crate) flows: &'s mut Flows,
+    pub(crate) agent: &'s mut Agent,
+    /// The agent's.
+    pub(crate) address: Address,
+    pub(crate) moment: Moment,
+    /// What the agent may take of what all agents may have together.
+    pub(crate) most: usize,
+    /// Whether there are thresholds on counters.
+    pub(crate) watched: bool,
+    /// The data sources that said something which these thresholds may be on.
+    pub(crate) counted: Vec<Named>,
+}
+
+impl Intake<'_> {
+    /// Takes all samples; what the agent then takes of what all may have together, and the data sources that said something
+    /// which thresholds may be on.
+    pub(crate) fn take(mut self, mut samples: Samples<'_>, outbox: &mut Outbox) -> (usize, Vec<Named>) {
+        let mut sample = FlowSample::default();
+        let mut framed = [Framed { tag: Tag(0), body: &[], place: None }; TOGETHER];
+        loop {
+            let framed = self.frame(&mut samples, &mut framed);
+            if framed.is_empty() {
+                return (self.agent.weight(), self.counted);
+            }
+            let next = framed.iter().skip(1).map(|next| next.place).chain([None]);
+            for (Framed { tag, body, place }, next) in framed.iter().zip(next) {
+                // In place: a sample is not moved right after it was written.
+                match sample.read(*tag, body) {
+                    Some(Ok(())) => {
+                        if let Some(owner) = next.and_then(|place| self.agent.sources.number(place)) {
+                            self.flows.bring_near(owner);
+                        }
+                        self.flow(&sample, *place, outbox);
+                    }
+                    Some(Err(error)) => self.refuse(error),
+                    None => self.other(*tag, body, outbox),
+                }
+            }
+        }
+    }
+
+    /// The next few samples, whose data sources are brought near.
+    #[inline]
+    fn frame<'a, 'f>(
+        &mut self,
+        samples: &mut Samples<'a>,
+        framed: &'f mut [Framed<'a>; TOGETHER],
+    ) -> &'f [Framed<'a>] {
+        let mut many = 0;
+        while let Some(place) = framed.get_mut(many) {
+            match samples.next_framed() {
+                None => break,
+                Some(Err(error)) => self.refuse(error),
+                Some(Ok((tag, body))) => {
+                    let source = FlowSample::source_of(tag, body);
+                    let near = source.and_then(|source| self.agent.sources.bring_near(source));
+                    *place = Framed { tag, body, place: near };
+                    many += 1;
+                }
+            }
+        }
+        framed.get(..many).unwrap_or_default()
+    }
+
+    /// Counts a sample that lied.
+    #[cold]
+    fn refuse(&mut self, error: SampleError) {
+        for errors in [&mut self.counters.sample_errors, &mut self.agent.sample_errors] {
+            errors.get_mut(error.index()).into_iter().for_each(|count| *count += 1);
+        }
+    }
+
+    /// Where a data source is; `None`, which is counted, where there is no room for one more.
+    fn find(&mut self, name: DataSource) -> Option<u32> {
+        let room = self.agent.has_room(self.options.sources_per_agent, self.most);
+        let place = self.agent.sources.find(name, room);
+        self.counters.sources_refused += u64::from(place.is_none());
+        place
+    }
+
+    #[inline(always)]
+    fn flow(&mut self, sample: &FlowSample<'_>, place: Option<u32>, outbox: &mut Outbox) {
+        self.counters.flow_samples += 1;
+        let is_there = |place: &u32| self.agent.sources.is_at(*place, sample.source);
+        let Some(place) = place.filter(is_there).or_else(|| self.find(sample.source)) else { return };
+        let Agent { sources, number, .. } = &mut *self.agent;
+        let Some(mut source) = sources.at(place) else { return };
+        let rate = sample.sampling_rate.min(self.options.largest_rate);
+        let Moment { now_us, epoch, .. } = self.moment;
+        let Some((frames, disbelieved)) = source.flow(sample, rate, epoch, now_us) else { return };
+        self.counters.pools_disbelieved += u64::from(disbelieved);
+        if sample.sampling_rate > self.options.largest_rate {
+            self.counters.outliers += 1;
+            return;
+        }
+        let frames = self.options.scale.of(frames, rate);
+        let mut numbers = Numbers { source: source.pulse.number, agent: *number };
+        self.flows.sampled(self.address, &mut numbers, sample, frames, now_us, outbox);
+        (source.pulse.number, *number) = (numbers.source, numbers.agent);
+    }
+
+    /// Takes a sample that is no flow sample.
+    #[inline(never)]
+    fn other(&mut self, tag: Tag, body: &[u8], outbox: &mut Outbox) {
+        match Sample::parse(tag, body) {
+            Ok(Sample::Counters(sample)) => self.counters(&sample),
+            Ok(Sample::Discarded(sample)) => self.discarded(&sample, outbox),
+            Ok(Sample::RtMetric(sample)) => self.custom_metrics(&sample),
+            Ok(Sample::RtFlow(sample)) => self.custom_flow(&sample, outbox),
+            Ok(Sample::Unknown { .. } | Sample::Flow(_)) => self.counters.unknown += 1,
+            Err(error) => self.refuse(error),
+        }
+    }
+
+    fn counters(&mut self, sample: &CountersSample<'_>) {
+        self.counters.counters_samples += 1;
+        if self.watched {
+            self.counted.push(Named::Of(sample.source));
+        }
+        let place = self.find(sample.source);
+        let Some(mut source) = place.and_then(|place| self.agent.sources.at(place)) else { return };
+        let taken = source.counters(sample, self.moment);
+        self.counters.texts_cut += taken.cut;
+        self.counters.macs_refused += taken.macs_refused;
+    }
+
+    fn discarded(&mut self, sample: &DiscardedPacket<'_>, outbox: &mut Outbox) {
+        self.counters.discarded += 1;
+        let Some(place) = self.find(sample.source) else { return };
+        let Agent { sources, number, .. } = &mut *self.agent;
+        let Some(mut source) = sources.at(place) else { return };
+        let Moment { now_us, epoch, .. } = self.moment;
+        if source.discarded(sample, epoch, now_us) {
+            let mut numbers = Numbers { source: source.pulse.number, agent: *number };
+            self.flows.discarded(self.address, &mut numbers, sample, now_us, outbox);
+            (source.pulse.number, *number) = (numbers.source, numbers.agent);
+        }
+    }
+
+    fn custom_metrics(&mut self, sample: &RtMetric<'_>) {
+        self.counters.custom += 1;
+        let most = self.agent.custom.len() + self.most.saturating_sub(self.agent.weight());
+        let most = most.min(self.options.custom_per_agent);
+        let taken = self.agent.custom.take(sample, self.moment, most);
+        self.counters.custom_misnamed += taken.misnamed;
+        self.counters.custom_refused += taken.refused;
+        self.counters.texts_cut += taken.cut;
+        if self.watched {
+            let name = custom::source_name(sample.source);
+            let known = name.and_then(|name| self.agent.custom.source(name));
+            self.counted.extend(known.map(|(name, _)| Named::Named(Arc::clone(name))));
+        }
+    }
+
+    fn custom_flow(&mut self, sample: &RtFlow<'_>, outbox: &mut Outbox) {
+        self.counters.custom += 1;
+        let Some(name) = custom::source_name(sample.source) else {
+            self.counters.custom_misnamed += 1;
+            return;
+        };
+        let room = self.agent.has_room(self.options.sources_per_agent, self.most);
+        let mut number = self.agent.number;
+        let Some(emitter) = self.agent.emitter(name, room) else {
+            self.counters.sources_refused += 1;
+            return;
+        };
+        // One that says no rate reports every event.
+        let rate = sample.sampling_rate.clamp(1, self.options.largest_rate);
+        let (events, disbelieved) = emitter.flow(sample, rate, self.moment.now_us);
+        self.counters.pools_disbelieved += u64::from(disbelieved);
+        if sample.sampling_rate > self.options.largest_rate {
+            self.counters.outliers += 1;
+            return;
+        }
+        let events = self.options.scale.of(events, rate);
+        let agent = (self.address, &mut number);
+        self.flows.custom(agent, emitter, *sample, events, self.moment.now_us, outbox);
+        self.agent.number = number;
+    }
+}
