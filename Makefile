@@ -9,7 +9,7 @@ run: deps-build ## build, then run the collector with a simulated fabric inside
 	$(CARGO) build --locked --profile quick --bin finderscope
 	target/quick/finderscope run --demo
 
-build: deps-build ## the binaries as they are shipped: finderscope and finderscope-agent in target/release
+build: deps-build ## the binaries as they are shipped: finderscope, finderscope-agent and finderscope-acl in target/release
 	$(CARGO) build --locked --release --workspace --bins
 
 test: deps-test lint ## lints and every test
