@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use docker::stand_in::{Config, Pace, Planned, StandIn};
 use docker::{Endpoint, Engine, Error, Id, Limits, Managers, ServiceSpec, Task, TaskState};
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -15,7 +16,7 @@ use rcgen::{
 
 use crate::support::PATIENCE;
 use crate::support::docker_lab::{IMAGE, Lab, TLS};
-use crate::support::live::{temporary_folder, turn};
+use crate::support::live::{temporary_folder, turn, wait_until};
 
 fn block_on<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -365,4 +366,44 @@ fn an_engine_with_a_wrong_expired_or_misnamed_certificate_is_refused() {
         let error = lab.network().inside(|| block_on(tls(&lab.certs()).services()).unwrap_err()).to_string();
         assert!(error.contains(why), "{error}");
     }
+}
+
+/// The stand-in is what a swarm is to the docker client too, whose own way of scaling keeps its tasks.
+#[test]
+fn the_docker_client_takes_the_stand_in_for_a_swarm() {
+    let _turn = turn();
+    let lab = Lab::shared();
+    let folder = temporary_folder();
+    let socket = folder.path().join("engine.sock");
+    let web = Planned { name: "web".to_owned(), replicas: 2, image: IMAGE.to_owned(), labels: Vec::new() };
+    let pace = Pace::even(Duration::from_millis(50));
+    let stand_in = StandIn::start(&socket, Config { services: vec![web], nodes: 1, pace }).unwrap();
+    let docker = |arguments: &[&str]| {
+        let mut client = lab.client();
+        client.env("DOCKER_HOST", format!("unix://{}", socket.display()));
+        let output = client.args(arguments).output().unwrap();
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "docker {arguments:?}: {complaint}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    assert_eq!(docker(&["service", "ls", "--format", "{{.Name}}={{.Replicas}}"]), "web=2/2");
+    let (before, specification) =
+        (stand_in.running(), docker(&["service", "inspect", "--format", "{{json .Spec}}", "web"]));
+    docker(&["service", "scale", "--detach", "web=3"]);
+    wait_until("a third replica", || (stand_in.running().len() == 3).then_some(()));
+    assert_eq!(stand_in.running()[..2], before);
+    assert_eq!(docker(&["service", "ls", "--format", "{{.Name}}={{.Replicas}}"]), "web=3/3");
+    let after = docker(&["service", "inspect", "--format", "{{json .Spec}}", "web"]);
+    assert_eq!(after, specification.replace("\"Replicas\":2", "\"Replicas\":3"));
+    let names: Vec<String> = stand_in.running().into_iter().map(|replica| replica.name).collect();
+    let mut listed: Vec<String> =
+        docker(&["ps", "--format", "{{.Names}}"]).lines().map(str::to_owned).collect();
+    listed.sort();
+    assert_eq!(listed, names);
+    // A client that changes anything of the tasks has them replaced, here as there.
+    docker(&["service", "update", "--detach", "--env-add", "A=1", "web"]);
+    wait_until("other replicas", || {
+        let running = stand_in.running();
+        (running.len() == 3 && running.iter().all(|one| !names.contains(&one.name))).then_some(())
+    });
 }

@@ -15,6 +15,8 @@ mod lines;
 mod managers;
 mod service;
 mod spec;
+#[cfg(any(test, feature = "stand-in"))]
+pub mod stand_in;
 mod swarm;
 mod task;
 mod tls;
