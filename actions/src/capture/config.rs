@@ -63,6 +63,9 @@ pub struct Switch {
     /// Whether it mirrors IPv6 too.
     #[serde(default)]
     pub ipv6: bool,
+    /// How long a commit takes at most that fails, milliseconds: a rule counts as installed when it was read back this
+    /// long after it was put, and no commit had failed.
+    pub commit_ms: Option<u64>,
     /// Sessions at most; else what the limits say.
     pub sessions: Option<usize>,
     /// Bits per second at most; else what the limits say.
@@ -308,10 +311,22 @@ impl Switch {
         })
     }
 
+    /// How long a commit takes that fails, milliseconds. Only `cumulus-acl` does not say itself when it has committed.
+    pub fn commit_ms(&self) -> u64 {
+        match self.driver {
+            DriverKind::CumulusAcl => self.commit_ms.unwrap_or(1000),
+            DriverKind::CumulusNvue | DriverKind::DryRun => 0,
+        }
+    }
+
     /// What its rules are bound to: the ports for `cumulus-nvue`, else the pattern.
     pub fn rule_interfaces(&self) -> Vec<String> {
         match self.driver {
-            DriverKind::CumulusNvue => self.ports.clone(),
+            DriverKind::CumulusNvue => {
+                // In the order in which they are read back.
+                let ports: BTreeSet<&String> = self.ports.iter().collect();
+                ports.into_iter().cloned().collect()
+            }
             DriverKind::CumulusAcl | DriverKind::DryRun => vec![self.interfaces.clone()],
         }
     }
@@ -369,6 +384,9 @@ fn check_switches(switches: &[Switch], wrong: &mut Vec<String>) {
         }
         if switch.certificate.is_some() != switch.key.is_some() {
             say("key", "certificate and key belong together");
+        }
+        if switch.commit_ms.is_some_and(|ms| ms > 60_000) {
+            say("commit_ms", "must be 60000 at most");
         }
         if !is_interfaces(&switch.interfaces) {
             say(

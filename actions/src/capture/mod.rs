@@ -5,10 +5,13 @@
 
 pub mod budget;
 pub mod config;
+pub mod drivers;
 pub mod evidence;
 pub mod pair;
 mod placing;
 pub mod policy;
 pub mod reconcile;
+pub mod rule;
 pub mod session;
 pub mod wanted;
+pub mod watch;

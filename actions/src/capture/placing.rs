@@ -226,6 +226,9 @@ impl Known {
         if let Some(why) = self.down.get(&switch) {
             return Some(format!("{agent} does not answer: {why}"));
         }
+        if let Some(why) = self.failing.get(&switch) {
+            return Some(format!("the last commit on {agent} failed: {why}"));
+        }
         let read = self.observed.get(switch).is_some_and(Option::is_some);
         (!read).then(|| format!("{agent} was not read yet"))
     }

@@ -31,6 +31,9 @@ const ADOPTED_MS: u64 = 60_000;
 /// How long a direction may have no frames before that is said.
 const ONE_WAY_MS: u64 = 10_000;
 
+/// A commit that fails within this time after a rule was wanted may have failed because of it.
+const BLAMED_MS: u64 = 30_000;
+
 /// The longest time until what was refused is tried again.
 const LONGEST_RETRY_MS: u64 = 600_000;
 
@@ -55,7 +58,14 @@ pub struct Observation<'o> {
 #[derive(Clone, Debug, PartialEq)]
 pub enum SwitchNews {
     /// All its rules were read.
-    Read(usize, Observed),
+    Read {
+        /// Which.
+        switch: usize,
+        /// What it has.
+        observed: Observed,
+        /// What its last commit failed with: it does not have what it was told last.
+        failing: Option<String>,
+    },
     /// It does not answer, or its answer makes no sense.
     Unreachable(usize, String),
     /// It refuses the rule of this name.
@@ -169,6 +179,8 @@ pub(super) struct Known {
     both_ways: Vec<bool>,
     /// Names of our rules at each switch; `None` before it was read.
     pub(super) observed: Vec<Option<BTreeSet<String>>>,
+    /// Switches whose last commit failed, and what it said.
+    pub(super) failing: BTreeMap<usize, String>,
     /// Switches that do not answer, and why.
     pub(super) down: BTreeMap<usize, String>,
     /// Pairs that other instances capture: which, and where.
@@ -206,6 +218,7 @@ impl Policy {
                 by_agent,
                 both_ways: config.policies.iter().map(|named| both(&named.policy)).collect(),
                 observed: vec![None; config.switches.len()],
+                failing: BTreeMap::new(),
                 down: BTreeMap::new(),
                 others: BTreeMap::new(),
                 heard: BTreeSet::new(),
@@ -284,6 +297,11 @@ impl Policy {
         self.known.down.get(&switch).map(String::as_str)
     }
 
+    /// What the last commit of a switch failed with; `None` when it worked.
+    pub fn failing(&self, switch: usize) -> Option<&str> {
+        self.known.failing.get(&switch).map(String::as_str)
+    }
+
     fn age(&mut self, passed_ms: u64, now_ms: u64, effects: &mut Effects) {
         let known = &self.known;
         for session in self.sessions.values_mut().filter(|session| session.ending.is_none()) {
@@ -315,7 +333,9 @@ impl Policy {
 
     fn switch_news(&mut self, news: &SwitchNews, now_ms: u64, effects: &mut Effects) {
         match news {
-            SwitchNews::Read(switch, observed) => self.read(*switch, observed, now_ms, effects),
+            SwitchNews::Read { switch, observed, failing } => {
+                self.read(*switch, observed, failing.as_deref(), now_ms, effects);
+            }
             SwitchNews::Unreachable(switch, why) => {
                 self.known.down.insert(*switch, why.clone());
                 let waiting = |session: &&mut Session| session.at == Some(*switch) && !session.confirmed;
@@ -338,10 +358,22 @@ impl Policy {
         }
     }
 
-    fn read(&mut self, switch: usize, observed: &Observed, now_ms: u64, effects: &mut Effects) {
+    fn read(
+        &mut self,
+        switch: usize,
+        observed: &Observed,
+        failing: Option<&str>,
+        now_ms: u64,
+        effects: &mut Effects,
+    ) {
         effects.touched.insert(switch);
         let known = &mut self.known;
         known.down.remove(&switch);
+        match failing {
+            Some(why) => drop(known.failing.insert(switch, why.to_owned())),
+            None => drop(known.failing.remove(&switch)),
+        }
+        let commit_ms = known.config.switches.get(switch).map_or(0, config::Switch::commit_ms);
         let ours = observed.iter().filter(|(_, found)| matches!(found, Found::Ours(_) | Found::Changed));
         if let Some(place) = known.observed.get_mut(switch) {
             *place = Some(ours.map(|(name, _)| name.clone()).collect());
@@ -364,8 +396,23 @@ impl Policy {
                 continue;
             }
             let wanted = self.known.wanted(session, switch);
+            let age_ms = now_ms.saturating_sub(session.placed_ms.unwrap_or(now_ms));
             match found {
+                // The commit that failed was that of this rule, or may have been.
+                Some(Found::Ours(_))
+                    if let Some(why) = failing
+                        && age_ms <= BLAMED_MS
+                        && !session.adopted =>
+                {
+                    self.counts.refused += 1;
+                    let why = format!("the last commit failed: {why}");
+                    refuse(session, switch, &self.known, why, now_ms, effects);
+                }
+                // Whether a commit took it over is known only when there was time for one.
                 Some(Found::Ours(found)) if *found == wanted => {
+                    if failing.is_some() || (age_ms < commit_ms && !session.adopted) {
+                        continue;
+                    }
                     confirm(session, &self.known, now_ms, effects);
                     self.counts.confirmed += u64::from(effects.confirmed(session));
                 }
@@ -385,13 +432,13 @@ impl Policy {
         }
         for (name, found) in observed {
             if let Found::Ours(found) = found {
-                self.adopt(switch, name, found, now_ms);
+                self.adopt(switch, name, found, failing.is_none(), now_ms);
             }
         }
     }
 
     /// A rule of ours that no session accounts for: it becomes one again, or is left to be taken away.
-    fn adopt(&mut self, switch: usize, name: &str, found: &Wanted, now_ms: u64) {
+    fn adopt(&mut self, switch: usize, name: &str, found: &Wanted, works: bool, now_ms: u64) {
         let Some(pair) = self.known.pair(name) else { return };
         let known = self.sessions.get(&pair);
         if known.is_some_and(|session| session.may_be_at(switch)) {
@@ -427,7 +474,7 @@ impl Policy {
         session.place(switch, now_ms);
         self.counts.adopted += 1;
         session.step(now_ms, format!("its rule was found on {}", self.known.agent(switch)));
-        session.confirmed = *found == self.known.wanted(session, switch);
+        session.confirmed = works && *found == self.known.wanted(session, switch);
     }
 
     fn sighted(&mut self, sighting: &Sighting, now_ms: u64) {

@@ -360,3 +360,37 @@ fn captures_begin_at_a_limited_pace() {
     world.pass(31);
     assert_eq!(world.rules(0).len(), 3);
 }
+
+#[test]
+fn a_commit_that_fails_is_no_capture_and_the_rule_goes() {
+    let mut world = World::with(1);
+    world.tick(&[seen("10.0.0.163", "192.0.2.1", 0)], &[], &[]);
+    world.pass(31);
+    world.tick(&[pair(0)], &[], &[]);
+    world.failing = Some("no TCAM".to_owned());
+    world.round();
+    let states: Vec<_> = world.policy.sessions().map(|session| session.state().name()).collect();
+    assert_eq!(states, ["removing", "active"], "the older one was installed by a commit that worked");
+    world.round();
+    assert_eq!(world.rules(0), ["fs_main_10_0_0_163_192_0_2_1"]);
+    world.pass(10);
+    let session = world.policy.sessions().next().unwrap();
+    assert_eq!(session.reason, "the last commit on 10.0.1.0 failed: no TCAM", "it waits until one works");
+    assert!(!world.told.iter().any(|told| told.contains("capturing 10.0.0.162 ")));
+    world.failing = None;
+    world.round();
+    assert_eq!(world.rules(0).len(), 2);
+    assert!(world.told.iter().any(|told| told.contains("capturing 10.0.0.162 ")));
+}
+
+#[test]
+fn a_rule_counts_when_there_was_time_for_its_commit() {
+    let mut config = (*config(1, json!({}), json!({}))).clone();
+    config.switches[0].driver = actions::capture::config::DriverKind::CumulusAcl;
+    let mut world = World::new(config.into());
+    world.tick(&[pair(0)], &[], &[]);
+    world.round();
+    assert_eq!((world.only().0, world.rules(0)), ("installing", vec![RULE]));
+    world.pass(1);
+    assert_eq!(world.only().0, "active");
+}

@@ -21,6 +21,8 @@ pub(crate) struct World {
     pub(crate) switches: Vec<Observed>,
     /// Those that do not answer.
     pub(crate) down: Vec<bool>,
+    /// What the last commit of all switches failed with.
+    pub(crate) failing: Option<String>,
     /// Whether agents are heard.
     pub(crate) heard: bool,
     pub(crate) leaves: BTreeMap<IpAddr, IpAddr>,
@@ -79,6 +81,7 @@ impl World {
             mode: Mode::Act,
             switches: vec![Observed::new(); count],
             down: vec![false; count],
+            failing: None,
             heard: true,
             leaves: BTreeMap::new(),
             told: Vec::new(),
@@ -150,7 +153,11 @@ impl World {
         let news: Vec<SwitchNews> = (0..self.switches.len())
             .map(|switch| match self.down[switch] {
                 true => SwitchNews::Unreachable(switch, "no connection in 2 s".to_owned()),
-                false => SwitchNews::Read(switch, self.switches[switch].clone()),
+                false => SwitchNews::Read {
+                    switch,
+                    observed: self.switches[switch].clone(),
+                    failing: self.failing.clone(),
+                },
             })
             .collect();
         self.tick(&[], &news, &[]);
