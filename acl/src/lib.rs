@@ -2,8 +2,8 @@
 //!
 //! A [`File`] is what a file of `/etc/cumulus/acl/policy.d` holds: tables, comments and rules that mirror, police, drop or
 //! log. What is not of the grammar cannot be said, so that whoever may have rules installed cannot have anything else done
-//! with the rights of the program that installs them. No I/O: `finderscope-acl`, the server on a switch, is the binary of
-//! this room (feature `server`).
+//! with the rights of the program that installs them. No I/O but in `server` (feature `server`): `finderscope-acl`, which runs on
+//! the switch.
 #![forbid(unsafe_code)]
 
 mod action;
@@ -17,6 +17,8 @@ mod number;
 mod prefix;
 mod protocol;
 mod rule;
+#[cfg(feature = "server")]
+pub mod server;
 mod words;
 
 pub use action::{Action, Erspan, LogPrefix, Police, PoliceMode};

@@ -12,8 +12,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
-use crate::options::Options;
-use crate::secret;
+use super::options::Options;
+use super::secret;
 
 /// What a client must have.
 pub(crate) struct Access {

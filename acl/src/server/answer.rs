@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use acl::Name;
+use crate::Name;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, WARNING, WWW_AUTHENTICATE};
@@ -15,13 +15,13 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::access::Access;
-use crate::commit::{Commits, Shared};
-use crate::counters::Counters;
-use crate::log;
-use crate::options::Options;
-use crate::serve::SLOWEST_CLIENT;
-use crate::store::{MOST_FILES, Put, Store};
+use super::access::Access;
+use super::commit::{Commits, Shared};
+use super::counters::Counters;
+use super::log;
+use super::options::Options;
+use super::serve::SLOWEST_CLIENT;
+use super::store::{MOST_FILES, Put, Store};
 
 /// Longest body, bytes.
 const BODY_BYTES: usize = 256 << 10;
@@ -205,7 +205,7 @@ impl Server {
         from: SocketAddr,
         name: &Name,
         request: Request<Incoming>,
-    ) -> Result<acl::File, Answer> {
+    ) -> Result<crate::File, Answer> {
         if !is_json(request.headers()) {
             let what = "the rules are sent as application/json";
             return Err(error(StatusCode::NOT_ACCEPTABLE, what));
@@ -218,7 +218,7 @@ impl Server {
         };
         let lines: Vec<String> = serde_json::from_slice(&body)
             .map_err(|why| refused(format!("a JSON array of strings is needed: {why}")))?;
-        acl::File::parse(&lines).map_err(|wrong| refused(wrong.to_string()))
+        crate::File::parse(&lines).map_err(|wrong| refused(wrong.to_string()))
     }
 
     async fn body(&self, request: Request<Incoming>) -> Result<Bytes, Answer> {
@@ -241,7 +241,7 @@ impl Server {
         }
     }
 
-    async fn put(self: &Arc<Self>, from: SocketAddr, name: Name, rules: acl::File) -> Answer {
+    async fn put(self: &Arc<Self>, from: SocketAddr, name: Name, rules: crate::File) -> Answer {
         let wanted = name.clone();
         match self.on_disk(move |store| store.put(&wanted, &rules)).await {
             Ok(Put::Changed) => {

@@ -18,9 +18,9 @@ use tokio::process::Command;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use crate::counters::Counters;
-use crate::log;
-use crate::store::Store;
+use super::counters::Counters;
+use super::log;
+use super::store::Store;
 
 /// Most bytes of what a command says that are kept, its last ones.
 const OUTPUT_BYTES: usize = 32 << 10;

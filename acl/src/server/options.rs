@@ -13,51 +13,51 @@ use clap::{CommandFactory, Parser, Subcommand};
 /// 2 the command line is wrong.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "finderscope-acl", version, max_term_width = 100, args_conflicts_with_subcommands = true)]
-pub(crate) struct Options {
+pub struct Options {
     /// Answer on this address
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
-    pub(crate) listen: SocketAddr,
+    pub listen: SocketAddr,
 
     /// The folder of the rules
     #[arg(long, value_name = "FOLDER", default_value = "/etc/cumulus/acl/policy.d")]
-    pub(crate) policy_dir: PathBuf,
+    pub policy_dir: PathBuf,
 
     /// What has the switch take the rules over: a program and its arguments, separated by spaces, without a shell
     #[arg(long, value_name = "COMMAND", default_value = "/usr/cumulus/bin/cl-acltool -i")]
-    pub(crate) commit_command: String,
+    pub commit_command: String,
 
     /// How long that may take, after which it is ended and has failed
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = clap::value_parser!(u64).range(1..=3600))]
-    pub(crate) commit_timeout: u64,
+    pub commit_timeout: u64,
 
     /// Each request must show the token in this file: as a bearer, or as the password of any user
     #[arg(long, value_name = "FILE")]
-    pub(crate) token_file: Option<PathBuf>,
+    pub token_file: Option<PathBuf>,
 
     /// Speak TLS with this certificate (PEM, with those between it and its authority)
     #[arg(long, value_name = "FILE", requires = "tls_key")]
-    pub(crate) tls_cert: Option<PathBuf>,
+    pub tls_cert: Option<PathBuf>,
 
     /// The certificate's key (PEM), which only its owner may read
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub(crate) tls_key: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
 
     /// Clients need a certificate that one of these authorities has signed (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub(crate) tls_client_ca: Option<PathBuf>,
+    pub tls_client_ca: Option<PathBuf>,
 
     /// Let anybody who reaches the address have rules installed
     #[arg(long, conflicts_with_all = ["token_file", "tls_client_ca"])]
-    pub(crate) open: bool,
+    pub open: bool,
 
     /// What else to do
     #[command(subcommand)]
-    pub(crate) command: Option<Command>,
+    pub command: Option<Command>,
 }
 
 /// What the program does besides running.
 #[derive(Clone, Copy, Debug, Subcommand)]
-pub(crate) enum Command {
+pub enum Command {
     /// Print the completions of a shell
     Completions {
         /// Which shell

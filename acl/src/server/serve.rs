@@ -13,8 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
-use crate::answer::Server;
-use crate::log;
+use super::answer::Server;
+use super::log;
 
 /// How long a client may take for its side of TLS, for the head of a request, and for a body.
 pub(crate) const SLOWEST_CLIENT: Duration = Duration::from_secs(10);
@@ -33,12 +33,8 @@ const LARGEST_HEAD: usize = 16 << 10;
 ///
 /// # Errors
 /// It cannot be had.
-pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
-    let listener = TcpListener::bind(address).await.map_err(|error| format!("{address}: {error}"))?;
-    // The port is another than was asked for where that was 0.
-    let address = listener.local_addr().unwrap_or(address);
-    log::info(&format!("Listening, HTTP port {} on {}", address.port(), address.ip()));
-    Ok(listener)
+pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|error| format!("{address}: {error}"))
 }
 
 /// Answers connections until the end, and then lets those that are open have their answers.

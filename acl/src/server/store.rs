@@ -9,9 +9,9 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use acl::Name;
+use crate::Name;
 
-use crate::log;
+use super::log;
 
 /// Files of rules at most.
 pub(crate) const MOST_FILES: usize = 1000;
@@ -95,7 +95,7 @@ impl Store {
     ///
     /// # Errors
     /// It cannot be written. The file is as it was then.
-    pub(crate) fn put(&self, name: &Name, rules: &acl::File) -> io::Result<Put> {
+    pub(crate) fn put(&self, name: &Name, rules: &crate::File) -> io::Result<Put> {
         let _changing = self.changing();
         let text: String = rules.lines().iter().flat_map(|line| [line.as_str(), "\n"]).collect();
         let old = self.text(name)?;
@@ -262,8 +262,8 @@ fn hash(text: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
-    fn rules(rule: &str) -> acl::File {
-        acl::File::parse(&["[iptables]", rule]).unwrap()
+    fn rules(rule: &str) -> crate::File {
+        crate::File::parse(&["[iptables]", rule]).unwrap()
     }
 
     fn listing(folder: &Path) -> Vec<String> {
