@@ -239,6 +239,7 @@ fn name(change: &Change) -> String {
     let (kind, name) = match change {
         Change::Flow(name, _) => ("flow", name),
         Change::Group(name, _) => ("group", name),
+        Change::List(name, _) => ("group", name),
         Change::Map(name, _) => ("map", name),
         Change::Threshold(name, _) => ("threshold", name),
         Change::Forwarding(name, _) => ("forwarding", name),

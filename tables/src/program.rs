@@ -44,6 +44,9 @@ pub enum Change {
     Threshold(String, Option<Json>),
     /// Of forwarding.
     Forwarding(String, Option<Json>),
+    /// Of a group set that somebody keeps ([`GroupSet::from_lists`]), built aside: it is swapped whole, is looked up
+    /// as other sets are, and is not among the definitions that [`Program::to_json`] shows.
+    List(String, Option<Arc<GroupSet>>),
 }
 
 /// A kind of definitions: its name in files, and what changes one of it.
@@ -119,7 +122,7 @@ impl Program {
         };
         let lookups = &self.lookups;
         serde_json::json!({
-            "groups": object(lookups.groups.iter().map(|(name, set)| (name, set.to_json().clone())).collect()),
+            "groups": object(lookups.groups.iter().filter(|(_, set)| !set.is_list()).map(|(name, set)| (name, set.to_json().into_owned())).collect()),
             "maps": object(lookups.maps.iter().map(|(name, map)| (name, map.to_json().clone())).collect()),
             "flows": object(self.flows.iter().map(|(name, plan)| (name, plan.spec.to_json())).collect()),
             "thresholds": object(self.thresholds.iter().map(|(name, t)| (name, t.to_json().clone())).collect()),
@@ -190,12 +193,29 @@ impl Program {
                 absent(name, was)?;
                 return Ok(next);
             }
+            Change::Group(name, _) if self.lookups.groups.get(&name).is_some_and(|set| set.is_list()) => {
+                return Err(wrong("group", format!("{name:?} is made of feeds: change these instead")).into());
+            }
             Change::Group(name, Some(json)) => {
                 next.lookups.groups.insert(name, Arc::new(GroupSet::from_json(&json)?));
             }
             Change::Group(name, None) => {
                 let was = next.lookups.groups.remove(&name).is_some();
                 absent(name, was)?;
+            }
+            Change::List(name, set) => {
+                if self.lookups.groups.get(&name).is_some_and(|set| !set.is_list()) {
+                    return Err(
+                        wrong("group", format!("{name:?} is defined, so that no feeds can make it")).into()
+                    );
+                }
+                match set {
+                    Some(set) => drop(next.lookups.groups.insert(name, set)),
+                    None => {
+                        let was = next.lookups.groups.remove(&name).is_some();
+                        absent(name, was)?;
+                    }
+                }
             }
             Change::Map(name, Some(json)) => {
                 next.lookups.maps.insert(name, Arc::new(ValueMap::from_json(&json)?));
@@ -262,6 +282,28 @@ mod tests {
         assert!(!Arc::ptr_eq(&program.flows["f"], &swapped.flows["f"]));
         let error = program.changed(Change::Group("sites".into(), None)).unwrap_err().to_string();
         assert_eq!(error, "flow \"f\" needs it: keys: group: no group set \"sites\"");
+        // A list is looked up as a set is, and is nobody's definition.
+        let list = |name: &str| {
+            let label: Arc<str> = "a".into();
+            let set = GroupSet::from_lists([("10.0.0.0/8".parse().unwrap(), label)]);
+            Change::List(name.into(), Some(Arc::new(set)))
+        };
+        let listed = program.changed(list("listed")).unwrap();
+        assert_eq!(listed.to_json(), program.to_json());
+        let flow = json!({"keys": "group:ipsource:listed", "value": "bytes"});
+        let looks_up = listed.changed(Change::Flow("g".into(), Some(flow))).unwrap();
+        assert!(looks_up.changed(Change::List("listed".into(), None)).is_err(), "a flow needs it");
+        assert!(
+            looks_up.changed(list("listed")).is_ok()
+                && listed.changed(Change::List("listed".into(), None)).is_ok()
+        );
+        for change in [
+            list("sites"),
+            Change::Group("listed".into(), Some(json!({}))),
+            Change::Group("listed".into(), None),
+        ] {
+            assert!(listed.changed(change).unwrap_err().to_string().contains("feeds"));
+        }
         let gone = program.changed(Change::Flow("f".into(), None)).unwrap();
         assert!(gone.changed(Change::Group("sites".into(), None)).is_ok());
         let mut again = Program::default();

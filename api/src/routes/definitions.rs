@@ -65,7 +65,7 @@ pub(crate) async fn groups(State(shared): State<Shared>) -> JsonAnswer {
 }
 
 pub(crate) async fn group(State(shared): State<Shared>, Path(name): Path<String>) -> Shown {
-    shown(shared.handle.program().lookups.groups.get(&name).map(|set| set.to_json().clone()), "group")
+    shown(shared.handle.program().lookups.groups.get(&name).map(|set| set.to_json().into_owned()), "group")
 }
 
 pub(crate) async fn put_group(State(shared): State<Shared>, Path(name): Path<String>, body: Body) -> Defined {

@@ -1,14 +1,13 @@
-//! Address groups, by longest prefix, and maps of values to labels. A set is gathered in a trie, which tells equal
-//! prefixes; what packets are looked up in is compiled from it.
+//! Address groups, by longest prefix, and maps of values to labels. What packets are looked up in is compiled once.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ahash::AHashMap;
 use ip_network::IpNetwork;
-use ip_network_table::IpNetworkTable;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::prefixes::{MOST_LABELS, Prefixes};
 use super::spec::{SpecError, wrong};
@@ -18,12 +17,22 @@ pub struct GroupSet {
     prefixes: Prefixes,
     /// The label with number n is at n - 1.
     labels: Vec<Arc<str>>,
-    json: Json,
+    origin: Origin,
+}
+
+/// What a set was built from.
+enum Origin {
+    /// A definition of a client's.
+    Defined(Json),
+    /// A list that somebody keeps: prefixes and their labels' numbers.
+    List(Vec<(IpNetwork, u32)>),
+    /// Reference data, which nobody asks for.
+    Reference,
 }
 
 impl std::fmt::Debug for GroupSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("GroupSet").field("json", &self.json).finish_non_exhaustive()
+        f.debug_struct("GroupSet").field("labels", &self.labels.len()).finish_non_exhaustive()
     }
 }
 
@@ -57,42 +66,45 @@ impl GroupSet {
                 networks.push((network, Arc::clone(&shared)));
             }
         }
-        Ok(Self { json: json.clone(), ..Self::from_networks(networks) })
+        let (prefixes, labels, _) = compiled(networks);
+        Ok(Self { prefixes, labels, origin: Origin::Defined(json.clone()) })
     }
 
-    /// Builds a set from prefixes and their labels, for tables that no client defined: its definition is empty. Of
-    /// equal prefixes the last one wins.
+    /// Builds a set from prefixes and their labels, for reference data: it shows no definition. Of equal prefixes the
+    /// last one wins.
     pub fn from_networks(networks: impl IntoIterator<Item = (IpNetwork, Arc<str>)>) -> Self {
-        let mut trie = IpNetworkTable::new();
-        let mut numbers: AHashMap<Arc<str>, u32> = AHashMap::new();
-        let mut labels = Vec::new();
-        let mut known: Vec<(IpNetwork, u32)> = Vec::new();
-        // Most prefixes have the label of the one before.
-        let mut last: Option<(Arc<str>, u32)> = None;
-        for (network, label) in networks {
-            let number = match &last {
-                Some((known, number)) if Arc::ptr_eq(known, &label) => *number,
-                _ if labels.len() < MOST_LABELS => *numbers.entry(Arc::clone(&label)).or_insert_with(|| {
-                    labels.push(Arc::clone(&label));
-                    labels.len() as u32
-                }),
-                _ => continue,
-            };
-            last = Some((label, number));
-            if let Some(at) = trie.insert(network, known.len())
-                && let Some((_, earlier)) = known.get_mut(at)
-            {
-                *earlier = 0;
-            }
-            known.push((network, number));
-        }
-        let prefixes = Prefixes::new(known.into_iter().filter(|(_, number)| *number > 0));
-        Self { prefixes, labels, json: Json::Object(serde_json::Map::new()) }
+        let (prefixes, labels, _) = compiled(networks);
+        Self { prefixes, labels, origin: Origin::Reference }
     }
 
-    /// As it was defined.
-    pub fn to_json(&self) -> &Json {
-        &self.json
+    /// Builds a set from lists that somebody keeps, see [`Change::List`](crate::Change::List). Of equal prefixes the
+    /// last one wins.
+    pub fn from_lists(networks: impl IntoIterator<Item = (IpNetwork, Arc<str>)>) -> Self {
+        let (prefixes, labels, known) = compiled(networks);
+        Self { prefixes, labels, origin: Origin::List(known) }
+    }
+
+    /// Whether somebody keeps it, so that it is no definition of a client's.
+    pub fn is_list(&self) -> bool {
+        matches!(self.origin, Origin::List(_))
+    }
+
+    /// As it was defined, or as it would be.
+    pub fn to_json(&self) -> Cow<'_, Json> {
+        match &self.origin {
+            Origin::Defined(json) => Cow::Borrowed(json),
+            Origin::Reference => Cow::Owned(json!({})),
+            Origin::List(known) => {
+                let mut groups: Vec<Vec<Json>> = vec![Vec::new(); self.labels.len()];
+                for (network, number) in known {
+                    if let Some(group) = groups.get_mut((*number as usize).wrapping_sub(1)) {
+                        group.push(network.to_string().into());
+                    }
+                }
+                let labels = self.labels.iter().map(|label| label.to_string());
+                Cow::Owned(Json::Object(labels.zip(groups.into_iter().map(Json::Array)).collect()))
+            }
+        }
     }
 
     /// The group of the longest prefix that holds the address.
@@ -109,6 +121,32 @@ impl GroupSet {
     pub fn bytes(&self) -> usize {
         self.prefixes.bytes()
     }
+}
+
+/// What networks and labels are compiled to, and the networks with their labels' numbers.
+fn compiled(
+    networks: impl IntoIterator<Item = (IpNetwork, Arc<str>)>,
+) -> (Prefixes, Vec<Arc<str>>, Vec<(IpNetwork, u32)>) {
+    let networks = networks.into_iter();
+    let mut numbers: AHashMap<Arc<str>, u32> = AHashMap::new();
+    let mut labels = Vec::new();
+    let mut known: Vec<(IpNetwork, u32)> = Vec::with_capacity(networks.size_hint().0);
+    // Most prefixes have the label of the one before.
+    let mut last: Option<(Arc<str>, u32)> = None;
+    for (network, label) in networks {
+        let number = match &last {
+            Some((known, number)) if Arc::ptr_eq(known, &label) => *number,
+            _ if labels.len() < MOST_LABELS => *numbers.entry(Arc::clone(&label)).or_insert_with(|| {
+                labels.push(Arc::clone(&label));
+                labels.len() as u32
+            }),
+            _ => continue,
+        };
+        last = Some((label, number));
+        known.push((network, number));
+    }
+    let prefixes = Prefixes::new(known.iter().copied());
+    (prefixes, labels, known)
 }
 
 /// Labels of values, which are compared as texts.
@@ -173,6 +211,18 @@ mod tests {
         assert_eq!(group(&set, "10.9.0.1").as_deref(), Some("two"), "host bits are cleared");
         assert_eq!(group(&set, "8.8.8.8").as_deref(), Some("external"));
         assert_eq!(group(&set, "fd00::1").as_deref(), Some("private"));
+    }
+
+    #[test]
+    fn lists_show_what_they_would_be_defined_as() {
+        let label: Arc<str> = "a".into();
+        let networks = ["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32"].map(|text| text.parse().unwrap());
+        let set = GroupSet::from_lists(networks.map(|network| (network, Arc::clone(&label))));
+        let json = set.to_json().into_owned();
+        assert_eq!(json, json!({ "a": ["10.0.0.0/8", "192.0.2.1/32", "2001:db8::/32"] }));
+        let defined = GroupSet::from_json(&json).unwrap();
+        assert_eq!((set.is_list(), defined.is_list(), defined.to_json().into_owned()), (true, false, json));
+        assert_eq!(group(&set, "2001:db8::7"), group(&defined, "2001:db8::7"));
     }
 
     #[test]

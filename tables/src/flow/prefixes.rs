@@ -43,21 +43,25 @@ pub(crate) struct Prefixes {
 }
 
 impl Prefixes {
-    /// Compiles prefixes that differ from one another.
+    /// Compiles prefixes; of equal ones the last one counts.
     pub(crate) fn new(networks: impl Iterator<Item = (IpNetwork, Label)>) -> Self {
-        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        let (mut v4, mut v6) = (Vec::with_capacity(networks.size_hint().0), Vec::new());
         for (network, label) in networks {
             match network {
+                // First address and length in one number: sorting these is most of what a set costs.
                 IpNetwork::V4(network) => {
-                    let start = u128::from(network.network_address().to_bits());
-                    v4.push((start, network.netmask(), label));
+                    let start = u64::from(network.network_address().to_bits());
+                    v4.push((start << 8 | u64::from(network.netmask()), label));
                 }
                 IpNetwork::V6(network) => {
-                    v6.push((network.network_address().to_bits(), network.netmask(), label));
+                    v6.push(((network.network_address().to_bits(), network.netmask()), label));
                 }
             }
         }
-        let (v4, v6) = (flat(v4, 32), flat(v6, 128));
+        ordered(&mut v4);
+        ordered(&mut v6);
+        let v4 = flat(v4.into_iter().map(|(key, label)| (u128::from(key >> 8), key as u8, label)), 32);
+        let v6 = flat(v6.into_iter().map(|((start, length), label)| (start, length, label)), 128);
         Self { filter: Filter::new(&v4), v4: Bitmap::new(&v4), v6: Ranges::new(&v6) }
     }
 
@@ -88,9 +92,20 @@ impl Prefixes {
 /// Where a label begins to hold; the first one begins at 0.
 type Change = (u128, Label);
 
-/// Lays prefixes (first address, length, label) of addresses of this many bits flat.
-fn flat(mut prefixes: Vec<(u128, u8, Label)>, bits: u8) -> Vec<Change> {
-    prefixes.sort_unstable();
+/// Puts prefixes in their order, each once: of equal ones the last one stays.
+fn ordered<K: Ord>(prefixes: &mut Vec<(K, Label)>) {
+    prefixes.sort_by(|(one, _), (other, _)| one.cmp(other));
+    prefixes.dedup_by(|later, kept| {
+        let same = later.0 == kept.0;
+        if same {
+            kept.1 = later.1;
+        }
+        same
+    });
+}
+
+/// Lays prefixes (first address, length, label) of addresses of this many bits flat; they are in their order, each once.
+fn flat(prefixes: impl Iterator<Item = (u128, u8, Label)>, bits: u8) -> Vec<Change> {
     let mut changes: Vec<Change> = vec![(0, 0)];
     let mut begin = |at: u128, label: Label| {
         if changes.last().is_some_and(|(last, _)| *last == at) {
@@ -377,7 +392,8 @@ mod tests {
         for (at, network) in networks.iter().enumerate() {
             trie.insert(*network, at as u32 % 7 + 1);
         }
-        let compiled = Prefixes::new(trie.iter().map(|(network, label)| (network, *label)));
+        let compiled =
+            Prefixes::new(networks.iter().enumerate().map(|(at, network)| (*network, at as u32 % 7 + 1)));
         let edges = networks.iter().flat_map(|network| match network {
             IpNetwork::V4(network) => {
                 let (first, last) =
