@@ -24,6 +24,17 @@ pub enum Role {
     Core,
 }
 
+impl Role {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Edge => "edge",
+            Self::Core => "core",
+        }
+    }
+}
+
 /// Packets of a pair that a trusted agent has seen.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sighting {

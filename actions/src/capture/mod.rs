@@ -5,6 +5,8 @@
 
 pub mod budget;
 pub mod config;
+pub mod control;
+pub mod controller;
 pub mod drivers;
 pub mod evidence;
 pub mod pair;
@@ -13,5 +15,7 @@ pub mod policy;
 pub mod reconcile;
 pub mod rule;
 pub mod session;
+pub mod switches;
+mod view;
 pub mod wanted;
 pub mod watch;

@@ -71,6 +71,22 @@ pub fn is_instance(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
+/// The name of an instance for an owner's name: that name where it may be one, else what it begins with and a hash of it,
+/// so that two owners have two names: `collector-1.example` is `collec41c7a5`.
+pub fn instance(owner: &str) -> String {
+    if is_instance(owner) {
+        return owner.to_owned();
+    }
+    let known = |c: &char| c.is_ascii_alphanumeric();
+    let mut name: String = owner.chars().filter(known).take(6).collect::<String>().to_ascii_lowercase();
+    // FNV-1a: the same in every version, because rules that exist have the name.
+    let hash = owner.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let _ = write!(name, "{:06x}", hash & 0xff_ffff);
+    name
+}
+
 fn v4(parts: &[&str]) -> Option<IpAddr> {
     let mut octets = [0; 4];
     for (octet, part) in octets.iter_mut().zip(parts) {
@@ -104,6 +120,16 @@ mod tests {
         assert_eq!(v6.rule("a1"), "fs_a1_20010db8000000000000000000000001_fe800000000000000000000000000002");
         assert_eq!(pair("10.0.0.1", "10.0.0.1"), None);
         assert_eq!(pair("10.0.0.1", "::1"), None);
+    }
+
+    #[test]
+    fn every_owner_has_an_instance_of_its_own() {
+        assert_eq!(instance("main"), "main");
+        let names = ["collector-1.example", "collector-2.example", "Main", "", "ü", "averyveryverylongname"].map(instance);
+        assert!(names.iter().all(|name| is_instance(name)), "{names:?}");
+        let different: std::collections::BTreeSet<_> = names.iter().collect();
+        assert_eq!(different.len(), names.len());
+        assert!(names[0].starts_with("collec"));
     }
 
     #[test]

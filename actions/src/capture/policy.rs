@@ -287,9 +287,37 @@ impl Policy {
         self.ended.iter()
     }
 
-    /// Whether a switch may still have a rule of ours.
-    pub fn has_rules(&self) -> bool {
-        self.sessions.values().any(|session| session.at.is_some() || !session.lingering.is_empty())
+    /// All pairs that are kept in mind.
+    pub fn pairs(&self) -> impl Iterator<Item = Pair> {
+        self.sessions.keys().copied()
+    }
+
+    /// The session of a pair.
+    pub fn session(&self, pair: Pair) -> Option<&Session> {
+        self.sessions.get(&pair)
+    }
+
+    /// Whether a switch that answers may still have a rule of ours.
+    pub fn has_rules_in_reach(&self) -> bool {
+        let reachable = |switch: &usize| !self.known.down.contains_key(switch);
+        let mut places = self.sessions.values().flat_map(|session| session.at.iter().chain(&session.lingering));
+        places.any(reachable) || (0..self.known.observed.len()).any(|at| reachable(&at) && self.rules_at(at) > 0)
+    }
+
+    /// Whether a switch was read.
+    pub fn is_read(&self, switch: usize) -> bool {
+        self.known.observed.get(switch).is_some_and(Option::is_some)
+    }
+
+    /// Rules of ours that a switch had when it was read last.
+    pub fn rules_at(&self, switch: usize) -> usize {
+        let read = self.known.observed.get(switch).and_then(Option::as_ref);
+        read.map_or(0, BTreeSet::len)
+    }
+
+    /// Which direction of a session has no frames, in words; `None` when both have, or that cannot be said yet.
+    pub fn one_way(&self, session: &Session, now_ms: u64) -> Option<String> {
+        self.known.one_way(session, now_ms)
     }
 
     /// Why a switch does not answer; `None` when it does, or was not asked yet.

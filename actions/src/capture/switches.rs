@@ -1,0 +1,318 @@
+//! The switches: a task for each, which does one thing at a time, and what is known of each of them. One that does not
+//! answer keeps nobody waiting but itself.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::spawn_local;
+
+use super::config::Config;
+use super::drivers::{Done, Driver, Reading};
+use super::policy::SwitchNews;
+use super::reconcile::plan;
+use super::session::State;
+use super::wanted::{Change, Desired, Found, Observed, Wanted};
+use crate::audit::{Audit, Entry, Outcome, Ticket};
+use crate::retry::Breaker;
+
+/// Changes of a switch that go together at most.
+const MOST_CHANGES: usize = 64;
+
+/// The shortest time between two reads of a switch whose rules are waited for.
+const SOONEST_MS: u64 = 20;
+
+/// What a switch's task is to do.
+#[derive(Debug)]
+enum Job {
+    Read,
+    Apply(Vec<Change>),
+}
+
+/// What came of a job.
+#[derive(Debug)]
+pub(super) struct Came {
+    pub(super) switch: usize,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Read(Result<Reading, String>),
+    Applied(Vec<Change>, Done),
+}
+
+/// A change that was asked for and not read back yet.
+#[derive(Debug)]
+struct Open {
+    change: Change,
+    ticket: Ticket,
+}
+
+/// What was counted of a switch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Times that it was read.
+    pub reads: u64,
+    /// Rules that were put, and taken away.
+    pub puts: u64,
+    /// Rules that were taken away.
+    pub deletes: u64,
+    /// Times that it did not answer.
+    pub failures: u64,
+    /// Changes that it refused.
+    pub refusals: u64,
+}
+
+/// What is known of a switch.
+#[derive(Debug)]
+pub(super) struct Remote {
+    switch: usize,
+    /// How its address is shown.
+    target: String,
+    jobs: Sender<Job>,
+    busy: bool,
+    /// What it has, as far as is known; `None` when it has to be read first.
+    observed: Option<Observed>,
+    next_read_ms: u64,
+    /// When its last job was done.
+    last_ms: u64,
+    breaker: Breaker,
+    open: Vec<Open>,
+    pub(super) counts: Counts,
+}
+
+/// Starts a task for each switch; what comes of their jobs is received.
+///
+/// # Errors
+/// The URL of a switch cannot be asked; the message names the key.
+pub(super) fn start(config: &Config, instance: &str) -> Result<(Vec<Remote>, Receiver<Came>), String> {
+    // Each has one job at a time, so that there is always room for what comes of it.
+    let (came, receiver) = channel(config.switches.len().max(1));
+    let mut remotes = Vec::new();
+    for (at, switch) in config.switches.iter().enumerate() {
+        let driver = Driver::new(switch, instance).map_err(|why| format!("switch[{at}].url: {why}"))?;
+        let (jobs, next) = channel(1);
+        spawn_local(serve(at, driver, next, came.clone()));
+        remotes.push(Remote {
+            switch: at,
+            target: switch.url.clone().unwrap_or_else(|| switch.driver.name().to_owned()),
+            jobs,
+            busy: false,
+            observed: None,
+            next_read_ms: 0,
+            last_ms: 0,
+            breaker: Breaker::default(),
+            open: Vec::new(),
+            counts: Counts::default(),
+        });
+    }
+    Ok((remotes, receiver))
+}
+
+/// Whether the URL of every switch can be asked.
+///
+/// # Errors
+/// The message names the key of one that cannot.
+pub(super) fn check(config: &Config) -> Result<(), String> {
+    for (at, switch) in config.switches.iter().enumerate() {
+        Driver::new(switch, "check").map_err(|why| format!("switch[{at}].url: {why}"))?;
+    }
+    Ok(())
+}
+
+/// The task of a switch. It ends when nobody is left who gives it jobs.
+async fn serve(switch: usize, mut driver: Driver, mut jobs: Receiver<Job>, came: Sender<Came>) {
+    while let Some(job) = jobs.recv().await {
+        let what = match job {
+            Job::Read => What::Read(driver.read().await),
+            Job::Apply(changes) => {
+                let done = driver.apply(&changes).await;
+                What::Applied(changes, done)
+            }
+        };
+        if came.send(Came { switch, what }).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Who wants a change, and why, for the audit log.
+pub(super) type Reason<'a> = &'a dyn Fn(&Change) -> (String, String);
+
+impl Remote {
+    /// Gives the task its next job, if it is idle and there is one: changes first. Returns what could not be asked for
+    /// because it could not be written down.
+    pub(super) fn drive(
+        &mut self,
+        now_ms: u64,
+        desired: impl FnOnce() -> Desired,
+        may_put: bool,
+        audit: &Audit,
+        reason: Reason<'_>,
+    ) -> Vec<SwitchNews> {
+        let mut news = Vec::new();
+        if self.busy {
+            return news;
+        }
+        if let Some(observed) = &self.observed {
+            let mut changes = plan(&desired(), observed, may_put);
+            changes.truncate(MOST_CHANGES);
+            let Self { open, target, switch, .. } = self;
+            changes.retain(|change| match audit.intent(entry(target, change, reason(change))) {
+                Ok(ticket) => {
+                    // The same may be tried again before the first try was read back.
+                    open.retain(|open| open.change.name() != change.name());
+                    open.push(Open { change: change.clone(), ticket });
+                    true
+                }
+                Err(error) => {
+                    if let Change::Put(name, _) = change {
+                        news.push(SwitchNews::Refused(*switch, name.clone(), error.to_string()));
+                    }
+                    false
+                }
+            });
+            if !changes.is_empty() {
+                self.give(Job::Apply(changes), now_ms);
+                return news;
+            }
+        }
+        if now_ms >= self.next_read_ms && self.breaker.ask(Duration::from_millis(now_ms)).is_ok() {
+            self.give(Job::Read, now_ms);
+        }
+        news
+    }
+
+    fn give(&mut self, job: Job, now_ms: u64) {
+        self.busy = self.jobs.try_send(job).is_ok();
+        if !self.busy {
+            // Its task is gone, which only a mistake of ours can be the reason of.
+            self.next_read_ms = now_ms + 60_000;
+        }
+    }
+
+    /// Takes what came of a job; what the policy should know of it. `every_ms` is how often it is read, `commit_ms` how
+    /// long after a change.
+    pub(super) fn take(&mut self, came: Came, now_ms: u64, every_ms: u64, commit_ms: u64) -> Vec<SwitchNews> {
+        self.busy = false;
+        self.last_ms = now_ms;
+        match came.what {
+            What::Read(Ok(reading)) => {
+                self.counts.reads += 1;
+                self.breaker.worked();
+                self.observed = Some(reading.observed.clone());
+                self.next_read_ms = now_ms + every_ms;
+                self.close(&reading);
+                let Reading { observed, failing } = reading;
+                vec![SwitchNews::Read { switch: self.switch, observed, failing }]
+            }
+            What::Read(Err(why)) => vec![self.lost(why, now_ms)],
+            What::Applied(changes, done) => self.applied(changes, done, now_ms, commit_ms),
+        }
+    }
+
+    /// When it has to be looked at next.
+    pub(super) fn next_ms(&self) -> Option<u64> {
+        (!self.busy).then_some(self.next_read_ms)
+    }
+
+    /// It is read this soon after the last job, because a rule of it is waited for.
+    pub(super) fn hurry(&mut self, after_ms: u64) {
+        if self.breaker.failures() == 0 {
+            self.next_read_ms = self.next_read_ms.min(self.last_ms + after_ms);
+        }
+    }
+
+    fn applied(&mut self, changes: Vec<Change>, done: Done, now_ms: u64, commit_ms: u64) -> Vec<SwitchNews> {
+        use super::drivers::Trouble;
+        let mut news = Vec::new();
+        for (change, result) in changes.into_iter().zip(done) {
+            match result {
+                Ok(()) => {
+                    let Some(observed) = &mut self.observed else { continue };
+                    match change {
+                        Change::Put(name, wanted) => {
+                            self.counts.puts += 1;
+                            observed.insert(name, Found::Ours(wanted));
+                        }
+                        Change::Delete(name) => {
+                            self.counts.deletes += 1;
+                            observed.remove(&name);
+                        }
+                    }
+                }
+                Err(Trouble::Refused(why)) => {
+                    self.counts.refusals += 1;
+                    let name = change.name().to_owned();
+                    let (failed, open) = std::mem::take(&mut self.open).into_iter().partition(|o| o.change == change);
+                    self.open = open;
+                    for Open { ticket, .. } in failed {
+                        ticket.done(Outcome::Failed(why.clone()));
+                    }
+                    news.push(SwitchNews::Refused(self.switch, name, why));
+                }
+                Err(Trouble::Unreachable(why)) => {
+                    news.push(self.lost(why, now_ms));
+                    return news;
+                }
+            }
+        }
+        self.breaker.worked();
+        self.next_read_ms = self.next_read_ms.min(now_ms + commit_ms.max(SOONEST_MS));
+        news
+    }
+
+    /// It does not answer: what it has is not known any more.
+    fn lost(&mut self, why: String, now_ms: u64) -> SwitchNews {
+        self.counts.failures += 1;
+        self.observed = None;
+        for Open { ticket, .. } in self.open.drain(..) {
+            ticket.done(Outcome::Unknown(why.clone()));
+        }
+        let wait = self.breaker.failed(Duration::from_millis(now_ms));
+        self.next_read_ms = now_ms + wait.as_millis() as u64;
+        SwitchNews::Unreachable(self.switch, why)
+    }
+
+    /// What was read says what came of the changes that were asked for.
+    fn close(&mut self, reading: &Reading) {
+        for Open { change, ticket } in self.open.drain(..) {
+            let found = reading.observed.get(change.name());
+            ticket.done(match (&change, found, &reading.failing) {
+                (Change::Put(..), Some(Found::Ours(_)), Some(why)) => {
+                    Outcome::Failed(format!("the last commit failed: {why}"))
+                }
+                (Change::Put(_, wanted), Some(Found::Ours(found)), None) if found == wanted => {
+                    Outcome::Done("it was read back".to_owned())
+                }
+                (Change::Delete(_), None, _) => Outcome::Done("it is gone".to_owned()),
+                _ => Outcome::Failed("it was read, and is not so".to_owned()),
+            });
+        }
+    }
+
+    /// How its breaker stands.
+    pub(super) fn standing(&self, now_ms: u64) -> &'static str {
+        self.breaker.standing(Duration::from_millis(now_ms)).label()
+    }
+}
+
+/// An entry of the audit log about a change.
+fn entry(target: &str, change: &Change, (owner, reason): (String, String)) -> Entry {
+    let (kind, what) = match change {
+        Change::Put(name, wanted) => ("capture.put", format!("put the rule {name}: {}", in_words(wanted))),
+        Change::Delete(name) => ("capture.delete", format!("delete the rule {name}")),
+    };
+    let (name, target) = (change.name().to_owned(), target.to_owned());
+    Entry { kind, owner, name, target, what, reason, ..Entry::default() }
+}
+
+fn in_words(wanted: &Wanted) -> String {
+    let Wanted { local, remote, erspan_source, analyzer, .. } = wanted;
+    format!("{local} and {remote} by ERSPAN from {erspan_source} to {analyzer}")
+}
+
+/// Whether a session waits for its switch to be read.
+pub(super) fn waits_for_a_read(state: State) -> bool {
+    matches!(state, State::Installing | State::Removing)
+}
