@@ -271,12 +271,14 @@ mod tests {
 
     use super::*;
     use crate::container::{Container, Listed};
-    use crate::version::Version;
+    use crate::service::{Service, ServiceSpec};
+    use crate::task::Task;
+    use crate::version::{ApiVersion, Version};
 
     const ID: &str = "7a31c5f1d9be4cc0a1f4de7e7f6a2a8c3a1f1d6b7c8d9e0f1a2b3c4d5e6f7081";
 
     /// A text of every kind that is read here.
-    fn texts() -> [String; 4] {
+    fn texts() -> [String; 6] {
         [
             format!(
                 r#"{{"Type":"container","Action":"die","Actor":{{"ID":"{ID}","Attributes":{{"exitCode":"7","name":"a"}}}},"timeNano":7}}"#
@@ -286,6 +288,11 @@ mod tests {
             ),
             format!(r#"[{{"Id":"{ID}","Names":["/a"],"State":"running"}}]"#),
             r#"{"Version":"1","ApiVersion":"1.41","MinAPIVersion":"1.12"}"#.to_owned(),
+            r#"{"ID":"s","Version":{"Index":7},"Spec":{"Name":"a","Labels":{"a":"b"},"Mode":{"Replicated":{"Replicas":1}}}}"#
+                .to_owned(),
+            format!(
+                r#"[{{"ID":"t","ServiceID":"s","Slot":1,"Status":{{"State":"running","ContainerStatus":{{"ContainerID":"{ID}"}}}}}}]"#
+            ),
         ]
     }
 
@@ -293,7 +300,7 @@ mod tests {
         /// Whatever becomes of a text, it is read or refused with one line.
         #[test]
         fn no_text_is_a_panic(
-            which in 0_usize..4,
+            which in 0_usize..6,
             cut in 0_usize..400,
             changes in prop::collection::vec((0_usize..400, any::<u8>()), 0..4),
         ) {
@@ -308,6 +315,9 @@ mod tests {
                 Container::read(&text).err(),
                 Listed::read(&text).err(),
                 Version::read(&text).err(),
+                ServiceSpec::read(&text, ApiVersion::OLDEST).err(),
+                Service::read_list(&[b"[", &text[..], b"]"].concat()).err(),
+                Task::read_list(&text).err(),
             ];
             for error in said.into_iter().flatten() {
                 prop_assert!(error.chars().all(|c| !c.is_control()), "{error:?}");

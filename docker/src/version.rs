@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+use crate::error::shown;
+
 /// A version of the API, such as 1.41.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ApiVersion {
@@ -81,7 +83,8 @@ impl Version {
     pub(crate) fn read(body: &[u8]) -> Result<Self, String> {
         let answer: Answer = serde_json::from_slice(body).map_err(|error| error.to_string())?;
         let api = answer.api_version.ok_or("it has no ApiVersion")?;
-        let api = api.parse().map_err(|error: NotAVersion| format!("ApiVersion {api}: {error}"))?;
+        let wrong = |error: NotAVersion| format!("ApiVersion {}: {error}", shown(&api));
+        let api = api.parse().map_err(wrong)?;
         Ok(Self {
             api,
             oldest_api: answer.min_api_version.and_then(|text| text.parse().ok()),
@@ -119,6 +122,9 @@ mod tests {
         assert_eq!((new.engine.as_deref(), new.kernel.as_deref()), (Some("29.3.0"), Some("6.12")));
         assert_eq!(Version::read(b"{}").unwrap_err(), "it has no ApiVersion");
         assert!(Version::read(br#"{"ApiVersion":"1.41/x"}"#).unwrap_err().contains("1.41/x"));
+        assert!(
+            Version::read(br#"{"ApiVersion":"1.4\n1"}"#).unwrap_err().starts_with("ApiVersion 1.4\\n1: ")
+        );
         assert!(Version::read(b"<html>").is_err());
     }
 }

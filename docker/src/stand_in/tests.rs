@@ -265,6 +265,31 @@ fn faults_come_as_they_were_asked_for_and_no_longer() {
     });
 }
 
+/// Whatever a manager is asked for, these are the only paths.
+#[test]
+fn of_a_manager_only_version_services_tasks_and_one_update_are_asked() {
+    let (stand_in, _, folder) = start(vec![planned("web", 1)]);
+    block_on(async {
+        let endpoint = Endpoint::Unix(folder.path().join("engine.sock"));
+        let mut managers = Managers::new([endpoint], Limits::default());
+        managers.services().await.unwrap();
+        let read = managers.service("web").await.unwrap();
+        managers.tasks(&read.service.id).await.unwrap();
+        managers.set_replicas(&read, 2).await.unwrap();
+        let id = read.service.id;
+        assert_eq!(
+            stand_in.asked(),
+            [
+                "GET /version".to_owned(),
+                "GET /v1.41/services?status=true".to_owned(),
+                "GET /v1.41/services/web".to_owned(),
+                format!("GET /v1.41/tasks?filters=%7B%22service%22:%5B%22{id}%22%5D%7D"),
+                format!("POST /v1.41/services/{id}/update?version={}", read.service.version_index),
+            ]
+        );
+    });
+}
+
 #[test]
 fn it_ends_with_its_handle_and_lets_no_more_in_than_it_has_room_for() {
     let (stand_in, mut engine, folder) = start(vec![planned("web", 1)]);

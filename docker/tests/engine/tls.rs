@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use docker::{Action, Endpoint, Engine, Error, Limits};
+use docker::{Action, Endpoint, Engine, Error, Id, Limits, ServiceSpec};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,
@@ -18,7 +18,7 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 
 use crate::block_on;
-use crate::stand_in::{Answering, StandIn, Then, version as api};
+use crate::stand_in::{Answering, StandIn, Then, engine as plain, version as api};
 
 /// An authority of the test's own.
 struct Authority {
@@ -99,6 +99,14 @@ fn answer(path: &str, answering: &mut Answering<'_>) -> Then {
     }
 }
 
+/// A service that was read elsewhere.
+async fn service() -> ServiceSpec {
+    let body =
+        r#"{"ID":"x7","Version":{"Index":5},"Spec":{"Name":"web","Mode":{"Replicated":{"Replicas":1}}}}"#;
+    let other = plain(move |_, answering| answering.answer(200, body));
+    Engine::new(other.endpoint(), Limits::default()).service("web").await.unwrap()
+}
+
 /// What is said of a server with these names or dates by a client that calls it `127.0.0.1`.
 fn error_of(names: &[&str], alter: impl FnOnce(&mut CertificateParams)) -> String {
     let authority = Authority::new("ours");
@@ -106,7 +114,13 @@ fn error_of(names: &[&str], alter: impl FnOnce(&mut CertificateParams)) -> Strin
     let server = authority.server(authority.sign(names, alter), &BOTH);
     let stand_in = StandIn::tls(server, "127.0.0.1", folder.path().to_owned(), answer);
     let mut engine = Engine::new(stand_in.endpoint(), Limits::default());
-    let error = block_on(engine.containers()).unwrap_err();
+    let error = block_on(async {
+        let error = engine.containers().await.unwrap_err();
+        assert_eq!(engine.services().await.unwrap_err(), error);
+        assert_eq!(engine.set_replicas(&service().await, 2).await.unwrap_err(), error);
+        assert_eq!(engine.stop_container(&Id::from_bytes([7; 32])).await.unwrap_err(), error);
+        error
+    });
     assert_eq!(stand_in.asked().len(), 0, "nothing is asked of whom we do not trust");
     assert!(matches!(error, Error::Connect { .. }), "{error:?}");
     error.to_string()
