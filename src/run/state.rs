@@ -19,6 +19,8 @@ const VERSION: u64 = 1;
 
 const FILE: &str = "definitions.json";
 
+const ACTIONS_FILE: &str = "actions.json";
+
 /// What REST changed of the definitions of the configuration.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overlay {
@@ -172,21 +174,58 @@ impl StateDir {
         if *stored == overlay {
             return Ok(());
         }
-        let file = self.path.join(FILE);
-        let next = self.path.join(format!("{FILE}.next"));
         let mut text = serde_json::to_vec_pretty(&overlay.to_json())?;
         text.push(b'\n');
+        self.replace(FILE, &text)?;
+        *stored = overlay;
+        Ok(())
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What persons have changed of actions; null where there is nothing, or nothing that is understood, with a line in
+    /// the log.
+    pub fn actions(&self) -> Json {
+        let file = self.path.join(ACTIONS_FILE);
+        match fs::read(&file) {
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+                tracing::error!("{} is not understood ({error}): actions are as the configuration says", file.display());
+                Json::Null
+            }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Json::Null,
+            Err(error) => {
+                tracing::error!("{} cannot be read ({error}): actions are as the configuration says", file.display());
+                Json::Null
+            }
+        }
+    }
+
+    /// Replaces that; returns when it is on disk.
+    ///
+    /// # Errors
+    /// The new file cannot be written; the old one is then left as it was.
+    pub fn store_actions(&self, changed: &Json) -> anyhow::Result<()> {
+        let mut text = serde_json::to_vec_pretty(changed)?;
+        text.push(b'\n');
+        self.replace(ACTIONS_FILE, &text)
+    }
+
+    /// Replaces a file of the directory by rename, after an fsync.
+    fn replace(&self, name: &str, text: &[u8]) -> anyhow::Result<()> {
+        let file = self.path.join(name);
+        let next = self.path.join(format!("{name}.next"));
         let write = || -> std::io::Result<()> {
             let mut out =
                 OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&next)?;
-            out.write_all(&text)?;
+            out.write_all(text)?;
             out.sync_all()?;
             fs::rename(&next, &file)?;
             File::open(&self.path)?.sync_all()
         };
-        write().with_context(|| format!("{}: cannot be written", file.display()))?;
-        *stored = overlay;
-        Ok(())
+        write().with_context(|| format!("{}: cannot be written", file.display()))
     }
 }
 
