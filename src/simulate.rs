@@ -64,6 +64,9 @@ pub struct SimulateArgs {
     /// Write what has really passed to a file (JSON), at the end
     #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
+    /// Write the fabric's topology to a file (JSON) before anything is sent, for PUT /topology/json
+    #[arg(long, value_name = "FILE")]
+    topology: Option<PathBuf>,
 }
 
 impl SimulateArgs {
@@ -124,7 +127,12 @@ pub fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
     let mut fabric = Fabric::new(&args.options())?;
     let (mut sender, to) = sending::sender(&args.to)?;
     // Opened before anything is sent, so that a long run does not end with a path that cannot be written.
-    let truth = args.truth.as_deref().map(create).transpose()?;
+    let truth = args.truth.as_deref().map(|path| create("--truth", path)).transpose()?;
+    if let Some(path) = args.topology.as_deref() {
+        let (mut file, path) = create("--topology", path)?;
+        writeln!(file, "{:#}", args.options().topology()?)
+            .with_context(|| format!("--topology {}: it cannot be written", path.display()))?;
+    }
     let interrupted = sending::interrupted()?;
     let template = if args.duration.is_some() { "{bar:40} {pos}/{len} s, {msg}" } else { "{pos} s, {msg}" };
     let progress = sending::progress(template, args.duration.map(|seconds| seconds as u64))?;
@@ -151,9 +159,9 @@ pub fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
     sending::outcome(&sender, to)
 }
 
-fn create(path: &Path) -> anyhow::Result<(std::fs::File, &Path)> {
+fn create<'p>(option: &str, path: &'p Path) -> anyhow::Result<(std::fs::File, &'p Path)> {
     let file = std::fs::File::create(path)
-        .with_context(|| format!("--truth {}: it cannot be written", path.display()))?;
+        .with_context(|| format!("{option} {}: it cannot be written", path.display()))?;
     Ok((file, path))
 }
 

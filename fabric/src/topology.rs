@@ -6,8 +6,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use decode::{Address, Mac};
+use serde_json::{Value, json};
 
-use crate::options::FabricOptions;
+use crate::options::{FabricError, FabricOptions};
 
 /// A device that sends sFlow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +115,18 @@ fn v4(base: [u8; 4], index: usize) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(Ipv4Addr::from(base)).wrapping_add(index as u32))
 }
 
+impl FabricOptions {
+    /// The switches of the fabric that they make, and the links between them, as `PUT /topology/json` of the collector takes
+    /// them.
+    ///
+    /// # Errors
+    /// They make no fabric.
+    pub fn topology(&self) -> Result<Value, FabricError> {
+        self.check()?;
+        Ok(Topology::new(self).to_json())
+    }
+}
+
 impl Topology {
     pub(crate) fn new(options: &FabricOptions) -> Self {
         let (spines, leaves, hosts) = (options.spines, options.leaves, options.hosts);
@@ -210,6 +223,29 @@ impl Topology {
         Path { hops, count: 3 }
     }
 
+    /// Switches and the links between them, as `PUT /topology/json` takes them. The ports of links are named and numbered.
+    pub(crate) fn to_json(&self) -> Value {
+        let (mut nodes, mut links) = (json!({}), json!({}));
+        for device in &self.devices[..self.switches()] {
+            nodes[&device.name] = json!({"agent": device.address.to_string(), "ports": {}});
+        }
+        for (leaf, spine) in
+            (0..self.leaves).flat_map(|leaf| (0..self.spines).map(move |spine| (leaf, spine)))
+        {
+            let ends = [self.leaf_to_spine(leaf, spine), self.first_port[spine] + leaf]
+                .map(|port| &self.ports[port]);
+            let [from, to] = ends.map(|port| self.devices[port.device].name.as_str());
+            for port in ends {
+                let node = &mut nodes[&self.devices[port.device].name];
+                node["ports"][port.name()] = json!({"ifindex": port.if_index.to_string()});
+            }
+            let [from_port, to_port] = ends.map(Port::name);
+            links[format!("{from}-{to}")] =
+                json!({"node1": from, "port1": from_port, "node2": to, "port2": to_port});
+        }
+        json!({"nodes": nodes, "links": links})
+    }
+
     /// The agent of a port's switch.
     pub(crate) fn agent_of(&self, port: usize) -> Address {
         Address::V4(self.devices[self.ports[port].device].address)
@@ -217,6 +253,7 @@ impl Topology {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -237,6 +274,23 @@ mod tests {
         taken.sort_unstable();
         assert_eq!(taken, (6..21).collect::<Vec<_>>());
         assert_eq!(fabric.devices.len(), 2 + 3 + 8);
+    }
+
+    #[test]
+    fn every_port_of_a_spine_is_in_one_link() {
+        let json = topology(2, 3, 8).to_json();
+        let links = json["links"].as_object().unwrap();
+        assert_eq!(links.len(), 6);
+        let expected = json!({"node1": "leaf3", "port1": "swp4", "node2": "spine2", "port2": "swp3"});
+        assert_eq!(links["leaf3-spine2"], expected);
+        assert_eq!(json["nodes"].as_object().unwrap().len(), 5);
+        assert_eq!(json["nodes"]["leaf3"]["agent"], "10.255.0.3");
+        // Leaf 3 has two hosts.
+        assert_eq!(
+            json["nodes"]["leaf3"]["ports"],
+            json!({"swp3": {"ifindex": "3"}, "swp4": {"ifindex": "4"}})
+        );
+        assert_eq!(json["nodes"]["spine1"]["ports"].as_object().unwrap().len(), 3);
     }
 
     #[test]
