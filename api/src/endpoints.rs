@@ -7,7 +7,7 @@ use axum::middleware;
 use axum::routing::{MethodRouter, any, delete, get, put};
 
 use crate::guard;
-use crate::routes::{about, agents, definitions, flows, live, log, metrics, prometheus};
+use crate::routes::{about, agents, definitions, flows, live, log, metrics, prometheus, topology};
 use crate::shared::{Failure, Shared};
 
 /// An endpoint.
@@ -53,14 +53,15 @@ pub enum Content {
 pub const PATH_PARAMETERS: &[(&str, &str)] = &[
     (
         "agent",
-        "ALL, or addresses and host names separated by ; or , (TOPOLOGY, EDGE and CORE need a topology)",
+        "ALL, TOPOLOGY (agents of the topology), EDGE (their ports in no link), CORE (their ports in links), or addresses \
+         and host names separated by ; or ,",
     ),
     (
         "metric",
         "a list, separated by commas: load_one, avg:ifinutilization, 2.1.mem_free; a prefix is max, min, sum, avg, var, \
          sdev, med, q1, q2, q3, iqr or any",
     ),
-    ("name", "the name of the definition"),
+    ("name", "the name of the definition, or of the link"),
 ];
 
 /// Any other parameter keeps the data sources whose metric of this name, or whose host's, matches one of the patterns.
@@ -86,8 +87,14 @@ const FLOWS_QUERY: &[Parameter] = &[
     Parameter {
         name: "aggMode",
         kind: "string",
-        what: "max (the default) or sum; edge and core need a topology",
+        what: "max (the default), sum, edge (the sum of ports in no link) or core (that of ports in links)",
     },
+];
+
+const HOSTS_QUERY: &[Parameter] = &[
+    Parameter { name: "address", kind: "string", what: "only this IP address" },
+    Parameter { name: "mac", kind: "string", what: "only this Ethernet address" },
+    Parameter { name: "maxHosts", kind: "integer", what: "how many at most; 1000 by default" },
 ];
 
 const RECORDS_QUERY: &[Parameter] = &[
@@ -208,6 +215,14 @@ pub static ENDPOINTS: &[Endpoint] = &[
     definition("/forwarding/{name}/json", "Forwarding", || get(definitions::forwarding),
         || put(definitions::put_forwarding).merge(delete(definitions::delete_forwarding)),
         "a destination of whole datagrams"),
+    definition("/topology/json", "Topology", || get(topology::topology),
+        || put(topology::put).merge(delete(topology::delete)), "the topology: nodes, their ports, and links between them"),
+    read("topology", "/topology/ports/json", &[], Content::Json("TopologyPorts"), || get(topology::ports),
+        "the ports that the topology names: interface, link and role, as far as they are known"),
+    read("topology", "/topology/link/{name}/{metric}/json", &[], Content::Json("Statistics"), || get(topology::link),
+        "metrics of a link: first all of its first end, then those of the second one"),
+    read("topology", "/topology/hosts/json", HOSTS_QUERY, Content::Json("TopologyHosts"), || get(topology::hosts),
+        "where hosts are attached, those that were seen last first"),
     read("prometheus", "/prometheus/metrics/{agent}/{metric}/txt", &[FILTER], TEXT, || get(prometheus::metrics),
         "the values of every data source; ALL metrics or a list"),
     read("prometheus", "/prometheus/analyzer/txt", &[], TEXT, || get(prometheus::analyzer),
@@ -216,7 +231,6 @@ pub static ENDPOINTS: &[Endpoint] = &[
 
 /// Paths of the field's incumbent that are not served, and why: answered 501.
 pub const ABSENT: &[(&str, &str)] = &[
-    ("/topology/json", "topologies are not supported"),
     ("/scripts/json", "scripts are not supported"),
     ("/script/{*path}", "scripts are not supported"),
     ("/apps/json", "apps are not supported"),

@@ -14,6 +14,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use tables::Program;
 use tables::shard::Counters;
 
 use crate::process::Reading;
@@ -63,13 +64,20 @@ fn owned(labels: &[(&'static str, &str)]) -> Labels {
 }
 
 /// The text of a scrape.
-pub(crate) fn text(version: &str, status: &Status, http: &HttpCounters, process: &Reading) -> String {
+pub(crate) fn text(
+    version: &str,
+    status: &Status,
+    program: &Program,
+    http: &HttpCounters,
+    process: &Reading,
+) -> String {
     let mut scrape = Scrape::default();
     scrape.level("build", "always 1", &[("version", version)], 1.0);
     scrape.level("uptime_seconds", "time since the start", &[], status.uptime.as_secs_f64());
     for worker in &status.workers {
         self::worker(&mut scrape, worker);
     }
+    topology(&mut scrape, program);
     interface(&mut scrape, http);
     machine(&mut scrape, process);
     scrape.text()
@@ -160,6 +168,7 @@ fn tables(scrape: &mut Scrape, counters: &Counters, worker: &str) {
         texts_refused,
         macs_refused,
         names_refused,
+        locations_refused,
         thresholds_refused,
     } = counters;
     let own = [("worker", worker)];
@@ -177,6 +186,7 @@ fn tables(scrape: &mut Scrape, counters: &Counters, worker: &str) {
         ("refused_key_texts", "packets left out of a flow for lack of room for their key", texts_refused),
         ("refused_adapter_macs", "MAC addresses of hosts beyond the limit", macs_refused),
         ("refused_name_requests", "look-ups of names beyond the limit", names_refused),
+        ("refused_host_locations", "sightings of hosts beyond the limit of a worker", locations_refused),
         ("refused_threshold_metrics", "metrics above a threshold beyond the limit", thresholds_refused),
     ] {
         scrape.count(name, help, &own, *count);
@@ -202,6 +212,20 @@ fn tables(scrape: &mut Scrape, counters: &Counters, worker: &str) {
         let of = [("worker", worker), ("reason", reason)];
         scrape.count("sample_errors", "samples dropped whole because they lied", &of, count);
     }
+}
+
+fn topology(scrape: &mut Scrape, program: &Program) {
+    let waiting = program.topology.unknown_ends();
+    scrape.level(
+        "topology_unknown_ports",
+        "ports of links whose interface is not known",
+        &[],
+        waiting as f64,
+    );
+    let located = &program.located;
+    scrape.level("host_locations", "where hosts are: addresses at edge ports", &[], located.len() as f64);
+    let help = "sightings of hosts beyond the limit of all workers";
+    scrape.count("unpublished_host_locations", help, &[], located.refused);
 }
 
 fn interface(scrape: &mut Scrape, http: &HttpCounters) {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 /// All of them, by name.
 pub(crate) fn all() -> Json {
     let mut all = Map::new();
-    for part in [general(), metrics(), flows(), definitions()] {
+    for part in [general(), metrics(), flows(), definitions(), topology()] {
         if let Json::Object(part) = part {
             all.extend(part);
         }
@@ -225,7 +225,7 @@ fn definitions() -> Json {
                 "flowStart": { "type": "boolean", "description": "whether at their first packet" },
                 "activeTimeout": { "type": "number", "description": "seconds; 1 to 86400, others are adjusted" },
                 "dropped": { "type": "boolean", "description": "whether dropped packets are meant" },
-                "aggMode": { "type": "string", "description": "AGENT: a table for each agent" },
+                "aggMode": { "type": "string", "description": "AGENT: a table for each agent; edge, core: only such ports" },
             },
         },
         "Group": {
@@ -259,6 +259,59 @@ fn definitions() -> Json {
             ("address", "string", "IP address"),
             ("port", "integer?", "6343 by default"),
             ("agents", "list string?", "whose datagrams; everybody's by default"),
+        ]),
+    })
+}
+
+fn topology() -> Json {
+    let name = json!({ "oneOf": [{ "type": "string" }, { "type": "integer" }] });
+    let mut link = json!({
+        "type": "object", "required": ["node1", "port1", "node2", "port2"], "properties": {},
+        "description": "other attributes are kept",
+    });
+    for end in ["node1", "port1", "node2", "port2"] {
+        link["properties"][end] = name.clone();
+    }
+    json!({
+        "Topology": {
+            "type": "object",
+            "additionalProperties": false,
+            "properties": { "nodes": by_name("TopologyNode"), "links": by_name("TopologyLink") },
+        },
+        "TopologyNode": {
+            "type": "object",
+            "description": "a switch; other attributes are kept",
+            "properties": {
+                "agent": { "type": "string", "description": "address or host name; the node's name by default" },
+                "ports": { "type": "object", "additionalProperties": {
+                    "type": "object",
+                    "properties": { "ifindex": name.clone(), "ifname": name },
+                } },
+            },
+        },
+        "TopologyLink": link,
+        "TopologyPorts": list("TopologyPort"),
+        "TopologyPort": object(&[
+            ("node", "string", "name of the node"),
+            ("port", "string", "name of the port"),
+            ("agent", "string?", "address of the node's agent, where it is known"),
+            ("ifindex", "string?", "the port's interface, where it is known"),
+            ("link", "string?", "the link that it belongs to, if any"),
+            ("role", "string", "edge, core or unknown"),
+        ]),
+        "TopologyHosts": list("TopologyHost"),
+        "TopologyHost": object(&[
+            ("mac", "string", "Ethernet address"),
+            ("node", "string?", "the switch that it is attached to"),
+            ("port", "string?", "the port there"),
+            AGENT,
+            ("ifindex", "string", "the interface there"),
+            ("vlan", "integer?", "VLAN of a recent packet"),
+            ("ouiname", "string?", "vendor of the adapter, with oui.file"),
+            ("ipaddress", "string?", "an IPv4 address that its packets came from"),
+            ("ip6address", "string?", "an IPv6 address that its packets came from"),
+            ("addresses", "list string", "all of them, 16 at most"),
+            ("lastSeen", "integer", "ms ago; a minute too much at most"),
         ]),
     })
 }

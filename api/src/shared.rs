@@ -170,6 +170,11 @@ impl Shared {
         Ok(StatusCode::NO_CONTENT)
     }
 
+    /// The agents that a path or query means.
+    pub(crate) fn agents(&self, text: &str) -> Result<Agents, Failure> {
+        Ok(Agents::of(text, &self.handle.program().topology)?)
+    }
+
     /// 404 when none of the named agents is known.
     pub(crate) async fn must_know(&self, agents: &Agents) -> Result<(), Failure> {
         match self.ask(Question::Agents(agents.clone())).await? {
@@ -188,10 +193,15 @@ pub(crate) fn mismatch() -> Failure {
 
 /// A body as JSON, whatever its content type says.
 pub(crate) async fn json_body(body: Body) -> Result<Json, Failure> {
-    let read = tokio::time::timeout(SLOWEST_CLIENT, axum::body::to_bytes(body, LARGEST_BODY)).await;
+    json_body_of(body, LARGEST_BODY).await
+}
+
+/// The same of a body that may have as many bytes as `largest`.
+pub(crate) async fn json_body_of(body: Body, largest: usize) -> Result<Json, Failure> {
+    let read = tokio::time::timeout(SLOWEST_CLIENT, axum::body::to_bytes(body, largest)).await;
     let read = read.map_err(|_| Failure::new(StatusCode::REQUEST_TIMEOUT, "the body took more than 10 s"))?;
     let bytes = read.map_err(|_| {
-        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body has {LARGEST_BODY} bytes at most"))
+        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body has {largest} bytes at most here"))
     })?;
     let text = std::str::from_utf8(&bytes).map_err(|error| Failure::wrong(error.to_string()))?;
     lenient::parse(text).map_err(Failure::wrong)

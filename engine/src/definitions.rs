@@ -96,6 +96,13 @@ impl Definitions {
         Ok(Turn(self))
     }
 
+    /// Replaces the program by one that workers need not take: what differs they do not look at. Those that take a later
+    /// program take it along.
+    pub(crate) fn amend(&self, _turn: &Turn<'_>, next: impl FnOnce(&Program) -> Program) {
+        let next = Arc::new(next(&self.program()));
+        self.lock().program = next;
+    }
+
     /// Publishes a program, has it kept, and waits until all workers have taken it.
     pub(crate) fn publish(
         &self,
@@ -173,6 +180,15 @@ mod tests {
         };
         definitions.publish(&turn, both, taken, &ended, soon()).unwrap();
         assert!(definitions.newer(2).is_none());
+    }
+
+    #[test]
+    fn what_workers_do_not_look_at_changes_without_them() {
+        let definitions = Definitions::new(1);
+        let turn = definitions.turn(soon()).unwrap();
+        definitions.amend(&turn, |program| (*with(program, "f")).clone());
+        assert!(definitions.newer(0).is_none());
+        assert!(definitions.program().flows.contains_key("f"));
     }
 
     #[test]

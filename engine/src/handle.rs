@@ -12,6 +12,8 @@ use ingest::wake::Waker;
 use tables::flow::SpecError;
 use tables::flow::learned::{Hosts, Names};
 use tables::flow::reference::References;
+use tables::program::TOPOLOGY;
+use tables::topology::{AgentPorts, Located};
 use tables::{Answer, Change, ChangeError, Partial, Program, Question};
 
 use crate::definitions::Definitions;
@@ -77,6 +79,11 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// The time that answers are measured by: microseconds since the engine began.
+    pub fn now_us(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// The answer to a question.
     ///
     /// # Errors
@@ -170,6 +177,18 @@ impl Handle {
         self.change(|program| Ok(program.with_names(names)))
     }
 
+    /// Takes what agents of the topology say of their names.
+    pub(crate) fn learn_port_names(&self, names: Vec<AgentPorts>) -> Result<(), DefineError> {
+        self.change(|program| Ok(program.with_port_names(names)))
+    }
+
+    /// Takes where hosts are attached. Workers do not look at that: they are not told.
+    pub(crate) fn learn_located(&self, located: Located) -> Result<(), AskError> {
+        let turn = self.definitions.turn(Instant::now() + DEADLINE)?;
+        self.definitions.amend(&turn, |program| program.with_located(located));
+        Ok(())
+    }
+
     /// Takes which hosts own which addresses.
     pub(crate) fn learn_hosts(&self, hosts: Hosts) -> Result<(), DefineError> {
         self.change(|program| Ok(program.with_hosts(hosts)))
@@ -243,6 +262,7 @@ fn name(change: &Change) -> String {
         Change::Map(name, _) => ("map", name),
         Change::Threshold(name, _) => ("threshold", name),
         Change::Forwarding(name, _) => ("forwarding", name),
+        Change::Topology(_) => return TOPOLOGY.to_owned(),
     };
     format!("{kind} {name:?}")
 }

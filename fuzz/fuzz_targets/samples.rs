@@ -82,6 +82,7 @@ pub fn each(mut take: impl FnMut(&Sampled<'_>)) {
     let custom = RtFlow::parse(&buffer[..length]).expect("what was written can be read");
     let told = Basics { ethernet: Some(Default::default()), ..Basics::default() };
     let sample = Sampled {
+        agent: &decode::Address::Unknown,
         source: DataSource { class: 0, index: 7 },
         input: Interface::index(7),
         output: Interface { format: 2, value: 3 },

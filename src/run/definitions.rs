@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
 use tables::flow::reference::References;
+use tables::program::TOPOLOGY;
 use tables::{Change, ChangeError, Program};
 
 /// The kinds, those first that others look up; so are they called in files too.
-pub const KINDS: [&str; 5] = ["groups", "maps", "flows", "thresholds", "forwarding"];
+pub const KINDS: [&str; 6] = ["groups", "maps", "flows", "thresholds", "forwarding", TOPOLOGY];
 
-/// A kind's place in [`KINDS`], and a name.
+/// A kind's place in [`KINDS`], and a name: an empty one for the topology, of which there is one.
 pub type Id = (usize, String);
 
 /// Definitions in their JSON form, in an order in which they can be made.
@@ -18,7 +19,10 @@ pub type Definitions = BTreeMap<Id, Json>;
 
 /// How messages call a definition: `flows.pairs`.
 pub fn called((kind, name): &Id) -> String {
-    format!("{}.{name}", KINDS.get(*kind).unwrap_or(&"definitions"))
+    match KINDS.get(*kind) {
+        Some(&TOPOLOGY) => TOPOLOGY.to_owned(),
+        kind => format!("{}.{name}", kind.unwrap_or(&"definitions")),
+    }
 }
 
 /// What is defined where nothing else is: the largest conversations, and the ranges of addresses that are private,
@@ -42,6 +46,11 @@ pub fn built_in() -> Definitions {
 pub fn of_json(json: &Json) -> Definitions {
     let mut definitions = Definitions::new();
     for (kind, section) in KINDS.iter().enumerate() {
+        if *section == TOPOLOGY {
+            let topology = json.get(section).filter(|topology| !topology.is_null());
+            definitions.extend(topology.map(|topology| ((kind, String::new()), topology.clone())));
+            continue;
+        }
         let named = json.get(section).and_then(Json::as_object);
         definitions.extend(
             named.into_iter().flatten().map(|(name, definition)| ((kind, name.clone()), definition.clone())),
@@ -54,8 +63,10 @@ pub fn of_json(json: &Json) -> Definitions {
 pub fn to_json(definitions: &Definitions) -> Json {
     let mut json = json!({});
     for ((kind, name), definition) in definitions {
-        if let Some(section) = KINDS.get(*kind) {
-            json[*section][name.as_str()] = definition.clone();
+        match KINDS.get(*kind) {
+            Some(&TOPOLOGY) => json[TOPOLOGY] = definition.clone(),
+            Some(section) => json[*section][name.as_str()] = definition.clone(),
+            None => {}
         }
     }
     json
@@ -67,6 +78,7 @@ pub fn attributes(kind: usize) -> &'static [&'static str] {
         Some(&"flows") => &tables::flow::spec::ATTRIBUTES,
         Some(&"thresholds") => &tables::threshold::ATTRIBUTES,
         Some(&"forwarding") => &tables::forwarding::ATTRIBUTES,
+        Some(&TOPOLOGY) => &tables::topology::definition::ATTRIBUTES,
         _ => &[],
     }
 }
@@ -79,6 +91,7 @@ pub fn change((kind, name): &Id, definition: Option<Json>) -> Change {
         Some(&"maps") => Change::Map(name, definition),
         Some(&"thresholds") => Change::Threshold(name, definition),
         Some(&"forwarding") => Change::Forwarding(name, definition),
+        Some(&TOPOLOGY) => Change::Topology(definition),
         _ => Change::Flow(name, definition),
     }
 }
@@ -143,6 +156,7 @@ mod tests {
             "flows": {"f": {"keys": "group:ipsource:sites,map:tcpsourceport:services", "value": "bytes"}},
             "thresholds": {"t": {"metric": "f", "value": 1}},
             "forwarding": {"archive": {"address": "127.0.0.1"}},
+            "topology": {"links": {"l": {"node1": "a", "port1": 1, "node2": "b", "port2": 1}}},
         }));
         let (target, refused) = compile(&References::default(), &others);
         assert!(refused.is_empty(), "{refused:?}");

@@ -68,9 +68,12 @@ impl Demo {
     }
 }
 
-/// What the demo defines beside what is built in: the flows to the addresses that the fabric calls listed.
+/// What the demo defines beside what is built in: the flows to the addresses that the fabric calls listed, and the
+/// fabric's topology.
 pub fn definitions() -> Definitions {
     definitions::of_json(&json!({
+        // The demo's options make a fabric.
+        "topology": Simulation::demo().topology().unwrap_or_default(),
         "groups": { "listed": { "yes": ["198.51.100.0/24", "203.0.113.0/24"] } },
         "flows": { "listed": {
             "keys": "ipsource,ipdestination",

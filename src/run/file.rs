@@ -11,6 +11,7 @@ use actions::config::{Config as ActionsConfig, SECTIONS as ACTIONS};
 use serde_json::Value as Json;
 use tables::flow::SpecError;
 use tables::flow::reference::References;
+use tables::program::TOPOLOGY;
 use tables::{ChangeError, Program};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
@@ -237,25 +238,32 @@ impl Reading {
 
     fn definitions(&mut self, kind: usize, value: &Spanned<DeValue<'_>>) {
         let section = KINDS[kind];
+        if section == TOPOLOGY {
+            return self.definition((kind, String::new()), &value.span(), value);
+        }
         let DeValue::Table(named) = value.get_ref() else {
             let found = kind_of(value.get_ref());
             self.problem(&value.span(), format!("{section} are tables, [{section}.NAME], not {found}"));
             return;
         };
         for (name, definition) in named {
-            let DeValue::Table(attributes) = definition.get_ref() else {
-                let name = name.get_ref();
-                let found = kind_of(definition.get_ref());
-                self.problem(&definition.span(), format!("[{section}.{name}] is a table, not {found}"));
-                continue;
-            };
-            let id = (kind, name.get_ref().to_string());
-            let places = attributes.keys().map(|key| (key.get_ref().to_string(), key.span())).collect();
-            self.places.insert(id.clone(), Place { name: name.span(), attributes: places });
-            match json(definition) {
-                Ok(json) => drop(self.defined.insert(id, json)),
-                Err((at, what)) => self.problem(&at, format!("[{section}.{}] {what}", id.1)),
-            }
+            self.definition((kind, name.get_ref().to_string()), &name.span(), definition);
+        }
+    }
+
+    /// One definition, which is called so at `name`.
+    fn definition(&mut self, id: Id, name: &Range<usize>, definition: &Spanned<DeValue<'_>>) {
+        let called = definitions::called(&id);
+        let DeValue::Table(attributes) = definition.get_ref() else {
+            let found = kind_of(definition.get_ref());
+            self.problem(&definition.span(), format!("[{called}] is a table, not {found}"));
+            return;
+        };
+        let places = attributes.keys().map(|key| (key.get_ref().to_string(), key.span())).collect();
+        self.places.insert(id.clone(), Place { name: name.clone(), attributes: places });
+        match json(definition) {
+            Ok(json) => drop(self.defined.insert(id, json)),
+            Err((at, what)) => self.problem(&at, format!("[{called}] {what}")),
         }
     }
 
@@ -263,7 +271,11 @@ impl Reading {
     fn refused(&mut self, refused: &Refused) {
         let at = self.places.get(&refused.id).map_or(0..0, |place| {
             let attribute = match &refused.why {
-                ChangeError::Spec(SpecError::Attribute { attribute, .. }) => place.attributes.get(attribute),
+                ChangeError::Spec(SpecError::Attribute { attribute, .. }) => {
+                    // Of a topology the attribute says the whole way: links.uplink.node1.
+                    let first = attribute.split('.').next().unwrap_or(attribute);
+                    place.attributes.get(attribute).or_else(|| place.attributes.get(first))
+                }
                 _ => None,
             };
             attribute.unwrap_or(&place.name).clone()
@@ -271,7 +283,7 @@ impl Reading {
         let known = definitions::attributes(refused.id.0);
         let near = match &refused.why {
             ChangeError::Spec(SpecError::Attribute { attribute, .. })
-                if !known.contains(&attribute.as_str()) =>
+                if !known.contains(&attribute.as_str()) && !attribute.contains('.') =>
             {
                 near(attribute, known.iter().copied())
             }
@@ -456,6 +468,15 @@ mod tests {
             (
                 "[forwarding.a]\naddress = 'host'\n",
                 "f.toml:2:1: [forwarding.a] address: must be an IP address",
+            ),
+            ("topology = 3\n", "f.toml:1:12: [topology] is a table, not a number"),
+            (
+                "[topology]\nlink = {}\n",
+                "f.toml:2:1: [topology] link: is no attribute of a topology: nodes, links: did you mean \"links\"?",
+            ),
+            (
+                "[topology.nodes.a]\nagent = '10.0.0.1'\n[topology.links.l]\nnode1 = 'a'\nport1 = 'swp1'\nnode2 = 'b'\nport2 = 'swp1'\n",
+                "f.toml:3:11: [topology] links.l.node2: \"b\" is not among the nodes",
             ),
             ("a = \n", "f.toml:1:5: "),
             ("[sflow\n", "f.toml:1:7: "),

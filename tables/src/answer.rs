@@ -16,6 +16,7 @@ use crate::question::{Column, Metric, Owner, Partial, Question, Source};
 use crate::roster::Roster;
 use crate::select::{Agents, Filter, MetricRef};
 use crate::table::{self, Row};
+use crate::topology::{AgentPorts, Named};
 
 /// Class of physical entities: the host itself.
 const PHYSICAL: u32 = 2;
@@ -103,11 +104,13 @@ impl<'s> Known<'s> {
                 let is_meant = self.is_meant(agents);
                 let wanted: Option<&dyn Fn(&Owner) -> bool> = match agents {
                     Agents::All => None,
-                    Agents::Named(_) => Some(&is_meant),
+                    Agents::Named(_) | Agents::Of(..) => Some(&is_meant),
                 };
                 Partial::Flows(self.flows.active(flow, *aggregation, *most, wanted, self.now_us))
             }
             Question::Adapters => Partial::Adapters(self.adapters()),
+            Question::PortNames(named) => Partial::PortNames(self.port_names(named)),
+            Question::Sightings(since_us) => Partial::Sightings(self.flows.sightings(*since_us)),
             Question::FlowKeys => Partial::FlowKeys(self.flows.keys(self.now_us)),
             Question::FlowValue { agents, source, flow, key } => {
                 let is_meant = self.is_meant(agents);
@@ -157,13 +160,46 @@ impl<'s> Known<'s> {
         found
     }
 
-    /// Asks whether an owner of flows is one of the agents that are meant.
-    fn is_meant(&self, agents: &Agents) -> impl Fn(&Owner) -> bool + use<> {
+    /// What the agents of a topology say of their names.
+    fn port_names(&self, named: &Named) -> Vec<AgentPorts> {
+        let text = |value| match value {
+            MetricValue::Text(text) => Some(text),
+            MetricValue::Number(_) => None,
+        };
+        let (Ok(if_name), Ok(host_name)) = ("ifname".parse::<MetricRef>(), "host_name".parse::<MetricRef>())
+        else {
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        for (address, agent) in self.agents.iter() {
+            let host_name = || text(self.of_host(agent, &host_name)?.1);
+            let host_name = if named.hosts.is_empty() { None } else { host_name() };
+            let is_host = host_name.as_ref().is_some_and(|name| named.hosts.contains(name));
+            if !is_host && !named.agents.contains(&address) {
+                continue;
+            }
+            let ports = agent.sources.iter().filter(|(source, _)| source.class == 0);
+            let name = |known: &Metrics| text(known.get(&if_name.wanted)?.0).filter(|name| !name.is_empty());
+            let mut ports: Vec<_> =
+                ports.filter_map(|(source, known)| Some((source.index, name(&known.metrics)?))).collect();
+            ports.sort_unstable();
+            found.push(AgentPorts { agent: address, host_name, ports });
+        }
+        found
+    }
+
+    /// Asks whether an owner of flows is among what is meant.
+    fn is_meant<'q>(&self, agents: &'q Agents) -> impl Fn(&Owner) -> bool + use<'q> {
         let meant: Option<AHashSet<Address>> = match agents {
             Agents::All => None,
-            Agents::Named(_) => Some(self.meant(agents).map(|(address, _)| address).collect()),
+            Agents::Named(_) | Agents::Of(..) => {
+                Some(self.meant(agents).map(|(address, _)| address).collect())
+            }
         };
-        move |owner| meant.as_ref().is_none_or(|meant| meant.contains(&owner.agent))
+        move |owner| {
+            meant.as_ref().is_none_or(|meant| meant.contains(&owner.agent))
+                && agents.mean_source(owner.agent, &owner.source)
+        }
     }
 
     /// Whether a filter lets an owner of flows through: by what is known of its data source, or of its host.
@@ -206,8 +242,13 @@ impl<'s> Known<'s> {
         })
     }
 
-    /// The data sources of an agent that the filter lets through.
-    fn passed(&self, agent: &'s Agent, filter: &Filter) -> impl Iterator<Item = Held<'s>> {
+    /// The data sources of an agent that are meant and that the filter lets through.
+    fn passed(
+        &self,
+        agents: &Agents,
+        (address, agent): (Address, &'s Agent),
+        filter: &Filter,
+    ) -> impl Iterator<Item = Held<'s>> {
         let own = agent
             .sources
             .iter()
@@ -218,7 +259,8 @@ impl<'s> Known<'s> {
             .sources()
             .filter(|(_, known)| known.is_believed(self.now_us, self.metric_timeout_us))
             .map(|(name, known)| Held::Named(name, known));
-        own.chain(named).filter(|held| {
+        let meant = own.chain(named).filter(move |held| agents.mean_source(address, &held.name()));
+        meant.filter(move |held| {
             filter.holds(|metric| {
                 let own = held.get(metric).map(|(value, _)| value);
                 own.or_else(|| self.of_host(agent, metric).map(|(_, value, _)| value))
@@ -230,7 +272,7 @@ impl<'s> Known<'s> {
     fn every(&self, agents: &Agents, metrics: &[MetricRef], filter: &Filter) -> Vec<Metric> {
         let mut found = Vec::new();
         for (agent, known) in self.meant(agents) {
-            for held in self.passed(known, filter) {
+            for held in self.passed(agents, (agent, known), filter) {
                 let owner = Owner { agent, source: held.name() };
                 if metrics.is_empty() {
                     let all = held.all().into_iter();
@@ -276,7 +318,7 @@ impl<'s> Known<'s> {
     fn values(&self, agents: &Agents, metrics: &[MetricRef], filter: &Filter) -> Vec<Vec<Metric>> {
         let mut values = vec![Vec::new(); metrics.len()];
         for (agent, known) in self.meant(agents) {
-            for held in self.passed(known, filter) {
+            for held in self.passed(agents, (agent, known), filter) {
                 for (metric, values) in metrics.iter().zip(&mut values) {
                     let Some((value, at)) = held.get(metric) else { continue };
                     let owner = Owner { agent, source: held.name() };
@@ -301,7 +343,7 @@ impl<'s> Known<'s> {
         let mut rows = Vec::new();
         for (agent, known) in self.meant(agents) {
             let mut held: BTreeMap<Source, Option<Held<'_>>> =
-                self.passed(known, filter).map(|held| (held.name(), Some(held))).collect();
+                self.passed(agents, (agent, known), filter).map(|held| (held.name(), Some(held))).collect();
             // A data source may have flows and no counters.
             for owner in flows.iter().flat_map(BTreeMap::keys).filter(|owner| owner.agent == agent) {
                 held.entry(owner.source.clone()).or_insert(None);

@@ -21,6 +21,7 @@
 //! | [`select`] | which agents, metrics and data sources a question means |
 //! | [`question`] | questions, partials and answers |
 //! | [`table`] | metrics joined by data source |
+//! | [`topology`] | links between switches, roles of ports, and where hosts are |
 #![deny(unsafe_code)]
 
 pub mod agent;
@@ -40,6 +41,7 @@ pub mod shard;
 mod source;
 pub mod table;
 pub mod threshold;
+pub mod topology;
 pub(crate) mod watch;
 
 pub use outbox::Outbox;

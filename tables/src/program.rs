@@ -13,6 +13,7 @@ use crate::flow::spec::wrong;
 use crate::flow::{FlowPlan, FlowSpec, Lookups, SpecError};
 use crate::forwarding::Forwarding;
 use crate::threshold::Threshold;
+use crate::topology::{AgentPorts, Definition, Located, Topology};
 
 /// A set of definitions.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +30,10 @@ pub struct Program {
     pub hosts: Arc<Hosts>,
     /// Names of addresses; an empty one is known to be none.
     pub names: Arc<Names>,
+    /// Which ports connect switches; the empty one where none is defined.
+    pub topology: Arc<Topology>,
+    /// Where hosts are attached. Shards do not look at it: it changes without a new epoch.
+    pub located: Arc<Located>,
 }
 
 /// A change of definitions; `None` takes one away.
@@ -47,10 +52,15 @@ pub enum Change {
     /// Of a group set that somebody keeps ([`GroupSet::from_lists`]), built aside: it is swapped whole, is looked up
     /// as other sets are, and is not among the definitions that [`Program::to_json`] shows.
     List(String, Option<Arc<GroupSet>>),
+    /// Of the topology.
+    Topology(Option<Json>),
 }
 
 /// A kind of definitions: its name in files, and what changes one of it.
 type Section = (&'static str, fn(String, Option<Json>) -> Change);
+
+/// The name that the topology, of which there is one, has in files and messages.
+pub const TOPOLOGY: &str = "topology";
 
 /// The kinds of definitions by their names in files, those first that others look up.
 const SECTIONS: [Section; 5] = [
@@ -68,13 +78,15 @@ impl Change {
     /// It has another shape; the message names what is wrong.
     pub fn all(json: &Json) -> Result<Vec<Self>, SpecError> {
         let object = json.as_object().ok_or_else(|| wrong("definitions", "must be an object"))?;
-        if let Some(name) = object.keys().find(|name| !SECTIONS.iter().any(|(known, _)| known == name)) {
+        let known = |name: &str| name == TOPOLOGY || SECTIONS.iter().any(|(known, _)| *known == name);
+        if let Some(name) = object.keys().find(|name| !known(name)) {
             return Err(wrong(
                 name,
-                "is no kind of definitions: groups, maps, flows, thresholds, forwarding",
+                "is no kind of definitions: groups, maps, flows, thresholds, forwarding, topology",
             ));
         }
         let mut changes = Vec::new();
+        changes.extend(object.get(TOPOLOGY).map(|topology| Self::Topology(Some(topology.clone()))));
         for (section, change) in SECTIONS {
             let Some(definitions) = object.get(section) else { continue };
             let definitions = definitions
@@ -121,13 +133,17 @@ impl Program {
                 .collect::<serde_json::Map<_, _>>()
         };
         let lookups = &self.lookups;
-        serde_json::json!({
+        let mut json = serde_json::json!({
             "groups": object(lookups.groups.iter().filter(|(_, set)| !set.is_list()).map(|(name, set)| (name, set.to_json().into_owned())).collect()),
             "maps": object(lookups.maps.iter().map(|(name, map)| (name, map.to_json().clone())).collect()),
             "flows": object(self.flows.iter().map(|(name, plan)| (name, plan.spec.to_json())).collect()),
             "thresholds": object(self.thresholds.iter().map(|(name, t)| (name, t.to_json().clone())).collect()),
             "forwarding": object(self.forwarding.iter().map(|(name, f)| (name, f.to_json())).collect()),
-        })
+        });
+        if let (Some(object), Some(definition)) = (json.as_object_mut(), self.topology.definition()) {
+            object.insert(TOPOLOGY.to_owned(), definition.to_json().clone());
+        }
+        json
     }
 
     /// Whether a flow asks for the hosts that own addresses.
@@ -139,6 +155,18 @@ impl Program {
     #[must_use]
     pub fn with_hosts(&self, hosts: Hosts) -> Self {
         Self { hosts: Arc::new(hosts), ..self.clone() }
+    }
+
+    /// The program with what agents of the topology say of their names.
+    #[must_use]
+    pub fn with_port_names(&self, names: Vec<AgentPorts>) -> Self {
+        Self { topology: Arc::new(self.topology.with_names(names)), ..self.clone() }
+    }
+
+    /// The program with where hosts are attached.
+    #[must_use]
+    pub fn with_located(&self, located: Located) -> Self {
+        Self { located: Arc::new(located), ..self.clone() }
     }
 
     /// The program with what is known of the names of addresses.
@@ -251,6 +279,18 @@ impl Program {
             Change::Forwarding(name, None) => {
                 let was = next.forwarding.remove(&name).is_some();
                 absent(name, was)?;
+                return Ok(next);
+            }
+            Change::Topology(Some(json)) => {
+                let definition = Definition::from_json(&json)?;
+                if next.topology.definition().is_none_or(|old| **old != definition) {
+                    next.topology = Arc::new(next.topology.redefined(definition));
+                }
+                return Ok(next);
+            }
+            Change::Topology(None) => {
+                absent(TOPOLOGY.to_owned(), next.topology.is_defined())?;
+                next.topology = Arc::default();
                 return Ok(next);
             }
         }

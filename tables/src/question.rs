@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use decode::{Address, DataSource};
+pub use decode::{Address, DataSource, Mac};
 
 use crate::agent::AgentSummary;
 use crate::flow::active::{ActivePartial, FlowAggregation};
@@ -15,6 +15,8 @@ use crate::flow::plan::ActiveFlow;
 use crate::metric::MetricValue;
 use crate::select::{Agents, Aggregation, Filter, MetricRef};
 use crate::table;
+use crate::topology::locate::Sighting;
+use crate::topology::{AgentPorts, Named};
 
 /// What can be asked.
 #[derive(Clone, Debug)]
@@ -62,6 +64,10 @@ pub enum Question {
     FlowKeys,
     /// Which hosts own which addresses.
     Adapters,
+    /// What agents say of their names.
+    PortNames(Arc<Named>),
+    /// Who was seen where since a time, microseconds, at most half a minute ago.
+    Sightings(u64),
     /// The value that one data source has of a flow.
     FlowValue {
         /// Seen by which agents.
@@ -191,6 +197,10 @@ pub enum Partial {
     FlowKeys(BTreeMap<String, u64>),
     /// To [`Question::Adapters`].
     Adapters(Vec<HostAdapters>),
+    /// To [`Question::PortNames`].
+    PortNames(Vec<AgentPorts>),
+    /// To [`Question::Sightings`].
+    Sightings(Vec<Sighting>),
     /// To [`Question::FlowValue`].
     FlowValue(Option<f64>),
     /// To [`Question::Table`]: rows.
@@ -214,6 +224,10 @@ pub enum Answer {
     FlowKeys(BTreeMap<String, u64>),
     /// To [`Question::Adapters`], by agent and data source.
     Adapters(Vec<HostAdapters>),
+    /// To [`Question::PortNames`], by agent and ifIndex.
+    PortNames(Vec<AgentPorts>),
+    /// To [`Question::Sightings`], in no order.
+    Sightings(Vec<Sighting>),
     /// To [`Question::FlowValue`]: per second; `None` when there is no such flow.
     FlowValue(Option<f64>),
     /// To [`Question::Table`]: rows of as many cells as there are columns; an optional one may be `None`.
@@ -258,6 +272,14 @@ impl Partial {
                 a.extend(b);
                 Self::Adapters(a)
             }
+            (Self::PortNames(mut a), Self::PortNames(b)) => {
+                a.extend(b);
+                Self::PortNames(a)
+            }
+            (Self::Sightings(mut a), Self::Sightings(b)) => {
+                a.extend(b);
+                Self::Sightings(a)
+            }
             // The largest that any data source has.
             (Self::FlowValue(a), Self::FlowValue(b)) => Self::FlowValue(match (a, b) {
                 (Some(a), Some(b)) => Some(a.max(b)),
@@ -289,6 +311,11 @@ impl Partial {
                 adapters.sort_by(|a, b| a.owner.cmp(&b.owner));
                 Answer::Adapters(adapters)
             }
+            Self::PortNames(mut names) => {
+                names.sort_by_key(|known| known.agent);
+                Answer::PortNames(names)
+            }
+            Self::Sightings(sightings) => Answer::Sightings(sightings),
             Self::Table(rows) => {
                 let Question::Table { columns, .. } = question else { return Answer::Table(Vec::new()) };
                 Answer::Table(table::sorted(rows, columns))

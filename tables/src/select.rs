@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use decode::{Address, DataSource};
 use regex::{Regex, RegexBuilder};
@@ -9,6 +10,8 @@ use regex::{Regex, RegexBuilder};
 use crate::flow::spec::{SpecError, wrong};
 use crate::metric::MetricValue;
 use crate::metric::store::{LOGICAL, Wanted, is_shared_at, is_virtual};
+use crate::question::Source;
+use crate::topology::{Role, Topology, Which};
 
 /// A question cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +44,7 @@ pub enum SelectError {
     )]
     Expressions,
     /// What is asked for needs a topology.
-    #[error("{0} needs topology")]
+    #[error("{0} needs topology: none is defined, PUT /topology/json defines one")]
     NeedsTopology(String),
 }
 
@@ -52,37 +55,71 @@ pub enum Agents {
     All,
     /// Those with these addresses or host names.
     Named(Vec<String>),
-}
-
-impl FromStr for Agents {
-    type Err = SelectError;
-
-    /// `ALL`, or addresses and host names separated by `;` or `,`.
-    fn from_str(text: &str) -> Result<Self, SelectError> {
-        match text {
-            "ALL" => Ok(Self::All),
-            "TOPOLOGY" | "EDGE" | "CORE" => Err(SelectError::NeedsTopology(text.to_owned())),
-            _ => Ok(Self::Named(
-                text.split([';', ','])
-                    .map(str::trim)
-                    .filter(|name| !name.is_empty())
-                    .map(str::to_owned)
-                    .collect(),
-            )),
-        }
-    }
+    /// Of some agents those of a topology, or their ports of a role.
+    Of(Box<Agents>, Arc<Topology>, Which),
 }
 
 impl Agents {
+    /// `ALL`, `TOPOLOGY`, `EDGE`, `CORE`, or addresses and host names separated by `;` or `,`.
+    ///
+    /// # Errors
+    /// It needs a topology, and none is defined.
+    pub fn of(text: &str, topology: &Arc<Topology>) -> Result<Self, SelectError> {
+        let which = match text {
+            "ALL" => return Ok(Self::All),
+            "TOPOLOGY" => Which::All,
+            "EDGE" => Which::Ports(Role::Edge),
+            "CORE" => Which::Ports(Role::Core),
+            _ => {
+                let names = text.split([';', ',']).map(str::trim).filter(|name| !name.is_empty());
+                return Ok(Self::Named(names.map(str::to_owned).collect()));
+            }
+        };
+        Self::All.at(text, topology, which)
+    }
+
+    /// Of these agents those of a topology, or their ports of a role, which `called` asks for.
+    ///
+    /// # Errors
+    /// No topology is defined.
+    pub fn at(self, called: &str, topology: &Arc<Topology>, which: Which) -> Result<Self, SelectError> {
+        if topology.is_defined() {
+            Ok(Self::Of(Box::new(self), Arc::clone(topology), which))
+        } else {
+            Err(SelectError::NeedsTopology(called.to_owned()))
+        }
+    }
+
+    /// Whether a data source of an agent that is meant is meant too.
+    pub(crate) fn mean_source(&self, agent: Address, source: &Source) -> bool {
+        match self {
+            Self::All | Self::Named(_) => true,
+            Self::Of(inner, topology, which) => {
+                let is_meant = match (which, source) {
+                    (Which::All, _) => true,
+                    (Which::Ports(role), Source::Of(source)) => topology.role(agent, *source) == *role,
+                    (Which::Ports(_), Source::Named(_) | Source::Agent) => false,
+                };
+                is_meant && inner.mean_source(agent, source)
+            }
+        }
+    }
+
     /// Whether the agent is meant.
     pub(crate) fn mean(&self, agent: Address, host_name: impl Fn() -> Option<MetricValue>) -> bool {
         match self {
             Self::All => true,
+            Self::Of(inner, topology, _) => topology.has(agent) && inner.mean_dyn(agent, &host_name),
             Self::Named(names) => names.iter().any(|name| {
                 name.parse::<IpAddr>().is_ok_and(|ip| Some(ip) == agent.ip())
                     || matches!(host_name(), Some(MetricValue::Text(host)) if *host == **name)
             }),
         }
+    }
+
+    /// [`Agents::mean`] without a type for every depth.
+    fn mean_dyn(&self, agent: Address, host_name: &dyn Fn() -> Option<MetricValue>) -> bool {
+        self.mean(agent, host_name)
     }
 }
 
@@ -416,11 +453,13 @@ mod tests {
 
     #[test]
     fn agents_by_address_and_name() {
-        let agents: Agents = "10.0.0.1;switch1".parse().unwrap();
+        let none = Arc::default();
+        let agents = Agents::of("10.0.0.1;switch1", &none).unwrap();
         let address = Address::V4([10, 0, 0, 1].into());
         assert!(agents.mean(address, || None));
         assert!(agents.mean(Address::Unknown, || Some(MetricValue::Text("switch1".into()))));
         assert!(!agents.mean(Address::Unknown, || Some(MetricValue::Text("switch2".into()))));
-        assert_eq!("EDGE".parse::<Agents>().unwrap_err().to_string(), "EDGE needs topology");
+        let error = Agents::of("EDGE", &none).unwrap_err().to_string();
+        assert!(error.starts_with("EDGE needs topology: none is defined"), "{error}");
     }
 }

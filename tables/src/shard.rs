@@ -130,6 +130,8 @@ pub struct Counters {
     pub macs_refused: u64,
     /// Addresses whose names could not be asked for because too many were already.
     pub names_refused: u64,
+    /// Host locations beyond those that are remembered.
+    pub locations_refused: u64,
     /// Metrics that rose above a threshold when too many others were above theirs: they made no event.
     pub thresholds_refused: u64,
 }
@@ -162,6 +164,7 @@ impl Counters {
             texts_cut,
             macs_refused,
             names_refused,
+            locations_refused,
         } = other;
         for (sum, more) in [
             (&mut self.datagrams, datagrams),
@@ -185,6 +188,7 @@ impl Counters {
             (&mut self.texts_cut, texts_cut),
             (&mut self.macs_refused, macs_refused),
             (&mut self.names_refused, names_refused),
+            (&mut self.locations_refused, locations_refused),
         ]
         .into_iter()
         .chain(self.datagram_errors.iter_mut().zip(datagram_errors))
@@ -266,6 +270,7 @@ impl Shard {
             outliers: self.counters.outliers + self.flows.outliers,
             texts_refused: self.flows.texts_refused(),
             names_refused: self.flows.names_refused(),
+            locations_refused: self.flows.locations_refused(),
             thresholds_refused: self.watch.refused,
             ..self.counters
         }

@@ -216,7 +216,7 @@ fn a_flow_on_three_ports_is_counted_once_or_thrice() {
         (None, Some("no address"), None),
     ] {
         let question = Question::FlowValue {
-            agents: "10.0.0.1".parse().unwrap(),
+            agents: Agents::of("10.0.0.1", &Arc::default()).unwrap(),
             source: source.map(|index| DataSource { class: 0, index }),
             flow: "f".into(),
             key: key.map(str::to_owned),
@@ -489,7 +489,7 @@ fn a_definition_is_a_metric() {
         statistics[0].top_keys.iter().map(|(key, value)| (key.as_str(), value.round())).collect();
     assert_eq!(top, [("10.1.0.2", 300.0), ("10.1.0.3", 200.0), ("10.1.0.1", 100.0)]);
     let question = Question::Table {
-        agents: "10.0.0.1".parse().unwrap(),
+        agents: Agents::of("10.0.0.1", &Arc::default()).unwrap(),
         columns: Column::list("f,null:ifname").unwrap(),
         filter: Filter::default(),
     };

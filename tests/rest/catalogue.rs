@@ -91,6 +91,7 @@ fn every_endpoint_answers_with_what_is_known_from_elsewhere() {
     flows(&shown);
     definitions(&shown);
     logs(&shown);
+    topology(&shown);
     let all: BTreeSet<_> = ENDPOINTS
         .iter()
         .flat_map(|endpoint| endpoint.methods().iter().map(|method| (endpoint.path, *method)))
@@ -227,6 +228,60 @@ fn metrics(shown: &Shown) {
             "datasource=\"4\",host=\"web1\",ifname=\"eth\\\"0\"} 125000\n",
         ],
     );
+}
+
+/// A link between two ports, one of which has its name from the counters, and a host at a port of a third switch.
+fn topology(shown: &Shown) {
+    let path = "/topology/json";
+    assert_eq!(shown.collector.get(path).0, 404);
+    let json = json!({
+        "nodes": {
+            "a": {"agent": "web1"}, "b": {"agent": "10.0.0.2", "dpid": "1"}, "c": {"agent": "10.0.0.50"},
+        },
+        "links": {"cross": {"node1": "a", "port1": "eth\"0", "node2": "b", "port2": "4"}},
+    });
+    shown.note(path, "PUT", path);
+    assert_eq!(shown.collector.request("PUT", path, Some(&json.to_string())), (204, String::new()));
+    assert_eq!(shown.json(path, path), json);
+    let ports = "/topology/ports/json";
+    let found =
+        shown.collector.wait_for(ports, |found| (found[0]["role"] == "core").then_some(found.clone()));
+    assert_eq!(found, shown.json(ports, ports));
+    let port = |node: &str, port: &str, agent: &str| json!({"node": node, "port": port, "agent": agent, "ifindex": "4", "link": "cross", "role": "core"});
+    assert_eq!(found, json!([port("a", "eth\"0", "10.0.0.1"), port("b", "4", "10.0.0.2")]));
+    let link = &shown
+        .json("/topology/link/{name}/{metric}/json", "/topology/link/cross/ifinoctets,ifname,nosuch/json");
+    let agents: Vec<&Json> = (0..6).map(|n| &link[n]["agent"]).collect();
+    let (a, b) = (json!("10.0.0.1"), json!("10.0.0.2"));
+    assert_eq!(agents, [&a, &a, &Json::Null, &b, &b, &Json::Null]);
+    assert_eq!((&link[0]["metricValue"], &link[0]["dataSource"]), (&125_000.into(), &"4".into()));
+    assert_eq!((&link[4]["metricName"], &link[4]["metricValue"]), (&"ifname".into(), &"eth\"0".into()));
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.send_to(&packets(12, 6), shown.collector.sflow).unwrap();
+    let hosts = "/topology/hosts/json";
+    shown.collector.wait_for(hosts, |found| found[0].is_object().then_some(()));
+    let found =
+        &shown.json(hosts, "/topology/hosts/json?address=10.0.0.1&mac=04:04:04:04:04:04&maxHosts=5")[0];
+    assert_eq!((&found["mac"], &found["node"]), (&"040404040404".into(), &"c".into()));
+    assert_eq!(
+        (&found["agent"], &found["ifindex"], &found["port"]),
+        (&"10.0.0.50".into(), &"3".into(), &"3".into())
+    );
+    assert_eq!((&found["ipaddress"], &found["addresses"]), (&"10.0.0.1".into(), &json!(["10.0.0.1"])));
+    assert!(found["lastSeen"].as_u64().unwrap() < 60_000);
+    let port = |path: &str| shown.collector.json(path)[0]["ifindex"].clone();
+    assert_eq!(port(hosts), port("/topology/hosts/json?mac=040404040404"));
+    for none in
+        ["?address=10.0.0.2", "?mac=020202020202", "?maxHosts=0", "?address=10.0.0.1&mac=020202020202"]
+    {
+        assert_eq!(shown.collector.json(&format!("{hosts}{none}")), json!([]), "{none}");
+    }
+    shown.note(path, "DELETE", path);
+    assert_eq!(shown.collector.request("DELETE", path, None), (204, String::new()));
+    for path in [path, ports, hosts, "/topology/link/cross/ifinoctets/json"] {
+        assert_eq!(shown.collector.get(path).0, 404, "{path}");
+    }
+    assert_eq!(shown.collector.request("DELETE", path, None).0, 404);
 }
 
 /// A flow that is logged at its start, and a threshold that a host is above already.

@@ -15,7 +15,7 @@ fn what_cannot_be_answered_is_said() {
         ("/nosuch", 404, "no such path"),
         ("/metric/ALL/top:load_one/json", 400, "no aggregation"),
         ("/metric/ALL/load_one/json?host_name=(", 400, "no pattern"),
-        ("/dump/EDGE/ALL/json", 400, "EDGE needs topology"),
+        ("/dump/EDGE/ALL/json", 400, "EDGE needs topology: none is defined, PUT /topology/json"),
         ("/agents/json?agent=CORE", 400, "CORE needs topology"),
         ("/metric/TOPOLOGY/load_one/json", 400, "TOPOLOGY needs topology"),
         ("/table/ALL/sort:a:1,sort:b:1/json", 400, "sorted by one metric"),
@@ -27,6 +27,7 @@ fn what_cannot_be_answered_is_said() {
         ("/live?flow=nosuch", 404, "no such flow"),
         ("/group/nosuch/json", 404, "no such group"),
         ("/threshold/nosuch/json", 404, "no such threshold"),
+        ("/topology/json", 404, "no topology is defined"),
         ("/flow/%ff/json", 400, "UTF-8"),
     ] {
         let (found, body) = collector.get(path);
@@ -36,6 +37,15 @@ fn what_cannot_be_answered_is_said() {
         assert!(body["error"].as_str().unwrap().contains(why), "{path}: {body}");
     }
     for (path, body, status, why) in [
+        ("/topology/json", "{links:{l:{node1:a,port1:p,node2:b}}}", 400, "links.l.port2: must be a name"),
+        (
+            "/topology/json",
+            "{nodes:{a:{}},links:{l:{node1:a,port1:p,node2:b,port2:q}}}",
+            400,
+            "is not among the nodes",
+        ),
+        ("/topology/json", "[]", 400, "topology: must be an object"),
+        ("/flow/f/json", "{value:bytes,aggMode:sum}", 400, "is not agent, edge or core"),
         ("/flow/f/json", "{keys:'ipsource'}", 400, "value is missing"),
         ("/flow/f/json", "{keys:'ipsorce',value:'bytes'}", 400, "is no key"),
         ("/flow/f/json", "{keys:", 400, "a value is missing"),

@@ -5,3 +5,4 @@ mod catalogue;
 mod clients;
 mod page;
 mod schema;
+mod topology;

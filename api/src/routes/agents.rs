@@ -10,7 +10,7 @@ use crate::shared::{Conditions, Reply, Shared};
 pub(crate) async fn agents(State(shared): State<Shared>, Query(query): Conditions) -> Reply {
     let named: Vec<String> =
         query.into_iter().filter(|(name, _)| name == "agent").map(|(_, agent)| agent).collect();
-    let agents = if named.is_empty() { Agents::All } else { named.join(";").parse()? };
+    let agents = if named.is_empty() { Agents::All } else { shared.agents(&named.join(";"))? };
     shared
         .answer(Question::Agents(agents), |answer| match answer {
             Answer::Agents(agents) => Some(json::agents(&agents)),

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use axum::extract::{Path, Query, State};
 use tables::flow::FlowPlan;
 use tables::flow::active::FlowAggregation;
+use tables::flow::spec::Per;
 use tables::question::DataSource;
+use tables::topology::{Role, Which};
 use tables::{Answer, Question};
 
 use crate::json;
@@ -31,17 +33,25 @@ pub(crate) async fn active(
     Path((agent, name)): Path<(String, String)>,
     Query(query): Conditions,
 ) -> Reply {
-    let agents = agent.parse()?;
+    let mut agents = shared.agents(&agent)?;
     let plan = plan(&shared, &name)?;
     let mode = parameter(&query, "aggMode").map(str::to_ascii_lowercase);
-    let aggregation = match mode.as_deref() {
-        None | Some("max") => FlowAggregation::Max,
-        Some("sum") => FlowAggregation::Sum,
-        Some(mode @ ("edge" | "core")) => {
-            return Err(Failure::wrong(format!("aggMode {mode} needs topology")));
-        }
-        Some(mode) => return Err(Failure::wrong(format!("aggMode {mode:?} is not max or sum"))),
+    let (aggregation, role) = match mode.as_deref() {
+        None | Some("max") => (FlowAggregation::Max, None),
+        Some("sum") => (FlowAggregation::Sum, None),
+        Some("edge") => (FlowAggregation::Sum, Some(Role::Edge)),
+        Some("core") => (FlowAggregation::Sum, Some(Role::Core)),
+        Some(mode) => return Err(Failure::wrong(format!("aggMode {mode:?} is not max, sum, edge or core"))),
     };
+    if let Some(role) = role {
+        if plan.spec.per == Per::Agent {
+            let why =
+                format!("aggMode {} needs tables of data sources: {name:?} has aggMode AGENT", role.label());
+            return Err(Failure::wrong(why));
+        }
+        let called = format!("aggMode {}", role.label());
+        agents = agents.at(&called, &shared.handle.program().topology, Which::Ports(role))?;
+    }
     let question = Question::ActiveFlows {
         agents,
         flow: name,
@@ -65,7 +75,7 @@ pub(crate) async fn value(
     Path((agent, name)): Path<(String, String)>,
     Query(query): Conditions,
 ) -> Reply<axum::Json<serde_json::Value>> {
-    let agents = agent.parse()?;
+    let agents = shared.agents(&agent)?;
     let (source, flow) = located(&name, |name| shared.handle.program().flows.contains_key(name));
     plan(&shared, flow)?;
     let key = parameter(&query, "key").map(str::to_owned);
@@ -94,7 +104,7 @@ pub(crate) async fn locations(
     Path((agent, name)): Path<(String, String)>,
     Query(query): Conditions,
 ) -> Reply {
-    let agents = agent.parse()?;
+    let agents = shared.agents(&agent)?;
     let separator = plan(&shared, &name)?.spec.fs.clone();
     let key = parameter(&query, "key").unwrap_or_default().to_owned();
     shared.answer(Question::FlowLocations { agents, flow: name, key, separator }, flow_list).await

@@ -18,7 +18,7 @@ pub(crate) async fn names(State(shared): State<Shared>) -> Reply {
 }
 
 pub(crate) async fn of_agent(State(shared): State<Shared>, Path(agent): Path<String>) -> Reply {
-    let agents: Agents = agent.parse()?;
+    let agents = shared.agents(&agent)?;
     shared.must_know(&agents).await?;
     shared
         .answer(Question::AgentMetrics(agents), |answer| match answer {
@@ -33,7 +33,7 @@ pub(crate) async fn statistic(
     Path((agent, metrics)): Path<(String, String)>,
     Query(query): Conditions,
 ) -> Reply {
-    let (agents, metrics, filter) = (agent.parse()?, MetricRef::list(&metrics)?, filter(&query)?);
+    let (agents, metrics, filter) = (shared.agents(&agent)?, MetricRef::list(&metrics)?, filter(&query)?);
     shared
         .answer(Question::Metric { agents, metrics, filter }, |answer| match answer {
             Answer::Statistics(statistics) => Some(statistics.iter().map(json::statistic).collect()),
@@ -48,7 +48,7 @@ pub(crate) async fn table(
     Query(query): Conditions,
 ) -> Reply {
     let columns = Column::list(&metrics)?;
-    let question = Question::Table { agents: agent.parse()?, columns, filter: filter(&query)? };
+    let question = Question::Table { agents: shared.agents(&agent)?, columns, filter: filter(&query)? };
     shared
         .answer(question, |answer| match answer {
             Answer::Table(rows) => Some(rows.iter().map(|row| json::row(row)).collect()),
@@ -72,7 +72,7 @@ pub(crate) async fn dump(
     Query(query): Conditions,
 ) -> Reply {
     shared
-        .answer(dumped(agent.parse()?, listed(&metrics)?, filter(&query)?), |answer| match answer {
+        .answer(dumped(shared.agents(&agent)?, listed(&metrics)?, filter(&query)?), |answer| match answer {
             Answer::Metrics(metrics) => Some(metrics.iter().map(json::metric).collect()),
             _ => None,
         })

@@ -8,3 +8,4 @@ pub(crate) mod live;
 pub(crate) mod log;
 pub(crate) mod metrics;
 pub(crate) mod prometheus;
+pub(crate) mod topology;

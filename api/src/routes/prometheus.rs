@@ -1,7 +1,7 @@
 //! The same for Prometheus.
 
 use axum::extract::{Path, Query, State};
-use tables::select::{Agents, Filter, MetricRef};
+use tables::select::{Filter, MetricRef};
 use tables::{Answer, Question};
 
 use super::metrics::{dumped, listed};
@@ -13,7 +13,7 @@ pub(crate) async fn metrics(
     Path((agent, metrics)): Path<(String, String)>,
     Query(query): Conditions,
 ) -> Reply {
-    let agents: Agents = agent.parse()?;
+    let agents = shared.agents(&agent)?;
     let wanted = dumped(agents.clone(), listed(&metrics)?, filter(&query)?);
     let names = Question::Dump {
         agents,

@@ -216,7 +216,10 @@ impl Call<'_> {
             }
             "dns" if references.dns => Function::Dns(self.key(0)?),
             "dns" => return Err("dns: needs the option dns.enabled".to_owned()),
-            "link" => return Err("link: needs topology".to_owned()),
+            "link" => match self.key(0)? {
+                key if key.form() == Form::Interface => Function::Link(key),
+                _ => return Err("link: needs an interface, such as inputifindex".to_owned()),
+            },
             "uri" => {
                 self.argument(1)?;
                 Function::Uri(self.key(0)?, self.choice(1, &uri::Part::NAMES)?)

@@ -14,6 +14,7 @@ use super::expression::{self, DEEPEST, Expression, LONGEST, Lookups};
 use super::keys::Sampled;
 use super::layout::{Form, atom_of};
 use super::spec::{SpecError, wrong};
+use crate::topology::Role;
 
 /// A compiled filter.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub enum Filter {
         /// Whether it must not hold.
         not: bool,
     },
+    /// The data source must be a port of this role.
+    At(Role),
 }
 
 /// What a key is compared with.
@@ -74,6 +77,7 @@ impl Filter {
                 };
                 holds != *not
             }
+            Self::At(role) => sampled.learned.topology().role(*sampled.agent, sampled.source) == *role,
             Self::All(filters) => filters.iter().all(|filter| filter.holds(sampled)),
             Self::Any(filters) => filters.iter().any(|filter| filter.holds(sampled)),
         }

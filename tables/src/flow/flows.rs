@@ -24,6 +24,7 @@ use crate::agent::Emitter;
 use crate::outbox::Outbox;
 use crate::program::Program;
 use crate::question::{Owner, Source};
+use crate::topology::locate::{Locator, Sighting};
 use crate::watch::Watch;
 
 /// Owners without flows are forgotten after this long, microseconds.
@@ -72,6 +73,7 @@ pub(crate) struct Flows {
     shared: Shared,
     seen: Seen,
     learned: Learned,
+    locator: Locator,
     hasher: RandomState,
     /// Texts of the last few samples.
     arena: Bump,
@@ -100,6 +102,7 @@ impl Flows {
             },
             seen: Seen::default(),
             learned: Learned::default(),
+            locator: Locator::default(),
             hasher: RandomState::new(),
             arena: Bump::new(),
             until_emptied: 0,
@@ -136,11 +139,22 @@ impl Flows {
         self.learned.refused
     }
 
+    /// Host locations beyond those that are remembered.
+    pub(crate) fn locations_refused(&self) -> u64 {
+        self.locator.refused
+    }
+
+    /// Who was seen where since a time.
+    pub(crate) fn sightings(&self, since_us: u64) -> Vec<Sighting> {
+        self.locator.told_since(since_us)
+    }
+
     /// Takes new definitions. A flow whose definition did not change keeps its table; the live flows of others end
     /// with their records.
     pub(crate) fn adopt(&mut self, program: &Program, watch: &Watch, now_us: u64, outbox: &mut Outbox) {
         self.flush(now_us, outbox);
-        self.learned.adopt(&program.hosts, &program.names);
+        self.learned.adopt(&program.hosts, &program.names, &program.topology);
+        self.locator.adopt(&program.topology);
         self.cookbook.clear();
         let mut old: BTreeMap<Arc<str>, FlowTable> =
             self.names.drain(..).zip(self.tables.drain(..)).collect();
@@ -244,6 +258,7 @@ impl Flows {
     ) {
         let nothing = dissect(0, &[]);
         let sampled = Sampled {
+            agent: &agent,
             source: DataSource::default(),
             input: Interface::default(),
             output: Interface::default(),
@@ -294,7 +309,11 @@ impl Flows {
         let told = || basics.map_or(0, |basics| basics.length());
         let frame_length = header.map_or_else(told, |header| header.frame_length);
         self.outliers += u64::from(frame_length > self.largest_frame);
+        if self.locator.is_on() {
+            self.locator.packet(agent, sample.input, &packet, switch, now_us);
+        }
         let sampled = Sampled {
+            agent: &agent,
             source: sample.source,
             input: sample.input,
             output: sample.output,
@@ -362,6 +381,7 @@ impl Flows {
         let mut context = self.shared.context(outbox);
         self.tables.iter_mut().for_each(|table| table.tick(now_us, &mut context));
         self.shared.owners.forget_before(now_us.saturating_sub(OWNER_TIMEOUT_US), kept);
+        self.locator.tick(now_us);
     }
 
     /// The number of a data source, for thresholds on its counters.
@@ -527,7 +547,7 @@ impl Target<'_> {
             return;
         }
         let owner = match plan.spec.per {
-            Per::DataSource => {
+            Per::DataSource | Per::Port(_) => {
                 context.owners.number(&mut of.numbers.source, of.agent, of.source, self.now_us)
             }
             Per::Agent => context.owners.number(&mut of.numbers.agent, of.agent, &Source::Agent, self.now_us),

@@ -4,6 +4,8 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use decode::InterfaceKind;
+
 use super::atom::Atom;
 use super::expression::Expression;
 use super::group::{GroupSet, ValueMap};
@@ -31,6 +33,8 @@ pub enum Function {
     Host(Expression, usize),
     /// The name of an address.
     Dns(Expression),
+    /// The link of the topology that an interface belongs to.
+    Link(Expression),
     /// A part of a URI.
     Uri(Expression, uri::Part),
     /// The first tokens of a text.
@@ -161,6 +165,7 @@ impl Function {
             | Self::Vendor(key, _)
             | Self::Host(key, _)
             | Self::Dns(key)
+            | Self::Link(key)
             | Self::Uri(key, _)
             | Self::Prefix(key, ..)
             | Self::Suffix(key, ..)
@@ -179,7 +184,12 @@ impl Function {
     pub(super) fn looks_up(&self) -> bool {
         matches!(
             self,
-            Self::Group(..) | Self::Map(..) | Self::Country(..) | Self::System(..) | Self::Host(..)
+            Self::Group(..)
+                | Self::Map(..)
+                | Self::Country(..)
+                | Self::System(..)
+                | Self::Host(..)
+                | Self::Link(..)
         )
     }
 
@@ -221,6 +231,11 @@ impl Function {
                 attributes.get(*attribute)?.as_ref().map(shared)
             }
             Self::Dns(key) => sampled.learned.name(address(key)?).map(shared),
+            Self::Link(key) => {
+                let Atom::Interface(interface) = key.evaluate(sampled)? else { return None };
+                let InterfaceKind::Index(ifindex) = interface.kind() else { return None };
+                sampled.learned.topology().link_of(*sampled.agent, ifindex).map(shared)
+            }
             Self::Uri(key, part) => part.of(text(key)?).map(Atom::Text),
             Self::Prefix(key, delimiter, n) => {
                 let text = text(key)?;

@@ -1,6 +1,6 @@
-//! What flows look up that no client defines and no packet says: the hosts that own addresses, and names of addresses.
+//! What flows look up that no packet says: the hosts that own addresses, names of addresses, the topology.
 //!
-//! Both are gathered off the packet path and come with the program. An address that has no name yet is asked for.
+//! All are made off the packet path and come with the program. An address that has no name yet is asked for.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -12,6 +12,7 @@ use decode::Mac;
 
 use crate::outbox::Outbox;
 use crate::question::Owner;
+use crate::topology::Topology;
 
 /// Names of addresses.
 pub type Names = HashMap<IpAddr, Arc<str>, RandomState>;
@@ -91,6 +92,7 @@ const MOST_WANTED: usize = 1000;
 pub struct Learned {
     hosts: Arc<Hosts>,
     names: Arc<Names>,
+    topology: Arc<Topology>,
     /// Addresses without a name that keys of this sample wanted.
     missed: RefCell<Vec<IpAddr>>,
     /// When they were asked for, microseconds.
@@ -102,9 +104,15 @@ pub struct Learned {
 
 impl Learned {
     /// Takes what is known now.
-    pub fn adopt(&mut self, hosts: &Arc<Hosts>, names: &Arc<Names>) {
+    pub fn adopt(&mut self, hosts: &Arc<Hosts>, names: &Arc<Names>, topology: &Arc<Topology>) {
         self.hosts = Arc::clone(hosts);
         self.names = Arc::clone(names);
+        self.topology = Arc::clone(topology);
+    }
+
+    /// Links and roles of ports.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
     }
 
     /// The hosts.
@@ -201,7 +209,7 @@ mod tests {
         }
         assert_eq!((learned.asked.len(), learned.refused), (MOST_ASKED, 200_001 - MOST_ASKED as u64));
         let names: Names = [(address(1), "a.example.".into()), (address(2), "".into())].into_iter().collect();
-        learned.adopt(&Arc::default(), &Arc::new(names));
+        learned.adopt(&Arc::default(), &Arc::new(names), &Arc::default());
         assert_eq!(learned.name(address(1)).map(|name| &**name), Some("a.example."));
         assert_eq!(learned.name(address(2)), None, "it is known to have none");
         assert!(learned.missed.get_mut().is_empty());

@@ -10,7 +10,7 @@ use super::filter::Filter;
 use super::keys::Sampled;
 use super::layout::{KeyLayout, LONGEST_KEY};
 use super::measure::{self, Measure};
-use super::spec::{FlowSpec, SpecError, wrong};
+use super::spec::{FlowSpec, Per, SpecError, wrong};
 use super::texts::Texts;
 use crate::question::Owner;
 
@@ -35,6 +35,13 @@ pub type Measured = [u64; measure::MOST];
 /// What a definition makes of a packet: its keys and measures.
 pub type Evaluated<'a> = (ArenaVec<'a, Atom<'a>>, Measured);
 
+/// The filter of a definition. Which ports count is a part of it, so that it costs nothing where all do.
+fn filter(spec: &FlowSpec, lookups: &Lookups) -> Result<Option<Filter>, SpecError> {
+    let filter = spec.filter.as_deref().map(|filter| Filter::compile(filter, lookups)).transpose()?;
+    let Per::Port(role) = spec.per else { return Ok(filter) };
+    Ok(Some(Filter::All([Filter::At(role)].into_iter().chain(filter).collect())))
+}
+
 impl FlowPlan {
     /// Compiles a definition.
     ///
@@ -49,7 +56,7 @@ impl FlowPlan {
         Ok(Self {
             order,
             layout,
-            filter: spec.filter.as_deref().map(|filter| Filter::compile(filter, lookups)).transpose()?,
+            filter: filter(&spec, lookups)?,
             measures: Measure::list(&spec.value, spec.values.as_deref(), lookups)?,
             keys,
             spec,

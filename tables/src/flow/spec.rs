@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::topology::Role;
+
 /// A definition cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
@@ -33,6 +35,8 @@ pub enum Per {
     DataSource,
     /// One for each agent.
     Agent,
+    /// One for each data source that is a port of this role, see [`crate::topology`]; samples of others do not count.
+    Port(Role),
 }
 
 /// A flow definition.
@@ -107,10 +111,9 @@ impl FlowSpec {
         let per = match text(object, "aggMode")?.map(|mode| mode.to_ascii_lowercase()).as_deref() {
             None | Some("" | "datasource") => Per::DataSource,
             Some("agent") => Per::Agent,
-            Some(mode @ ("edge" | "core")) => {
-                return Err(wrong("aggMode", format!("{mode} needs topology")));
-            }
-            Some(mode) => return Err(wrong("aggMode", format!("{mode:?} is not agent"))),
+            Some("edge") => Per::Port(Role::Edge),
+            Some("core") => Per::Port(Role::Core),
+            Some(mode) => return Err(wrong("aggMode", format!("{mode:?} is not agent, edge or core"))),
         };
         let fs = text(object, "fs")?.unwrap_or_else(|| ",".to_owned());
         if fs.len() > LONGEST_SEPARATOR {
@@ -145,8 +148,10 @@ impl FlowSpec {
                 object.insert(name.to_owned(), text.clone().into());
             }
         }
-        if self.per == Per::Agent {
-            object.insert("aggMode".to_owned(), "AGENT".into());
+        match self.per {
+            Per::DataSource => {}
+            Per::Agent => drop(object.insert("aggMode".to_owned(), "AGENT".into())),
+            Per::Port(role) => drop(object.insert("aggMode".to_owned(), role.label().into())),
         }
         json
     }
@@ -221,7 +226,7 @@ mod tests {
             (json!({"value": "bytes", "key": "ipsource"}), "key: is no attribute"),
             (json!({"value": "bytes", "log": "perhaps"}), "log: must be true or false"),
             (json!({"value": "bytes", "fs": "-".repeat(65)}), "fs: longer than 64 bytes"),
-            (json!({"value": "bytes", "aggMode": "edge"}), "aggMode: edge needs topology"),
+            (json!({"value": "bytes", "aggMode": "sum"}), "aggMode: \"sum\" is not agent, edge or core"),
             (json!({"value": "bytes", "ipfixCollectors": ["a"]}), "ipfixCollectors: is not supported"),
         ] {
             let error = FlowSpec::from_json(&json).unwrap_err().to_string();
@@ -237,5 +242,12 @@ mod tests {
             (Some("count:ipsource,avg:bytes"), true, Per::Agent)
         );
         assert_eq!(FlowSpec::from_json(&all.to_json()).unwrap(), all);
+        for (mode, role) in [("EDGE", Role::Edge), ("core", Role::Core)] {
+            let spec = FlowSpec::from_json(&json!({"value": "bytes", "aggMode": mode})).unwrap();
+            assert_eq!(
+                (spec.per, FlowSpec::from_json(&spec.to_json()).unwrap()),
+                (Per::Port(role), spec.clone())
+            );
+        }
     }
 }

@@ -18,7 +18,11 @@ fn what_is_not_understood_is_named() {
         (json!({"keys": "group:ipsource", "value": "bytes"}), "needs the name of a group set"),
         (json!({"keys": "map:ipsource:nosuch", "value": "bytes"}), "no map \"nosuch\""),
         (json!({"keys": "frobnicate:ipsource", "value": "bytes"}), "no key function"),
-        (json!({"keys": "link:inputifindex", "value": "bytes"}), "keys: link: needs topology"),
+        (
+            json!({"keys": "link:ipsource", "value": "bytes"}),
+            "keys: link: needs an interface, such as inputifindex",
+        ),
+        (json!({"keys": "link:inputifindex:x", "value": "bytes"}), "keys: link: has more than 1 arguments"),
         (json!({"keys": "country:ipsource:city", "value": "bytes"}), "\"city\" is none of code, name, both"),
         (json!({"keys": "asn:ipsource:name", "value": "bytes"}), "\"name\" is none of number, descr, both"),
         (json!({"keys": "oui:macsource:vendor", "value": "bytes"}), "\"vendor\" is none of number, name"),

@@ -38,6 +38,8 @@ fn every_function_answers() {
         ("host:macdestination:os_release", tcp(), Some("6.12")),
         ("host:ipsource:uuid", tcp(), Some("u-1")),
         ("host:ipdestination:uuid", tcp(), None),
+        ("link:inputifindex", tcp(), Some("uplink")),
+        ("link:outputifindex", tcp(), None),
         ("dns:ipdestination", tcp(), Some("b.example.")),
         ("dns:ipsource", tcp(), None),
         ("uri:httpurl:scheme", http(), Some("http")),

@@ -23,6 +23,7 @@ use tables::flow::reference::{References, Vendors, countries, systems};
 use tables::flow::texts::Texts;
 use tables::flow::{FlowPlan, FlowSpec, Lookups};
 use tables::question::{Owner, Source};
+use tables::topology::{Definition, Topology};
 
 use crate::{mmdb, records};
 
@@ -142,6 +143,16 @@ pub(crate) fn lookups() -> Lookups {
 }
 
 /// What shards have learned: a host with the address of [`A`], an agent's host, a name.
+/// Whose sample it is.
+const AGENT: Address = Address::V4(std::net::Ipv4Addr::new(10, 0, 0, 254));
+
+/// The port that specimens come in by is one end of a link.
+fn topology() -> Arc<Topology> {
+    let link = json!({"node1": "10.0.0.254", "port1": 7, "node2": "10.0.0.253", "port2": 8});
+    let definition = Definition::from_json(&json!({"links": {"uplink": link}})).unwrap();
+    Arc::new(Topology::new(Arc::new(definition), Arc::default()))
+}
+
 pub(crate) fn learned() -> Learned {
     let host = |class, index, macs: &[Mac], names: [&str; 6]| {
         let mut attributes = Attributes::default();
@@ -162,7 +173,7 @@ pub(crate) fn learned() -> Learned {
     ]);
     let names: Names = [(IpAddr::from([10, 0, 0, 2]), "b.example.".into())].into_iter().collect();
     let mut learned = Learned::default();
-    learned.adopt(&Arc::new(hosts), &Arc::new(names));
+    learned.adopt(&Arc::new(hosts), &Arc::new(names), &topology());
     learned
 }
 
@@ -229,6 +240,7 @@ pub(crate) fn with_sampled<T>(specimen: &Specimen, read: impl FnOnce(&Sampled<'_
         let length = writer.len();
         let packet = dissect(0, &[]);
         return read(&Sampled {
+            agent: &AGENT,
             source: DataSource::default(),
             input: Interface::default(),
             output: Interface::default(),
@@ -266,6 +278,7 @@ pub(crate) fn with_sampled<T>(specimen: &Specimen, read: impl FnOnce(&Sampled<'_
     let basics = Basics::of(&sample.records);
     let length = basics.map_or(0, |basics| basics.length());
     read(&Sampled {
+        agent: &AGENT,
         source: sample.source,
         input: sample.input,
         output: sample.output,

@@ -7,7 +7,7 @@ use decode::flow::{self, ExtendedGateway, ExtendedRouter, ExtendedSwitch, Sample
 use decode::layout::{Fields, Layout, Value};
 use decode::packet::{LayerKind, Packet};
 use decode::rt::{FlowValue, RtFlow};
-use decode::{DataSource, Interface, Records, Tag};
+use decode::{Address, DataSource, Interface, Records, Tag};
 
 use super::read::lossy;
 use crate::flow::atom::Atom;
@@ -18,6 +18,8 @@ use crate::flow::learned::Learned;
 #[derive(Clone, Copy, Debug)]
 pub struct Sampled<'a> {
     /// Whose sample it is.
+    pub agent: &'a Address,
+    /// Of which data source of the agent.
     pub source: DataSource,
     /// Where the packet came in.
     pub input: Interface,
@@ -39,7 +41,7 @@ pub struct Sampled<'a> {
     pub switch: Option<&'a [u8]>,
     /// The custom flow, where it is one: nothing else is then read.
     pub custom: Option<RtFlow<'a>>,
-    /// What was learned elsewhere: hosts and names.
+    /// What was learned elsewhere: hosts, names, the topology.
     pub learned: &'a Learned,
     /// Where texts are made that no packet or definition holds; emptied when the sample has been taken.
     pub arena: &'a Bump,
