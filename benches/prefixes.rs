@@ -152,7 +152,9 @@ fn benches(criterion: &mut Criterion) {
     let build = || GroupSet::from_networks(list.iter().map(|network| (*network, Arc::clone(&label))));
     let trie = || {
         let mut trie = IpNetworkTable::new();
-        list.iter().for_each(|network| drop(trie.insert(*network, 1_u32)));
+        list.iter().for_each(|network| {
+            trie.insert(*network, 1_u32);
+        });
         trie.len().0 as u64
     };
     let ratio = ratio::compare(list.len(), || build().bytes() as u64, trie);

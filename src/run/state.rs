@@ -192,12 +192,18 @@ impl StateDir {
         let file = self.path.join(ACTIONS_FILE);
         match fs::read(&file) {
             Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-                tracing::error!("{} is not understood ({error}): actions are as the configuration says", file.display());
+                tracing::error!(
+                    "{} is not understood ({error}): actions are as the configuration says",
+                    file.display()
+                );
                 Json::Null
             }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Json::Null,
             Err(error) => {
-                tracing::error!("{} cannot be read ({error}): actions are as the configuration says", file.display());
+                tracing::error!(
+                    "{} cannot be read ({error}): actions are as the configuration says",
+                    file.display()
+                );
                 Json::Null
             }
         }

@@ -317,7 +317,8 @@ impl Running {
             self.turn += MOST_RATES;
         }
         let ours = self.config.switches.iter().map(|switch| switch.agent);
-        let seen = self.policy.sessions().flat_map(|session| &session.evidence.places).map(|place| place.agent);
+        let seen =
+            self.policy.sessions().flat_map(|session| &session.evidence.places).map(|place| place.agent);
         let agents: BTreeSet<String> = ours.chain(seen).map(|agent| agent.to_string()).collect();
         let definitions = self.watch.definitions().to_vec();
         let ttl_s = self.config.policies.iter().map(|named| named.policy.ttl_s).min().unwrap_or(HEARD_S.1);
@@ -457,7 +458,8 @@ fn define(engine: &Handle, definitions: &[watch::Definition]) -> Result<(), Stri
     }
     for one in definitions {
         let wanted = tables::flow::FlowSpec::from_json(&one.json);
-        let same = wanted.is_ok_and(|wanted| program.flows.get(&one.name).is_some_and(|plan| plan.spec == wanted));
+        let same =
+            wanted.is_ok_and(|wanted| program.flows.get(&one.name).is_some_and(|plan| plan.spec == wanted));
         if !same {
             let change = Definition::Flow(one.name.clone(), Some(one.json.clone()));
             engine.define(change).map_err(|error| format!("flow {}: {error}", one.name))?;

@@ -125,7 +125,8 @@ mod tests {
     #[test]
     fn every_owner_has_an_instance_of_its_own() {
         assert_eq!(instance("main"), "main");
-        let names = ["collector-1.example", "collector-2.example", "Main", "", "ü", "averyveryverylongname"].map(instance);
+        let names = ["collector-1.example", "collector-2.example", "Main", "", "ü", "averyveryverylongname"]
+            .map(instance);
         assert!(names.iter().all(|name| is_instance(name)), "{names:?}");
         let different: std::collections::BTreeSet<_> = names.iter().collect();
         assert_eq!(different.len(), names.len());

@@ -300,8 +300,10 @@ impl Policy {
     /// Whether a switch that answers may still have a rule of ours.
     pub fn has_rules_in_reach(&self) -> bool {
         let reachable = |switch: &usize| !self.known.down.contains_key(switch);
-        let mut places = self.sessions.values().flat_map(|session| session.at.iter().chain(&session.lingering));
-        places.any(reachable) || (0..self.known.observed.len()).any(|at| reachable(&at) && self.rules_at(at) > 0)
+        let mut places =
+            self.sessions.values().flat_map(|session| session.at.iter().chain(&session.lingering));
+        places.any(reachable)
+            || (0..self.known.observed.len()).any(|at| reachable(&at) && self.rules_at(at) > 0)
     }
 
     /// Whether a switch was read.

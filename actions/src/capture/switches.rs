@@ -244,7 +244,8 @@ impl Remote {
                 Err(Trouble::Refused(why)) => {
                     self.counts.refusals += 1;
                     let name = change.name().to_owned();
-                    let (failed, open) = std::mem::take(&mut self.open).into_iter().partition(|o| o.change == change);
+                    let (failed, open) =
+                        std::mem::take(&mut self.open).into_iter().partition(|o| o.change == change);
                     self.open = open;
                     for Open { ticket, .. } in failed {
                         ticket.done(Outcome::Failed(why.clone()));

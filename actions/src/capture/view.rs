@@ -153,13 +153,25 @@ impl Shown<'_> {
         for (name, help, value) in [
             ("finderscope_capture_sightings_total", "Sightings of listed hosts", counts.sightings),
             ("finderscope_capture_begun_total", "Captures that were begun", counts.begun),
-            ("finderscope_capture_confirmed_total", "Rules of captures that were read back", counts.confirmed),
+            (
+                "finderscope_capture_confirmed_total",
+                "Rules of captures that were read back",
+                counts.confirmed,
+            ),
             ("finderscope_capture_ended_total", "Captures that have ended", counts.ended),
             ("finderscope_capture_moved_total", "Captures that have changed their switch", counts.moved),
             ("finderscope_capture_shed_total", "Captures that gave way because of a budget", counts.shed),
             ("finderscope_capture_refused_total", "Rules that were refused", counts.refused),
-            ("finderscope_capture_adopted_total", "Rules that were found at a start and kept", counts.adopted),
-            ("finderscope_capture_mended_total", "Rules that were missing or changed and were put again", counts.mended),
+            (
+                "finderscope_capture_adopted_total",
+                "Rules that were found at a start and kept",
+                counts.adopted,
+            ),
+            (
+                "finderscope_capture_mended_total",
+                "Rules that were missing or changed and were put again",
+                counts.mended,
+            ),
         ] {
             rows.push(row(name, help, value as f64));
         }
@@ -188,12 +200,28 @@ impl Shown<'_> {
                     "Whether the last commit of a switch failed",
                     u64::from(self.policy.failing(at).is_some()),
                 ),
-                ("finderscope_capture_switch_rules", "Rules of ours on a switch", self.policy.rules_at(at) as u64),
+                (
+                    "finderscope_capture_switch_rules",
+                    "Rules of ours on a switch",
+                    self.policy.rules_at(at) as u64,
+                ),
                 ("finderscope_capture_switch_reads_total", "Times that a switch was read", counts.reads),
                 ("finderscope_capture_switch_puts_total", "Rules that were put on a switch", counts.puts),
-                ("finderscope_capture_switch_deletes_total", "Rules that were taken from a switch", counts.deletes),
-                ("finderscope_capture_switch_failures_total", "Times that a switch did not answer", counts.failures),
-                ("finderscope_capture_switch_refusals_total", "Changes that a switch refused", counts.refusals),
+                (
+                    "finderscope_capture_switch_deletes_total",
+                    "Rules that were taken from a switch",
+                    counts.deletes,
+                ),
+                (
+                    "finderscope_capture_switch_failures_total",
+                    "Times that a switch did not answer",
+                    counts.failures,
+                ),
+                (
+                    "finderscope_capture_switch_refusals_total",
+                    "Changes that a switch refused",
+                    counts.refusals,
+                ),
             ] {
                 rows.push(Row { name, help, labels: vec![("agent", agent.clone())], value: value as f64 });
             }
