@@ -242,7 +242,7 @@ impl fmt::Display for Hold {
             Self::Telemetry(why) => write!(f, "there is no telemetry: {why}"),
             Self::Global => f.write_str("it runs on every node, and has no number of replicas"),
             Self::Zero => f.write_str("it has 0 replicas; from_zero = true would raise it"),
-            Self::Updating => f.write_str("the engine is updating its tasks"),
+            Self::Updating => f.write_str("an update of its tasks is under way, or halted half done"),
             Self::Manual { replicas, left } => {
                 write!(
                     f,

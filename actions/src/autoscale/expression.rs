@@ -30,6 +30,11 @@ impl Fold {
     const NAMES: [(&'static str, Self); 5] =
         [("avg", Self::Avg), ("max", Self::Max), ("min", Self::Min), ("sum", Self::Sum), ("med", Self::Med)];
 
+    /// Its name as it stands before a metric's.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, fold)| *fold == self).map_or("avg", |(name, _)| name)
+    }
+
     /// One value of many; `None` of none.
     pub fn of(self, values: &[f64]) -> Option<f64> {
         let first = *values.first()?;
@@ -57,11 +62,10 @@ pub fn median(values: &[f64]) -> Option<f64> {
 /// A metric or a sum of metrics: `vir_cpu_utilization`, `avg:vir_bytes_in + avg:vir_bytes_out`, `max:load_one`.
 ///
 /// For each container the terms are added; what stands before the colon says how the containers' sums become one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Expression {
     text: String,
-    /// How the containers' sums become one; `avg` where none is given.
-    pub fold: Fold,
+    fold: Option<Fold>,
     /// The names of the metrics.
     pub terms: Vec<String>,
 }
@@ -70,17 +74,17 @@ impl FromStr for Expression {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut fold = None;
+        let mut fold: Option<Option<Fold>> = None;
         let mut terms = Vec::new();
         for term in text.split('+').map(str::trim) {
             let (given, name) = match term.split_once(':') {
-                None => (Fold::default(), term),
+                None => (None, term),
                 Some((prefix, name)) => {
                     let found = Fold::NAMES.iter().find(|(name, _)| *name == prefix);
                     let found = found.ok_or_else(|| {
                         format!("{prefix:?} does not make one value of many: avg, max, min, sum or med")
                     })?;
-                    (found.1, name)
+                    (Some(found.1), name)
                 }
             };
             let metric: MetricRef = name.parse().map_err(|why| format!("{term:?}: {why}"))?;
@@ -96,7 +100,31 @@ impl FromStr for Expression {
         if terms.len() > MOST_TERMS {
             return Err(format!("{text:?} has {} terms, {MOST_TERMS} at most can be added", terms.len()));
         }
-        Ok(Self { text: text.trim().to_owned(), fold: fold.unwrap_or_default(), terms })
+        Ok(Self { text: text.trim().to_owned(), fold: fold.flatten(), terms })
+    }
+}
+
+impl Expression {
+    /// How the containers' sums become one: their mean where nothing is given.
+    pub fn fold(&self) -> Fold {
+        self.fold.unwrap_or_default()
+    }
+
+    /// How a service's total is made of all data sources: their sum where nothing is given.
+    pub fn fold_of_total(&self) -> Fold {
+        self.fold.unwrap_or(Fold::Sum)
+    }
+
+    /// The terms as one name, however the expression is written.
+    pub fn key(&self) -> String {
+        self.terms.join("+")
+    }
+}
+
+/// Expressions are equal when they mean the same.
+impl PartialEq for Expression {
+    fn eq(&self, other: &Self) -> bool {
+        (self.fold, &self.terms) == (other.fold, &other.terms)
     }
 }
 
@@ -127,10 +155,12 @@ mod tests {
     fn the_articles_expressions_are_read() {
         let bytes: Expression = "avg:vir_bytes_in+avg:vir_bytes_out".parse().unwrap();
         assert_eq!(bytes.terms, ["vir_bytes_in", "vir_bytes_out"]);
-        assert_eq!(bytes.fold, Fold::Avg);
+        assert_eq!((bytes.fold(), bytes.fold().name()), (Fold::Avg, "avg"));
         let plain: Expression = " vir_cpu_utilization ".parse().unwrap();
-        assert_eq!((plain.fold, plain.to_string().as_str()), (Fold::Avg, "vir_cpu_utilization"));
-        assert_eq!("max:load_one".parse::<Expression>().unwrap().fold, Fold::Max);
+        assert_eq!((plain.fold(), plain.to_string().as_str()), (Fold::Avg, "vir_cpu_utilization"));
+        assert_eq!("max:load_one".parse::<Expression>().unwrap().fold(), Fold::Max);
+        assert_eq!(plain.fold_of_total(), Fold::Sum);
+        assert_eq!(bytes.key(), "vir_bytes_in+vir_bytes_out");
     }
 
     #[test]

@@ -1,15 +1,33 @@
 //! Elastic load balancing: how many replicas a swarm service should have.
+//!
+//! | file | owns |
+//! |---|---|
+//! | [`config`], `labels`, `settings` | what the operator says: in the configuration, by labels, by REST |
+//! | [`expression`] | what is measured |
+//! | [`observation`], [`decision`] | what is seen, and what is decided, with the reason and the numbers |
+//! | [`policy`], [`budget`], [`sick`] | who decides: pure functions of time and observations |
+//! | [`simulate`] | the same policies over a curve of loads |
+//! | `observe`, `executor` | who asks telemetry and engines, and does what is decided |
+//! | `state`, [`control`] | what is known of each service, and what others see of it |
 
 pub mod budget;
 pub mod config;
+pub mod control;
 pub mod decision;
+mod executor;
 pub mod expression;
 mod history;
 pub mod labels;
 pub mod observation;
+mod observe;
 pub mod policy;
+mod settings;
 pub mod sick;
 pub mod simulate;
+mod state;
 mod world;
 
+pub use config::Config;
+pub use control::{Control, ControlError, Row};
+pub use executor::{Autoscaler, Eyes};
 pub use world::Pace;

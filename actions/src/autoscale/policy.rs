@@ -89,6 +89,11 @@ impl Policy {
         self.pause = pause;
     }
 
+    /// Whether it is paused.
+    pub fn pause(&self) -> Pause {
+        self.pause
+    }
+
     /// A number is about to be asked for: when it is seen later it is no person's.
     pub fn asking(&mut self, replicas: u64) {
         self.asked = Some(replicas);
@@ -265,7 +270,7 @@ impl Policy {
             }
             let values: Result<Vec<f64>, _> =
                 telemetry.replicas.iter().map(|replica| self.fresh(replica.metrics.get(at))).collect();
-            metric.metric.fold.of(&values.ok()?)
+            metric.metric.fold().of(&values.ok()?)
         };
         let shown = |(at, metric): (usize, &Metric)| Shown {
             metric: metric.metric.to_string(),
@@ -435,7 +440,7 @@ impl Policy {
     fn fits(&self, from: u64, to: u64, values: &[Shown]) -> bool {
         let grows = from as f64 / to.max(1) as f64;
         self.rules.metric.iter().zip(values).all(|(metric, shown)| match (shown.value, shown.high) {
-            _ if metric.metric.fold == Fold::Sum && !metric.total => true,
+            _ if metric.metric.fold() == Fold::Sum && !metric.total => true,
             (Some(value), Some(high)) => value * grows <= high,
             _ => false,
         })
@@ -446,7 +451,7 @@ impl Policy {
         let needs = |(metric, shown): (&Metric, &Shown)| {
             let (value, target) = (shown.value?, shown.target?);
             // A sum over the containers is the service's, whatever their number.
-            let all = if metric.metric.fold == Fold::Sum && !metric.total {
+            let all = if metric.metric.fold() == Fold::Sum && !metric.total {
                 value
             } else {
                 value * replicas as f64

@@ -169,7 +169,7 @@ impl Simulated {
     /// The total load of each metric; `None` where nobody tells it.
     fn measured(&self) -> Vec<Option<f64>> {
         let of = |name: &str| self.loads.get(name).copied();
-        let load = |expression: &Expression| match of(&key(expression)) {
+        let load = |expression: &Expression| match of(&expression.key()) {
             Some(load) => load,
             None => expression.terms.iter().map(|term| of(term).flatten()).sum(),
         };
@@ -203,11 +203,6 @@ impl Simulated {
     fn summary(self) -> Summary {
         Summary { service: self.name, changes: self.changes, range: self.range }
     }
-}
-
-/// The name that a metric has in the curve.
-fn key(expression: &Expression) -> String {
-    expression.terms.join("+")
 }
 
 fn read(config: &Config, mut curve: impl BufRead) -> Result<Vec<Point>, SimulateError> {
@@ -251,8 +246,8 @@ fn point(config: &Config, text: &str) -> Result<Point, String> {
         .ok_or("the seconds are 0 to those of a year")?;
     let rules = config.autoscale.service.get(service);
     let rules = rules.ok_or_else(|| format!("{service:?} is no service of the configuration"))?;
-    let metric = key(&metric.parse()?);
-    let is_of = |expression: &Expression| key(expression) == metric || expression.terms.contains(&metric);
+    let metric = metric.parse::<Expression>()?.key();
+    let is_of = |expression: &Expression| expression.key() == metric || expression.terms.contains(&metric);
     if !rules.metric.iter().any(|rule| is_of(&rule.metric)) {
         return Err(format!("{metric:?} decides nothing of {service}"));
     }

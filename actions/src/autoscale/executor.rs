@@ -1,0 +1,514 @@
+//! Asks engines and telemetry, lets the policies decide, and does what they decide.
+//!
+//! Each swarm is looked after by a task of its own: one that answers slowly, or not at all, delays no other. A change is
+//! written to the audit log, made on the service as it was just read, and has succeeded when it was read back.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use docker::{Id, Limits, Managers, ServiceSpec};
+use engine::Handle;
+use serde_json::{Value as Json, json};
+use tokio::task::{JoinHandle, spawn_local};
+
+use super::config::{Config, ConfigError, Service, Swarm, seconds};
+use super::control::Control;
+use super::decision::{Decision, Verdict};
+use super::observation::{Observation, Pool, Telemetry};
+use super::observe;
+use super::state::{News, Step, Wanted};
+use crate::audit::{Entry, Outcome};
+use crate::mode::Mode;
+use crate::notify::{Notice, Severity};
+use crate::retry::Breaker;
+use crate::thread::Context;
+
+/// How often a change is decided again because the service had changed since it was read.
+const MOST_ATTEMPTS: u32 = 5;
+
+/// How long the collector is asked about all services of a swarm; the rest is then held.
+const ASKING: Duration = Duration::from_secs(2);
+
+/// Between two looks at least, also where one took longer than the interval.
+const REST: Duration = Duration::from_millis(50);
+
+/// Says what telemetry has of a service: its name, what is measured, and which agents are believed.
+pub type Eyes = Arc<dyn Fn(&Handle, &str, &Service, &[String]) -> Result<Telemetry, String> + Send + Sync>;
+
+/// The component that scales services.
+pub struct Autoscaler {
+    control: Control,
+    eyes: Eyes,
+    limits: Limits,
+}
+
+impl fmt::Debug for Autoscaler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Autoscaler").field("control", &self.control).finish_non_exhaustive()
+    }
+}
+
+impl Autoscaler {
+    /// A scaler that has done nothing yet, and what others see of it. `settings` are the operator's changes as
+    /// [`Control::settings_json`] gave them, or null.
+    ///
+    /// # Errors
+    /// All that is wrong with the configuration.
+    pub fn new(config: Config, settings: &Json) -> Result<(Self, Control), Vec<ConfigError>> {
+        let problems = config.validate();
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let control = Control::new(config, settings);
+        let scaler =
+            Self { control: control.clone(), eyes: Arc::new(observe::telemetry), limits: Limits::default() };
+        Ok((scaler, control))
+    }
+
+    /// With telemetry from elsewhere than the collector.
+    #[must_use]
+    pub fn with_eyes(self, eyes: Eyes) -> Self {
+        Self { eyes, ..self }
+    }
+
+    /// With other limits of calls to engines.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Looks after all swarms until it is asked to end.
+    pub async fn run(self, context: Context) {
+        let shared = Rc::new(Shared { control: self.control, eyes: self.eyes, limits: self.limits, context });
+        let mut tasks: BTreeMap<String, JoinHandle<()>> = BTreeMap::new();
+        loop {
+            let swarms = shared.control.lock().config.swarm.clone();
+            tasks.retain(|_, task| !task.is_finished());
+            for (name, swarm) in swarms {
+                tasks
+                    .entry(name.clone())
+                    .or_insert_with(|| spawn_local(look_after(Rc::clone(&shared), name, swarm)));
+            }
+            if !shared.context.sleep(shared.interval()).await {
+                break;
+            }
+        }
+        for task in tasks.into_values() {
+            let _ = task.await;
+        }
+    }
+}
+
+/// What the tasks of all swarms have.
+struct Shared {
+    control: Control,
+    eyes: Eyes,
+    limits: Limits,
+    context: Context,
+}
+
+impl Shared {
+    fn interval(&self) -> Duration {
+        seconds(self.control.lock().config.autoscale.interval_s)
+    }
+
+    fn tell(&self, name: &str, what: &'static str, text: String, detail: Json, severity: Severity) {
+        let notice = Notice { kind: "scale", name: name.to_owned(), what, text, detail, severity };
+        self.context.notices.tell(notice);
+    }
+
+    fn tell_news(&self, name: &str, news: Vec<News>) {
+        for News { what, text, warning } in news {
+            let severity = if warning { Severity::Warning } else { Severity::Info };
+            self.tell(name, what, text, Json::Null, severity);
+        }
+    }
+
+    /// Notes what came of a decision.
+    fn outcome(&self, name: &str, label: &'static str, text: String) {
+        if let Some(entry) = self.control.lock().services.get_mut(name) {
+            entry.outcome(self.control.now(), label, text);
+        }
+    }
+
+    /// What was to be done was not: noted, and told.
+    fn failed(&self, name: &str, to: u64, label: &'static str, why: &str) {
+        self.outcome(name, label, why.to_owned());
+        let detail = json!({ "to": to, "why": why });
+        self.tell(
+            name,
+            "failed",
+            format!("{name}: replicas={to} was not set: {why}"),
+            detail,
+            Severity::Warning,
+        );
+    }
+}
+
+/// Looks after a swarm until its configuration changes or everything ends.
+async fn look_after(shared: Rc<Shared>, name: String, swarm: Swarm) {
+    let endpoints = match swarm.endpoints() {
+        Ok(endpoints) => endpoints,
+        Err(why) => {
+            // It was checked; files may have gone since, and are looked for again with the next look.
+            shared.tell(&name, "failed", format!("swarm {name}: {why}"), Json::Null, Severity::Warning);
+            return;
+        }
+    };
+    let mut hands = Hands {
+        managers: Managers::new(endpoints, shared.limits),
+        breaker: Breaker::default(),
+        shared: Rc::clone(&shared),
+        name,
+        swarm,
+    };
+    while shared.control.lock().swarm(&hands.name) == Some(&hands.swarm) {
+        let began = shared.control.now();
+        hands.turn().await;
+        let took = shared.control.now().saturating_sub(began);
+        if !shared.context.sleep(shared.interval().saturating_sub(took).max(REST)).await {
+            return;
+        }
+    }
+}
+
+/// What a swarm is asked and told through.
+struct Hands {
+    shared: Rc<Shared>,
+    name: String,
+    swarm: Swarm,
+    managers: Managers,
+    breaker: Breaker,
+}
+
+/// What the engine says of a service, with the containers of its tasks.
+type Seen = Result<(Pool, BTreeMap<String, Id>), String>;
+
+impl Hands {
+    /// Looks at all services of the swarm once, and does what is decided.
+    async fn turn(&mut self) {
+        let shared = Rc::clone(&self.shared);
+        let services = self.services().await;
+        if let Ok(services) = &services {
+            let news = shared.control.lock().discover(&self.name, services, shared.control.now());
+            news.into_iter().for_each(|(service, news)| shared.tell_news(&service, vec![news]));
+        }
+        let wanted = shared.control.lock().wanted(&self.name);
+        if wanted.is_empty() {
+            return;
+        }
+        let mut pools = self.pools(&wanted, services).await;
+        let telemetry = self.telemetry(&wanted).await;
+        let mut seen = Vec::new();
+        for (wanted, telemetry) in wanted.iter().zip(telemetry) {
+            let pool = pools.get(&wanted.name).cloned().unwrap_or_else(|| Err("it was not asked".to_owned()));
+            seen.push((wanted.name.clone(), Observation { pool: pool.map(|(pool, _)| pool), telemetry }));
+        }
+        let steps = shared.control.lock().decide(shared.control.now(), &seen);
+        for (mut step, (name, observation)) in steps.into_iter().zip(&seen) {
+            shared.tell_news(name, std::mem::take(&mut step.news));
+            if shared.context.stop.is_asked() {
+                return;
+            }
+            if let Verdict::Set { from, to } = step.decision.verdict {
+                self.act(&step, observation, from, to).await;
+            } else if step.sick.is_some()
+                && let Some(Ok((_, containers))) = pools.remove(name)
+            {
+                self.replace(&step, &containers);
+            }
+        }
+    }
+
+    /// The services of the swarm; an error for people when no manager answers.
+    async fn services(&mut self) -> Result<Vec<docker::Service>, String> {
+        let now = self.shared.control.now();
+        if let Err(wait) = self.breaker.ask(now) {
+            let state = self.shared.control.lock();
+            let trouble = state.swarms.get(&self.name).and_then(|swarm| swarm.trouble.clone());
+            let trouble = trouble.unwrap_or_else(|| "the managers failed".to_owned());
+            return Err(format!("{trouble}; they are asked again in {} s", wait.as_secs()));
+        }
+        let answer = self.managers.services().await;
+        self.answered(answer)
+    }
+
+    /// Notes whether the managers answered.
+    fn answered<T>(&mut self, answer: Result<T, docker::Error>) -> Result<T, String> {
+        let mut state = self.shared.control.lock();
+        let swarm = state.swarms.entry(self.name.clone()).or_default();
+        match answer {
+            Ok(answer) => {
+                self.breaker.worked();
+                swarm.trouble = None;
+                Ok(answer)
+            }
+            Err(error) => {
+                self.breaker.failed(self.shared.control.now());
+                *swarm.failures.entry(error.label()).or_default() += 1;
+                swarm.trouble = Some(error.to_string());
+                Err(error.to_string())
+            }
+        }
+    }
+
+    /// What the engine says of each service that is wanted. After one question without an answer no more are asked.
+    async fn pools(
+        &mut self,
+        wanted: &[Wanted],
+        services: Result<Vec<docker::Service>, String>,
+    ) -> BTreeMap<String, Seen> {
+        let mut pools = BTreeMap::new();
+        let mut trouble = services.as_ref().err().cloned();
+        let services = services.unwrap_or_default();
+        for Wanted { name, service, .. } in wanted {
+            let found = services.iter().find(|found| found.name == *service);
+            let seen = match (&trouble, found) {
+                (Some(why), _) => Err(why.clone()),
+                (None, None) => Err(format!("swarm {} has no service {service}", self.name)),
+                (None, Some(found)) => {
+                    let seen = self.pool(found).await;
+                    trouble = seen.as_ref().err().cloned();
+                    seen
+                }
+            };
+            pools.insert(name.clone(), seen);
+        }
+        pools
+    }
+
+    async fn pool(&mut self, service: &docker::Service) -> Seen {
+        let updating = service.update.is_some_and(docker::UpdateState::is_unfinished);
+        if service.replicas.is_none() {
+            return Ok((Pool { updating, ..Pool::default() }, BTreeMap::new()));
+        }
+        let tasks = match self.managers.tasks(&service.id).await {
+            // It was removed since it was listed.
+            Err(error @ docker::Error::NotFound { .. }) => return Err(error.to_string()),
+            answer => self.answered(answer)?,
+        };
+        let running = || tasks.iter().filter(|task| task.is_running());
+        let containers = running().filter_map(|task| Some((task.id.clone(), task.container?))).collect();
+        let running = running().map(|task| task.id.clone()).collect();
+        Ok((Pool { replicas: service.replicas, running, updating }, containers))
+    }
+
+    /// What telemetry says of each.
+    async fn telemetry(&self, wanted: &[Wanted]) -> Vec<Result<Telemetry, String>> {
+        let (eyes, all) = (Arc::clone(&self.shared.eyes), wanted.to_vec());
+        let agents = self.shared.control.lock().config.autoscale.agents.clone();
+        let busy = || Err("the collector is too busy to answer".to_owned());
+        let answers = self.shared.context.ask(move |handle| {
+            let began = std::time::Instant::now();
+            let one = |wanted: &Wanted| {
+                if began.elapsed() > ASKING {
+                    busy()
+                } else {
+                    eyes(handle, &wanted.service, &wanted.rules, &agents)
+                }
+            };
+            all.iter().map(one).collect::<Vec<_>>()
+        });
+        answers.await.unwrap_or_else(|| vec![busy(); wanted.len()])
+    }
+
+    /// Does what was decided, or tells what would be done.
+    async fn act(&mut self, step: &Step, seen: &Observation, from: u64, to: u64) {
+        let shared = Rc::clone(&self.shared);
+        let Wanted { name, rules, .. } = &step.wanted;
+        match shared.context.mode.get() {
+            Mode::Withdraw => {}
+            Mode::Act if !rules.dry_run => self.change(step, seen.clone(), from, to).await,
+            _ if step.is_news => {
+                shared.context.audit.observed(self.entry(name, &step.decision, from, to));
+                shared.outcome(name, "observed", "observed: it is not done".to_owned());
+                let text = format!("{name} would set replicas={to}: {}", step.decision.reason);
+                shared.tell(name, "observed", text, detail(&step.decision, from, to), Severity::Info);
+            }
+            _ => {}
+        }
+    }
+
+    /// Makes a change: read, written, read back. When the service has changed since, it is decided again.
+    async fn change(&mut self, step: &Step, mut seen: Observation, mut from: u64, mut to: u64) {
+        let shared = Rc::clone(&self.shared);
+        let (control, context) = (&shared.control, &shared.context);
+        let Wanted { name, service, .. } = &step.wanted;
+        let mut decision = step.decision.clone();
+        let mut stale = false;
+        let mut last = "it changes faster than it can be decided on".to_owned();
+        for _ in 0..MOST_ATTEMPTS {
+            if context.stop.is_asked() || context.mode.get() != Mode::Act {
+                return;
+            }
+            let read = match self.managers.service(service).await {
+                Ok(read) => read,
+                Err(error) => return shared.failed(name, to, "failed", &error.to_string()),
+            };
+            if !is_as_seen(&read, &mut seen) || stale {
+                let again = control.lock().decide_again(control.now(), name, &seen);
+                let Some(again) = again else { return };
+                let Verdict::Set { from: now_from, to: now_to } = again.verdict else { return };
+                (decision, from, to) = (again, now_from, now_to);
+            }
+            if let Err(why) = control.lock().may_change(control.now(), name, to) {
+                tracing::debug!("{name}: replicas={to} waits: {why}");
+                return;
+            }
+            let ticket = match context.audit.intent(self.entry(name, &decision, from, to)) {
+                Ok(ticket) => ticket,
+                Err(error) => return shared.failed(name, to, "failed", &error.to_string()),
+            };
+            match self.managers.set_replicas(&read, to).await {
+                Ok(warnings) => {
+                    for warning in warnings {
+                        tracing::warn!("{name}: the engine warns: {}", crate::text::shown(&warning));
+                    }
+                }
+                Err(error @ docker::Error::OutOfSequence { .. }) => {
+                    last = error.to_string();
+                    ticket.done(Outcome::Failed(last.clone()));
+                    shared.outcome_of_attempt(name);
+                    stale = true;
+                    continue;
+                }
+                // It may have been done all the same: that is read back.
+                Err(docker::Error::Undecided { .. }) => {}
+                Err(error) => {
+                    ticket.done(Outcome::Failed(error.to_string()));
+                    return shared.failed(name, to, "failed", &error.to_string());
+                }
+            }
+            return match self.managers.service(service).await {
+                Ok(back) if back.service.replicas == Some(to) => {
+                    ticket.done(Outcome::Done(format!("{to} replicas were read back")));
+                    self.done(name, &decision, from, to);
+                }
+                Ok(back) => {
+                    let why = format!("{} replicas were read back", shown_number(back.service.replicas));
+                    ticket.done(Outcome::Failed(why.clone()));
+                    shared.failed(name, to, "failed", &why);
+                }
+                Err(error) => {
+                    ticket.done(Outcome::Unknown(error.to_string()));
+                    shared.failed(
+                        name,
+                        to,
+                        "unknown",
+                        &format!("it may be set, and cannot be read back: {error}"),
+                    );
+                }
+            };
+        }
+        shared.failed(name, to, "failed", &format!("after {MOST_ATTEMPTS} attempts: {last}"));
+    }
+
+    /// A change was read back.
+    fn done(&self, name: &str, decision: &Decision, from: u64, to: u64) {
+        let shared = &self.shared;
+        let now = shared.control.now();
+        if let Some(entry) = shared.control.lock().services.get_mut(name) {
+            entry.policy.done(now, from, to);
+            entry.outcome(now, "done", format!("{to} replicas were read back"));
+        }
+        let text = format!("{name} set replicas={to}");
+        shared.tell(name, "scaled", text, detail(decision, from, to), Severity::Info);
+    }
+
+    fn entry(&self, name: &str, decision: &Decision, from: u64, to: u64) -> Entry {
+        Entry {
+            kind: "scale",
+            owner: format!("autoscale {name}"),
+            name: name.to_owned(),
+            target: self.managers.current().map(ToString::to_string).unwrap_or_default(),
+            what: format!("set replicas={to}, from {from}"),
+            reason: decision.reason.clone(),
+            evidence: detail(decision, from, to),
+        }
+    }
+
+    /// Stops the container of a sick replica on its own node, where the inventory allows it.
+    fn replace(&self, step: &Step, containers: &BTreeMap<String, Id>) {
+        let (shared, name) = (&self.shared, step.wanted.name.clone());
+        let Some(finding) = &step.sick else { return };
+        let is_its = |node: &&super::config::Node| node.replace && finding.node.contains(&node.host);
+        let node = self.swarm.node.iter().find(is_its);
+        let (Some(node), Some(id)) = (node, containers.get(&finding.task).copied()) else { return };
+        let Ok(endpoint) = node.endpoint(&self.swarm) else { return };
+        let task = finding.task.clone();
+        let entry = Entry {
+            kind: "replace",
+            owner: format!("autoscale {name}"),
+            name: name.clone(),
+            target: endpoint.to_string(),
+            what: format!("stop container {} of task {task}", id.short()),
+            reason: finding.evidence.clone(),
+            evidence: json!({ "task": task, "node": node.host, "sinceSeconds": finding.since.as_secs() }),
+        };
+        let now = shared.control.now();
+        if shared.context.mode.get() != Mode::Act || step.wanted.rules.dry_run {
+            if shared.context.mode.get() != Mode::Withdraw {
+                shared.context.audit.observed(entry);
+                let text = format!("{name} would replace task {task} on {}: {}", node.host, finding.evidence);
+                shared.tell(&name, "observed", text, Json::Null, Severity::Info);
+            }
+            if let Some(entry) = shared.control.lock().services.get_mut(&name) {
+                entry.would_replace(now);
+            }
+            return;
+        }
+        let ticket = match shared.context.audit.intent(entry) {
+            Ok(ticket) => ticket,
+            Err(error) => {
+                shared.outcome(&name, "failed", error.to_string());
+                return;
+            }
+        };
+        if let Some(entry) = shared.control.lock().services.get_mut(&name) {
+            entry.replacing(now, task.clone(), ticket);
+        }
+        let (control, limits) = (shared.control.clone(), shared.limits);
+        spawn_local(async move {
+            let stopped = docker::Engine::new(endpoint, limits).stop_container(&id).await;
+            let stopped = stopped
+                .map_err(|error| (error.to_string(), matches!(error, docker::Error::Undecided { .. })));
+            if let Some(entry) = control.lock().services.get_mut(&name) {
+                entry.stopped(&task, stopped);
+            }
+        });
+    }
+}
+
+impl Shared {
+    /// Counts an attempt that met a changed service.
+    fn outcome_of_attempt(&self, name: &str) {
+        if let Some(entry) = self.control.lock().services.get_mut(name) {
+            *entry.outcomes.entry("out_of_sequence").or_default() += 1;
+        }
+    }
+}
+
+/// Whether the service as it was read just now is as the decision saw it; what has changed is noted.
+fn is_as_seen(read: &ServiceSpec, seen: &mut Observation) -> bool {
+    let Ok(pool) = &mut seen.pool else { return false };
+    let updating = read.service.update.is_some_and(docker::UpdateState::is_unfinished);
+    let is = (pool.replicas, pool.updating) == (read.service.replicas, updating);
+    (pool.replicas, pool.updating) = (read.service.replicas, updating);
+    is
+}
+
+/// A decision for programs.
+fn detail(decision: &Decision, from: u64, to: u64) -> Json {
+    let outlook = &decision.outlook;
+    json!({
+        "from": from, "to": to, "reason": decision.reason, "values": outlook.values,
+        "running": outlook.running, "seen": outlook.seen,
+    })
+}
+
+fn shown_number(replicas: Option<u64>) -> String {
+    replicas.map_or_else(|| "no".to_owned(), |replicas| replicas.to_string())
+}
