@@ -16,5 +16,6 @@ pub mod http;
 pub mod mode;
 pub mod notify;
 pub mod retry;
+pub mod row;
 pub mod text;
 pub mod thread;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use actions::capture::watch::PREFIX as OF_CAPTURES;
 use serde_json::{Value as Json, json};
 use tables::flow::reference::References;
 use tables::program::TOPOLOGY;
@@ -56,6 +57,14 @@ pub fn of_json(json: &Json) -> Definitions {
             named.into_iter().flatten().map(|(name, definition)| ((kind, name.clone()), definition.clone())),
         );
     }
+    definitions
+}
+
+/// What configuration and clients have defined of a running program: without what actions define for themselves.
+pub fn of_program(program: &Program) -> Definitions {
+    let mut definitions = of_json(&program.to_json());
+    definitions
+        .retain(|(kind, name), _| KINDS.get(*kind) != Some(&"flows") || !name.starts_with(OF_CAPTURES));
     definitions
 }
 

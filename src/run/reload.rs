@@ -62,7 +62,7 @@ impl Shared {
 
     fn overlay(&self, program: &Program) -> Overlay {
         let configured = self.configured.lock().unwrap_or_else(PoisonError::into_inner);
-        Overlay::between(&configured, &definitions::of_json(&program.to_json()))
+        Overlay::between(&configured, &definitions::of_program(&program))
     }
 }
 
@@ -78,11 +78,11 @@ impl Defined {
         path: Option<PathBuf>,
         given: Given,
     ) -> anyhow::Result<Self> {
-        let configured = definitions::of_json(&config.program.to_json());
+        let configured = definitions::of_program(&config.program);
         let references = &config.program.lookups.references;
         let overlay = state.as_ref().map(StateDir::stored).unwrap_or_default();
         let (program, refused) = definitions::compile(references, &overlay.over(&configured));
-        let target = definitions::of_json(&program.to_json());
+        let target = definitions::of_program(&program);
         if let (Some(state), false) = (&state, refused.is_empty()) {
             let aside = state.set_aside()?;
             let all: Vec<String> =
@@ -100,7 +100,7 @@ impl Defined {
         let shared =
             Arc::new(Shared { configured: Mutex::new(configured), state, unsaved: Mutex::default() });
         let keeping = Arc::clone(&shared);
-        handle.on_define(Box::new(move |program| keeping.keep(|| definitions::of_json(&program.to_json()))));
+        handle.on_define(Box::new(move |program| keeping.keep(|| definitions::of_program(&program))));
         Ok(Self { handle, shared, path, given, settings: config.settings.clone() })
     }
 
@@ -113,7 +113,7 @@ impl Defined {
     }
 
     fn defined(&self) -> Definitions {
-        definitions::of_json(&self.handle.program().to_json())
+        definitions::of_program(&self.handle.program())
     }
 
     /// Reads the configuration again: all of its definitions are taken, or none. The outcome is logged.
@@ -152,7 +152,7 @@ impl Defined {
     }
 
     fn take(&self, program: &Program) -> Result<(), String> {
-        let configured = definitions::of_json(&program.to_json());
+        let configured = definitions::of_program(&program);
         let references = &program.lookups.references;
         let mut failure = String::new();
         for _ in 0..TRIES {
@@ -163,13 +163,13 @@ impl Defined {
                 let called = definitions::called(&refused.id);
                 return Err(format!("{called}, which REST defined, does not go with it: {}", refused.why));
             }
-            let target = definitions::of_json(&target.to_json());
-            let changes = definitions::changes(&definitions::of_json(&current.to_json()), &target);
+            let target = definitions::of_program(&target);
+            let changes = definitions::changes(&definitions::of_program(&current), &target);
             let before = self.shared.swap(configured.clone());
             match self.handle.redefine(references.clone(), changes) {
                 Ok(()) => return Ok(()),
                 // A worker was too busy to say in time that it took them: they stand, and it takes them later.
-                Err(_) if definitions::of_json(&self.handle.program().to_json()) == target => return Ok(()),
+                Err(_) if definitions::of_program(&self.handle.program()) == target => return Ok(()),
                 Err(error) => {
                     self.shared.swap(before);
                     // A client that defined something in between was measured against the new configuration.

@@ -11,6 +11,7 @@ use super::decision::{Grant, Verdict};
 use super::policy::Pause;
 use super::settings::Settings;
 use super::state::{Entry, State};
+use crate::row::Row;
 use crate::text::shown;
 
 /// The autoscaler; a clone shows the same one.
@@ -29,19 +30,6 @@ pub enum ControlError {
     /// It is not understood, or does not fit the service.
     #[error("{0}")]
     Wrong(String),
-}
-
-/// A counter or gauge for `/metrics`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Row {
-    /// Its name; one that ends in `_total` counts.
-    pub name: &'static str,
-    /// What it is.
-    pub help: &'static str,
-    /// Its labels.
-    pub labels: Vec<(&'static str, String)>,
-    /// Its value.
-    pub value: f64,
 }
 
 impl Control {

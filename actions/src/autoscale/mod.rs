@@ -28,6 +28,6 @@ mod state;
 mod world;
 
 pub use config::Config;
-pub use control::{Control, ControlError, Row};
+pub use control::{Control, ControlError};
 pub use executor::{Autoscaler, Eyes};
 pub use world::Pace;

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::policy::Command;
+use crate::row::Row;
 
 /// Commands that may wait.
 const WAITING: usize = 64;
@@ -59,19 +60,6 @@ pub enum Refusal {
     /// The controller does not answer.
     #[error("the capture controller does not answer: is the collector ending?")]
     Busy,
-}
-
-/// A metric of the controller.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Row {
-    /// Its name; one that ends with `_total` is a counter, the others are gauges.
-    pub name: &'static str,
-    /// What it says.
-    pub help: &'static str,
-    /// Names and values of its labels.
-    pub labels: Vec<(&'static str, String)>,
-    /// Its value.
-    pub value: f64,
 }
 
 /// A command, and where its answer goes.

@@ -3,12 +3,13 @@
 use serde_json::{Value as Json, json};
 
 use super::config::Config;
-use super::control::{Row, View};
+use super::control::View;
 use super::policy::Policy;
 use super::session::{Session, State};
 use super::switches::Remote;
 use crate::clock;
 use crate::mode::Mode;
+use crate::row::Row;
 use crate::text::shown;
 
 /// What is shown of.
