@@ -7,15 +7,14 @@ use engine::Handle;
 use serde_json::{Value as Json, json};
 
 use crate::audit::{self, Audit};
-use crate::autoscale::control::ControlError;
-use crate::autoscale::executor::Autoscaler;
+use crate::autoscale::{Autoscaler, ControlError};
 use crate::capture::controller::{Controller, Trusted};
 use crate::config::Config;
 use crate::mode::{Mode, Switch};
 use crate::notify::{Notice, Notices, Severity};
 use crate::row::Row;
 use crate::thread::{Actions, Broken, Component};
-use crate::{autoscale, capture, feeds};
+use crate::{autoscale, capture};
 
 /// Keeps what persons have changed; whether it could.
 pub type Keep = Arc<dyn Fn(&Json) -> bool + Send + Sync>;
@@ -38,7 +37,10 @@ pub struct Start<'s> {
 
 impl std::fmt::Debug for Start<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Start").field("state", &self.state).field("owner", &self.owner).finish_non_exhaustive()
+        f.debug_struct("Start")
+            .field("state", &self.state)
+            .field("owner", &self.owner)
+            .finish_non_exhaustive()
     }
 }
 
@@ -65,8 +67,6 @@ pub struct Control {
     pub autoscale: autoscale::control::Control,
     /// Captures.
     pub captures: capture::control::Control,
-    /// Feeds.
-    pub feeds: feeds::Control,
 }
 
 impl std::fmt::Debug for Control {
@@ -101,17 +101,16 @@ pub fn start(config: Config, start: Start<'_>) -> Result<(Actions, Control), Sta
     let settings = start.changed.get("autoscale").cloned().unwrap_or_default();
     let (scaler, autoscale) = Autoscaler::new(config.autoscale, &settings)
         .map_err(|all| wrong(all.iter().map(ToString::to_string).collect()))?;
-    let (controller, captures) = Controller::new(config.capture.check().map_err(wrong)?, &owner, start.trusted)
-        .map_err(StartError::Config)?;
-    let (keeper, feeds) = feeds::Feeds::new(config.feeds, start.state).map_err(StartError::Config)?;
+    let (controller, captures) =
+        Controller::new(config.capture.check().map_err(wrong)?, &owner, start.trusted)
+            .map_err(StartError::Config)?;
     let components = vec![
-        Component::new("feeds", |context| keeper.run(context)),
         Component::new("capture", |context| controller.run(context)),
         Component::new("autoscale", |context| scaler.run(context)),
     ];
     let actions = Actions::start(start.engine, audit.clone(), mode.clone(), notices.clone(), components)?;
     let broken = actions.broken_list();
-    let control = Control { mode, audit, notices, broken, keep: start.keep, autoscale, captures, feeds };
+    let control = Control { mode, audit, notices, broken, keep: start.keep, autoscale, captures };
     Ok((actions, control))
 }
 
@@ -160,10 +159,8 @@ impl Control {
     /// The mode, what keeps actions from being done, who is told, and what was counted.
     pub fn json(&self) -> Json {
         let counts = self.audit.counts();
-        let broken: Vec<Json> = lock(&self.broken)
-            .iter()
-            .map(|(name, why)| json!({ "component": name, "why": why }))
-            .collect();
+        let broken: Vec<Json> =
+            lock(&self.broken).iter().map(|(name, why)| json!({ "component": name, "why": why })).collect();
         let destinations: Vec<Json> = self
             .notices
             .destinations()
@@ -198,7 +195,6 @@ impl Control {
         let mut rows = self.own_rows();
         rows.extend(self.autoscale.metrics());
         rows.extend(self.captures.metrics());
-        rows.extend(self.feeds.metrics());
         rows
     }
 
@@ -209,7 +205,8 @@ impl Control {
             let help = "1 for the mode that actions are in";
             rows.push(Row::new("finderscope_actions_mode", help, is).with("mode", mode.to_string()));
         }
-        let audit::Counts { intents, refused, done, failed, unknown, observed, lines_lost } = self.audit.counts();
+        let audit::Counts { intents, refused, done, failed, unknown, observed, lines_lost } =
+            self.audit.counts();
         for (outcome, count) in [
             ("intended", intents),
             ("refused", refused),
@@ -229,11 +226,19 @@ impl Control {
             let row = |name, help, count: u64| {
                 Row::new(name, help, count as f64).with("kind", to.kind).with("name", to.name.clone())
             };
-            rows.push(row("finderscope_notices_delivered_total", "Notices that were delivered", to.delivered));
+            rows.push(row(
+                "finderscope_notices_delivered_total",
+                "Notices that were delivered",
+                to.delivered,
+            ));
         }
         for to in self.notices.destinations() {
             for (reason, lost) in to.lost {
-                let row = Row::new("finderscope_notices_lost_total", "Notices that were lost, by reason", lost as f64);
+                let row = Row::new(
+                    "finderscope_notices_lost_total",
+                    "Notices that were lost, by reason",
+                    lost as f64,
+                );
                 rows.push(row.with("kind", to.kind).with("name", to.name.clone()).with("reason", reason));
             }
         }

@@ -11,6 +11,7 @@ pub mod autoscale;
 pub mod capture;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod feeds;
 pub mod http;
 pub mod mode;

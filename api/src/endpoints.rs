@@ -7,7 +7,7 @@ use axum::middleware;
 use axum::routing::{MethodRouter, any, delete, get, put};
 
 use crate::guard;
-use crate::routes::{about, agents, definitions, flows, live, log, metrics, prometheus, topology};
+use crate::routes::{about, actions, agents, definitions, flows, live, log, metrics, prometheus, topology};
 use crate::shared::{Failure, Shared};
 
 /// An endpoint.
@@ -23,8 +23,10 @@ pub struct Endpoint {
     pub query: &'static [Parameter],
     /// The kind of its answer to GET.
     pub answer: Content,
-    /// Name of the schema of what PUT takes; where it is `Some`, there are PUT and DELETE.
+    /// Name of the schema of what PUT takes; `None` where there is no PUT.
     pub defines: Option<&'static str>,
+    /// Whether there is DELETE.
+    pub removes: bool,
     read: fn() -> MethodRouter<Shared>,
     write: Option<fn() -> MethodRouter<Shared>>,
 }
@@ -61,7 +63,7 @@ pub const PATH_PARAMETERS: &[(&str, &str)] = &[
         "a list, separated by commas: load_one, avg:ifinutilization, 2.1.mem_free; a prefix is max, min, sum, avg, var, \
          sdev, med, q1, q2, q3, iqr or any",
     ),
-    ("name", "the name of the definition, or of the link"),
+    ("name", "the name of the definition, link or service, or the id of the capture"),
 ];
 
 /// Any other parameter keeps the data sources whose metric of this name, or whose host's, matches one of the patterns.
@@ -119,6 +121,15 @@ const EVENTS_QUERY: &[Parameter] = &[
     TIMEOUT,
 ];
 
+const AUDIT_QUERY: &[Parameter] = &[
+    Parameter {
+        name: "id",
+        kind: "integer",
+        what: "only entries newer than this one; -1, the default, for all",
+    },
+    Parameter { name: "maxEntries", kind: "integer", what: "how many at most; 100 by default" },
+];
+
 const TEXT: Content = Content::Other("text/plain");
 const HTML: Content = Content::Other("text/html");
 
@@ -131,7 +142,7 @@ const fn read(
     read: fn() -> MethodRouter<Shared>,
     what: &'static str,
 ) -> Endpoint {
-    Endpoint { path, family, what, query, answer, defines: None, read, write: None }
+    Endpoint { path, family, what, query, answer, defines: None, removes: false, read, write: None }
 }
 
 /// A definition: GET shows it, PUT makes it, DELETE takes it away.
@@ -150,9 +161,23 @@ const fn definition(
         query: &[],
         answer,
         defines: Some(schema),
+        removes: true,
         read,
         write: Some(write),
     }
+}
+
+/// Something of actions that is shown by GET and changed by PUT.
+const fn changed(
+    path: &'static str,
+    answer: Content,
+    schema: &'static str,
+    read: fn() -> MethodRouter<Shared>,
+    write: fn() -> MethodRouter<Shared>,
+    what: &'static str,
+) -> Endpoint {
+    let (defines, write) = (Some(schema), Some(write));
+    Endpoint { path, family: "actions", what, query: &[], answer, defines, removes: false, read, write }
 }
 
 /// All endpoints.
@@ -223,6 +248,20 @@ pub static ENDPOINTS: &[Endpoint] = &[
         "metrics of a link: first all of its first end, then those of the second one"),
     read("topology", "/topology/hosts/json", HOSTS_QUERY, Content::Json("TopologyHosts"), || get(topology::hosts),
         "where hosts are attached, those that were seen last first"),
+    changed("/actions/json", Content::Json("Actions"), "ActionsChange", || get(actions::all), || put(actions::put_mode),
+        "whether actions are done, what keeps them from it, and what was counted"),
+    read("actions", "/audit/json", AUDIT_QUERY, Content::Json("AuditEntries"), || get(actions::audit),
+        "what was meant to be done and what came of it, newest first"),
+    read("actions", "/autoscale/json", &[], Content::Json("Autoscale"), || get(actions::autoscale),
+        "the services that are scaled, with their decisions"),
+    changed("/autoscale/{name}/json", Content::Json("AutoscaleService"), "AutoscaleChange",
+        || get(actions::service), || put(actions::put_service), "a service that is scaled"),
+    changed("/captures/json", Content::Json("Captures"), "CaptureStart",
+        || get(actions::captures), || put(actions::start_capture),
+        "captures and switches; PUT begins one, and says where it is shown in the header Location"),
+    Endpoint { path: "/capture/{name}/json", family: "actions", what: "a capture; DELETE ends it", query: &[],
+        answer: Content::Json("Capture"), defines: None, removes: true,
+        read: || get(actions::capture), write: Some(|| delete(actions::stop_capture)) },
     read("prometheus", "/prometheus/metrics/{agent}/{metric}/txt", &[FILTER], TEXT, || get(prometheus::metrics),
         "the values of every data source; ALL metrics or a list"),
     read("prometheus", "/prometheus/analyzer/txt", &[], TEXT, || get(prometheus::analyzer),
@@ -245,7 +284,12 @@ pub const ABSENT: &[(&str, &str)] = &[
 impl Endpoint {
     /// Its methods beside HEAD and OPTIONS.
     pub fn methods(&self) -> &'static [&'static str] {
-        if self.write.is_some() { &["GET", "PUT", "DELETE"] } else { &["GET"] }
+        match (self.defines, self.removes) {
+            (None, false) => &["GET"],
+            (None, true) => &["GET", "DELETE"],
+            (Some(_), false) => &["GET", "PUT"],
+            (Some(_), true) => &["GET", "PUT", "DELETE"],
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
+use actions::row::Row;
 use engine::Status;
 use engine::status::WorkerStatus;
 use prometheus_client::encoding::text::encode;
@@ -68,6 +69,7 @@ pub(crate) fn text(
     version: &str,
     status: &Status,
     program: &Program,
+    actions: &[Row],
     http: &HttpCounters,
     process: &Reading,
 ) -> String {
@@ -78,9 +80,21 @@ pub(crate) fn text(
         self::worker(&mut scrape, worker);
     }
     topology(&mut scrape, program);
+    actions.iter().for_each(|row| action(&mut scrape, row));
     interface(&mut scrape, http);
     machine(&mut scrape, process);
     scrape.text()
+}
+
+/// What actions count; the names are those that they have in the manual.
+fn action(scrape: &mut Scrape, row: &Row) {
+    let name = row.name.strip_prefix("finderscope_").unwrap_or(row.name);
+    let labels: Vec<(&'static str, &str)> =
+        row.labels.iter().map(|(label, value)| (*label, value.as_str())).collect();
+    match name.strip_suffix("_total") {
+        Some(name) => scrape.count(name, row.help, &labels, row.value as u64),
+        None => scrape.level(name, row.help, &labels, row.value),
+    }
 }
 
 fn worker(scrape: &mut Scrape, status: &WorkerStatus) {

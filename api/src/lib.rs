@@ -34,6 +34,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use actions::control::Control;
 use engine::Handle;
 use tokio::sync::watch;
 
@@ -96,7 +97,7 @@ impl Api {
     ///
     /// # Errors
     /// The address cannot be listened on, or the kernel has no thread left.
-    pub fn start(handle: Handle, options: &ApiOptions) -> Result<Self, StartError> {
+    pub fn start(handle: Handle, actions: Control, options: &ApiOptions) -> Result<Self, StartError> {
         let failed = |source| StartError { address: options.listen, source };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -116,7 +117,7 @@ impl Api {
             read_only: options.read_only,
         };
         let http = Arc::<serve::HttpCounters>::default();
-        let shared = Shared::new(handle, guard, options.version.clone(), Arc::clone(&http));
+        let shared = Shared::new(handle, actions, guard, options.version.clone(), Arc::clone(&http));
         let thread = std::thread::Builder::new()
             .name("api".to_owned())
             .spawn(move || {

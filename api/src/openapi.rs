@@ -48,20 +48,24 @@ fn path(endpoint: &Endpoint) -> Json {
         path.insert("parameters".to_owned(), named.into());
     }
     path.insert("get".to_owned(), get(endpoint));
-    if let Some(schema) = endpoint.defines {
+    if endpoint.defines.is_some() || endpoint.removes {
         let done = |what: &str, body: bool| {
             json!({
                 "operationId": format!("{what}{}", identifier(endpoint)),
                 "tags": [endpoint.family],
                 "summary": format!("{what}s {}", endpoint.what),
                 "security": [{}, { "token": [] }],
-                "responses": define_errors(json!({ "204": { "description": "done: every worker has taken it" } }), body),
+                "responses": define_errors(json!({ "204": { "description": "done" } }), body),
             })
         };
-        let mut put = done("define", true);
-        put["requestBody"] = json!({ "required": true, "content": content(Content::Json(schema)) });
-        path.insert("put".to_owned(), put);
-        path.insert("delete".to_owned(), done("remove", false));
+        if let Some(schema) = endpoint.defines {
+            let mut put = done("define", true);
+            put["requestBody"] = json!({ "required": true, "content": content(Content::Json(schema)) });
+            path.insert("put".to_owned(), put);
+        }
+        if endpoint.removes {
+            path.insert("delete".to_owned(), done("remove", false));
+        }
     }
     path.into()
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 /// All of them, by name.
 pub(crate) fn all() -> Json {
     let mut all = Map::new();
-    for part in [general(), metrics(), flows(), definitions(), topology()] {
+    for part in [general(), metrics(), flows(), definitions(), topology(), actions()] {
         if let Json::Object(part) = part {
             all.extend(part);
         }
@@ -312,6 +312,86 @@ fn topology() -> Json {
             ("ip6address", "string?", "an IPv6 address that its packets came from"),
             ("addresses", "list string", "all of them, 16 at most"),
             ("lastSeen", "integer", "ms ago; a minute too much at most"),
+        ]),
+    })
+}
+
+fn actions() -> Json {
+    // What may be unknown yet is null then.
+    let open = |kind: &str, what: &str| json!({ "type": kind, "nullable": true, "description": what });
+    let some = |properties: Json, what: &str| json!({ "type": "object", "description": what, "properties": properties });
+    json!({
+        "Actions": object(&[
+            ("mode", "string", "observe, act or withdraw"),
+            ("trouble", "string?", "what keeps actions from being done"),
+            ("broken", "list object", "components that ended though nobody asked them to, and why"),
+            ("notices", "list object", "who is told, and what was lost on the way"),
+            ("audit", "object", "what was meant to be done, by what became of it"),
+        ]),
+        "ActionsChange": object(&[("mode", "string", "observe, act or withdraw")]),
+        "AuditEntries": list("AuditEntry"),
+        "AuditEntry": some(json!({
+            "id": { "type": "integer" },
+            "at_ms": { "type": "integer", "description": "ms since 1970" },
+            "kind": { "type": "string" }, "owner": { "type": "string" }, "name": { "type": "string" },
+            "target": { "type": "string", "description": "who is asked" },
+            "what": { "type": "string" }, "reason": { "type": "string" },
+            "outcome": { "type": "string", "description": "open, done, failed, unknown or observed" },
+        }), "an action; evidence and detail are there where they say something"),
+        "Autoscale": some(json!({
+            "budget": open("integer", "replicas that all services share"),
+            "replicas": { "type": "integer", "description": "those that they have" },
+            "services": by_name("AutoscaleService"),
+            "swarms": { "type": "object", "additionalProperties": { "type": "object" } },
+        }), "services that are scaled, and their swarms"),
+        "AutoscaleService": some(json!({
+            "enabled": { "type": "boolean" },
+            "min": { "type": "integer" }, "max": { "type": "integer" },
+            "replicas": open("integer", "how many are asked for"),
+            "running": open("integer", "tasks that run, as the engine says"),
+            "seen": open("integer", "containers that telemetry sees"),
+            "want": open("integer", "how many the metrics ask for"),
+            "verdict": open("string", "up, down, stay, or why nothing is done"),
+            "reason": open("string", "the same in words"),
+            "decisions": { "type": "array", "items": { "type": "object" }, "description": "newest first" },
+        }), "a service; further attributes are those of its configuration"),
+        "AutoscaleChange": object(&[
+            ("enabled", "boolean?", "whether it is scaled"),
+            ("paused", "value?", "true, false, or for how many seconds"),
+            ("dry_run", "boolean?", "whether decisions are only told"),
+            ("min", "integer?", "replicas at least"),
+            ("max", "integer?", "replicas at most"),
+            ("priority", "integer?", "of services that share a budget the higher one has its replicas first"),
+            ("metric", "list object?", "thresholds or targets of metrics that it has"),
+            ("state", "string?", "enabled or disabled"),
+        ]),
+        "Captures": {
+            "type": "object",
+            "nullable": true,
+            "properties": {
+                "instance": { "type": "string", "description": "in the names of our rules" },
+                "mode": { "type": "string" },
+                "sessions": list("Capture"),
+                "ended": list("Capture"),
+                "switches": { "type": "array", "items": { "type": "object" } },
+            },
+        },
+        "Capture": some(json!({
+            "id": { "type": "string", "description": "also the name of its rule" },
+            "state": { "type": "string", "description": "pending, installing, active, removing or failed" },
+            "reason": { "type": "string" },
+            "local": { "type": "string" }, "remote": { "type": "string" },
+            "agent": open("string", "of the switch that captures"),
+            "began": { "type": "string" }, "deadline": { "type": "string" },
+            "evidence": { "type": "object" },
+            "history": { "type": "array", "items": { "type": "object" } },
+        }), "packets of two hosts that a switch mirrors to an analyzer"),
+        "CaptureStart": object(&[
+            ("local", "string", "address of the host that is ours"),
+            ("remote", "string", "address of the other one"),
+            ("agent", "string?", "agent of the switch that is to capture; the best one by default"),
+            ("seconds", "integer?", "for how long"),
+            ("policy", "string?", "the policy whose analyzer it goes to; the first one by default"),
         ]),
     })
 }

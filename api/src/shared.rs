@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use actions::control::Control;
 use axum::body::Body;
 use axum::extract::Query;
 use axum::http::{StatusCode, header};
@@ -29,6 +30,7 @@ const WAITING: usize = 256;
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) handle: Handle,
+    pub(crate) actions: Control,
     pub(crate) guard: Arc<Guard>,
     pub(crate) version: Arc<str>,
     pub(crate) http: Arc<HttpCounters>,
@@ -103,7 +105,13 @@ pub(crate) type Reply<T = Response> = Result<T, Failure>;
 pub(crate) type Conditions = Query<Vec<(String, String)>>;
 
 impl Shared {
-    pub(crate) fn new(handle: Handle, guard: Guard, version: String, http: Arc<HttpCounters>) -> Self {
+    pub(crate) fn new(
+        handle: Handle,
+        actions: Control,
+        guard: Guard,
+        version: String,
+        http: Arc<HttpCounters>,
+    ) -> Self {
         let news = Arc::new(watch::Sender::new(()));
         let waker = Arc::clone(&news);
         handle.on_news(Box::new(move || {
@@ -111,6 +119,7 @@ impl Shared {
         }));
         Self {
             handle,
+            actions,
             news,
             guard: Arc::new(guard),
             version: version.into(),

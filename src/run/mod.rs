@@ -6,12 +6,14 @@
 //! | [`file`] | the configuration file, and what is wrong with it |
 //! | [`definitions`] | sets of definitions, what is built in, what makes one of another |
 //! | [`state`] | what REST defined, kept over a restart |
+//! | [`actions`] | what actions start with, and what is kept of them |
 //! | [`demo`] | a simulated fabric that sends to this collector |
 //! | [`token`] | what a client that writes must show |
 //! | [`references`], [`names`] | files of reference data; names of addresses |
 //! | `losses` | what could not be taken, told in the log |
 //! | [`reload`] | what is defined by both, and reading the configuration again |
 
+pub mod actions;
 pub mod definitions;
 pub mod demo;
 pub mod file;
@@ -25,6 +27,7 @@ pub mod token;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -100,14 +103,18 @@ fn collect(args: &RunArgs, config: &Config) -> anyhow::Result<ExitCode> {
     let settings = &config.settings;
     let state = match settings.state_dir.as_deref() {
         Some(path) if path == Path::new("none") => None,
-        Some(path) => Some(StateDir::open(path)?),
-        None => Some(StateDir::open(&state::usual_place()?)?),
+        Some(path) => Some(Arc::new(StateDir::open(path)?)),
+        None => Some(Arc::new(StateDir::open(&state::usual_place()?)?)),
     };
     let token = token::read(settings.http.token_file.as_deref())?;
     let engine = Engine::start(&settings.engine)?;
+    let kept = state.clone();
     let defined = Defined::start(engine.handle(), config, state, args.config.clone(), args.given.clone())?;
+    let (actions, control) =
+        actions::start(&engine, config.actions.clone(), kept.as_ref(), Arc::new(|_| true))?;
     let api = Api::start(
         engine.handle(),
+        control,
         &ApiOptions {
             listen: settings.http.listen,
             hosts: settings.http.hosts.clone(),
@@ -128,6 +135,7 @@ fn collect(args: &RunArgs, config: &Config) -> anyhow::Result<ExitCode> {
         demo.shutdown();
     }
     api.shutdown();
+    actions::shutdown(actions);
     if let Some(resolver) = resolver {
         resolver.shutdown();
     }
@@ -181,6 +189,6 @@ fn wait_for_the_end(signals: &Receiver<i32>, defined: &Defined, losses: &mut Los
     }
     // From here on the signals do what they do by default: the second one ends the program at once.
     for signal in [SIGINT, SIGTERM] {
-        let _ = signal_hook::flag::register_conditional_default(signal, std::sync::Arc::new(true.into()));
+        let _ = signal_hook::flag::register_conditional_default(signal, Arc::new(true.into()));
     }
 }

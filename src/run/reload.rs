@@ -29,7 +29,7 @@ pub struct Defined {
 struct Shared {
     /// What the configuration defines, as [`Program::to_json`] writes it.
     configured: Mutex<Definitions>,
-    state: Option<StateDir>,
+    state: Option<Arc<StateDir>>,
     /// Whether the last attempt to keep what is defined failed. Who keeps has the lock, so that what was defined later is
     /// not written over.
     unsaved: Mutex<bool>,
@@ -62,7 +62,7 @@ impl Shared {
 
     fn overlay(&self, program: &Program) -> Overlay {
         let configured = self.configured.lock().unwrap_or_else(PoisonError::into_inner);
-        Overlay::between(&configured, &definitions::of_program(&program))
+        Overlay::between(&configured, &definitions::of_program(program))
     }
 }
 
@@ -74,13 +74,13 @@ impl Defined {
     pub fn start(
         handle: Handle,
         config: &Config,
-        state: Option<StateDir>,
+        state: Option<Arc<StateDir>>,
         path: Option<PathBuf>,
         given: Given,
     ) -> anyhow::Result<Self> {
         let configured = definitions::of_program(&config.program);
         let references = &config.program.lookups.references;
-        let overlay = state.as_ref().map(StateDir::stored).unwrap_or_default();
+        let overlay = state.as_ref().map(|state| state.stored()).unwrap_or_default();
         let (program, refused) = definitions::compile(references, &overlay.over(&configured));
         let target = definitions::of_program(&program);
         if let (Some(state), false) = (&state, refused.is_empty()) {
@@ -100,7 +100,7 @@ impl Defined {
         let shared =
             Arc::new(Shared { configured: Mutex::new(configured), state, unsaved: Mutex::default() });
         let keeping = Arc::clone(&shared);
-        handle.on_define(Box::new(move |program| keeping.keep(|| definitions::of_program(&program))));
+        handle.on_define(Box::new(move |program| keeping.keep(|| definitions::of_program(program))));
         Ok(Self { handle, shared, path, given, settings: config.settings.clone() })
     }
 
@@ -152,7 +152,7 @@ impl Defined {
     }
 
     fn take(&self, program: &Program) -> Result<(), String> {
-        let configured = definitions::of_program(&program);
+        let configured = definitions::of_program(program);
         let references = &program.lookups.references;
         let mut failure = String::new();
         for _ in 0..TRIES {

@@ -101,7 +101,7 @@ fn metrics_tell_what_rest_shows() {
     });
     let rows = scene.control.metrics();
     let value = |name: &str, label: Option<(&'static str, &str)>| {
-        let is = |row: &&actions::autoscale::Row| {
+        let is = |row: &&actions::row::Row| {
             row.name == name
                 && row.labels[0] == ("service", "web".to_owned())
                 && label.is_none_or(|(label, value)| row.labels.contains(&(label, value.to_owned())))

@@ -31,10 +31,11 @@ pub(crate) async fn analyzer(State(shared): State<Shared>) -> Reply<impl IntoRes
 
 pub(crate) async fn metrics(State(shared): State<Shared>) -> Reply<impl IntoResponse> {
     let (version, http, process) = (shared.version.clone(), shared.http.clone(), shared.process.clone());
+    let actions = shared.actions.clone();
     let text = shared
         .aside(move |handle| {
             let (status, program) = (handle.status()?, handle.program());
-            Ok(exposition::text(&version, &status, &program, &http, &process.read()))
+            Ok(exposition::text(&version, &status, &program, &actions.metrics(), &http, &process.read()))
         })
         .await?;
     Ok(([(header::CONTENT_TYPE, exposition::CONTENT_TYPE)], text))

@@ -1,6 +1,7 @@
 //! What answers the endpoints, a file per family. Each turns a request into a question and an answer into a shape.
 
 pub(crate) mod about;
+pub(crate) mod actions;
 pub(crate) mod agents;
 pub(crate) mod definitions;
 pub(crate) mod flows;
