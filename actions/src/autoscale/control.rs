@@ -8,9 +8,10 @@ use serde_json::{Value as Json, json};
 
 use super::config::{Config, ConfigError};
 use super::decision::{Grant, Verdict};
+use super::entry::Entry;
 use super::policy::Pause;
 use super::settings::Settings;
-use super::state::{Entry, State};
+use super::state::State;
 use crate::row::Row;
 use crate::text::shown;
 

@@ -1,7 +1,6 @@
-//! Asks engines and telemetry, lets the policies decide, and does what they decide.
+//! Asks engines and telemetry, and lets the policies decide. What they decide is done in `change.rs`.
 //!
-//! Each swarm is looked after by a task of its own: one that answers slowly, or not at all, delays no other. A change is
-//! written to the audit log, made on the service as it was just read, and has succeeded when it was read back.
+//! Each swarm is looked after by a task of its own: one that answers slowly, or not at all, delays no other.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,25 +8,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use docker::{Id, Limits, Managers, ServiceSpec};
+use docker::{Id, Limits, Managers};
 use engine::Handle;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 use tokio::task::{JoinHandle, spawn_local};
 
 use super::config::{Config, ConfigError, Service, Swarm, seconds};
 use super::control::Control;
-use super::decision::{Decision, Verdict};
+use super::decision::Verdict;
 use super::observation::{Observation, Pool, Telemetry};
 use super::observe;
-use super::state::{News, Step, Wanted};
-use crate::audit::{Entry, Outcome};
-use crate::mode::Mode;
+use super::state::{News, Wanted};
 use crate::notify::{Notice, Severity};
 use crate::retry::Breaker;
 use crate::thread::Context;
-
-/// How often a change is decided again because the service had changed since it was read.
-const MOST_ATTEMPTS: u32 = 5;
 
 /// How long the collector is asked about all services of a swarm; the rest is then held.
 const ASKING: Duration = Duration::from_secs(2);
@@ -103,11 +97,11 @@ impl Autoscaler {
 }
 
 /// What the tasks of all swarms have.
-struct Shared {
-    control: Control,
+pub(super) struct Shared {
+    pub(super) control: Control,
     eyes: Eyes,
-    limits: Limits,
-    context: Context,
+    pub(super) limits: Limits,
+    pub(super) context: Context,
 }
 
 impl Shared {
@@ -115,7 +109,14 @@ impl Shared {
         seconds(self.control.lock().config.autoscale.interval_s)
     }
 
-    fn tell(&self, name: &str, what: &'static str, text: String, detail: Json, severity: Severity) {
+    pub(super) fn tell(
+        &self,
+        name: &str,
+        what: &'static str,
+        text: String,
+        detail: Json,
+        severity: Severity,
+    ) {
         let notice = Notice { kind: "scale", name: name.to_owned(), what, text, detail, severity };
         self.context.notices.tell(notice);
     }
@@ -125,26 +126,6 @@ impl Shared {
             let severity = if warning { Severity::Warning } else { Severity::Info };
             self.tell(name, what, text, Json::Null, severity);
         }
-    }
-
-    /// Notes what came of a decision.
-    fn outcome(&self, name: &str, label: &'static str, text: String) {
-        if let Some(entry) = self.control.lock().services.get_mut(name) {
-            entry.outcome(self.control.now(), label, text);
-        }
-    }
-
-    /// What was to be done was not: noted, and told.
-    fn failed(&self, name: &str, to: u64, label: &'static str, why: &str) {
-        self.outcome(name, label, why.to_owned());
-        let detail = json!({ "to": to, "why": why });
-        self.tell(
-            name,
-            "failed",
-            format!("{name}: replicas={to} was not set: {why}"),
-            detail,
-            Severity::Warning,
-        );
     }
 }
 
@@ -176,11 +157,11 @@ async fn look_after(shared: Rc<Shared>, name: String, swarm: Swarm) {
 }
 
 /// What a swarm is asked and told through.
-struct Hands {
-    shared: Rc<Shared>,
+pub(super) struct Hands {
+    pub(super) shared: Rc<Shared>,
     name: String,
-    swarm: Swarm,
-    managers: Managers,
+    pub(super) swarm: Swarm,
+    pub(super) managers: Managers,
     breaker: Breaker,
 }
 
@@ -314,201 +295,4 @@ impl Hands {
         });
         answers.await.unwrap_or_else(|| vec![busy(); wanted.len()])
     }
-
-    /// Does what was decided, or tells what would be done.
-    async fn act(&mut self, step: &Step, seen: &Observation, from: u64, to: u64) {
-        let shared = Rc::clone(&self.shared);
-        let Wanted { name, rules, .. } = &step.wanted;
-        match shared.context.mode.get() {
-            Mode::Withdraw => {}
-            Mode::Act if !rules.dry_run => self.change(step, seen.clone(), from, to).await,
-            _ if step.is_news => {
-                shared.context.audit.observed(self.entry(name, &step.decision, from, to));
-                shared.outcome(name, "observed", "observed: it is not done".to_owned());
-                let text = format!("{name} would set replicas={to}: {}", step.decision.reason);
-                shared.tell(name, "observed", text, detail(&step.decision, from, to), Severity::Info);
-            }
-            _ => {}
-        }
-    }
-
-    /// Makes a change: read, written, read back. When the service has changed since, it is decided again.
-    async fn change(&mut self, step: &Step, mut seen: Observation, mut from: u64, mut to: u64) {
-        let shared = Rc::clone(&self.shared);
-        let (control, context) = (&shared.control, &shared.context);
-        let Wanted { name, service, .. } = &step.wanted;
-        let mut decision = step.decision.clone();
-        let mut stale = false;
-        let mut last = "it changes faster than it can be decided on".to_owned();
-        for _ in 0..MOST_ATTEMPTS {
-            if context.stop.is_asked() || context.mode.get() != Mode::Act {
-                return;
-            }
-            let read = match self.managers.service(service).await {
-                Ok(read) => read,
-                Err(error) => return shared.failed(name, to, "failed", &error.to_string()),
-            };
-            if !is_as_seen(&read, &mut seen) || stale {
-                let again = control.lock().decide_again(control.now(), name, &seen);
-                let Some(again) = again else { return };
-                let Verdict::Set { from: now_from, to: now_to } = again.verdict else { return };
-                (decision, from, to) = (again, now_from, now_to);
-            }
-            if let Err(why) = control.lock().may_change(control.now(), name, to) {
-                tracing::debug!("{name}: replicas={to} waits: {why}");
-                return;
-            }
-            let ticket = match context.audit.intent(self.entry(name, &decision, from, to)) {
-                Ok(ticket) => ticket,
-                Err(error) => return shared.failed(name, to, "failed", &error.to_string()),
-            };
-            match self.managers.set_replicas(&read, to).await {
-                Ok(warnings) => {
-                    for warning in warnings {
-                        tracing::warn!("{name}: the engine warns: {}", crate::text::shown(&warning));
-                    }
-                }
-                Err(error @ docker::Error::OutOfSequence { .. }) => {
-                    last = error.to_string();
-                    ticket.done(Outcome::Failed(last.clone()));
-                    shared.outcome_of_attempt(name);
-                    stale = true;
-                    continue;
-                }
-                // It may have been done all the same: that is read back.
-                Err(docker::Error::Undecided { .. }) => {}
-                Err(error) => {
-                    ticket.done(Outcome::Failed(error.to_string()));
-                    return shared.failed(name, to, "failed", &error.to_string());
-                }
-            }
-            return match self.managers.service(service).await {
-                Ok(back) if back.service.replicas == Some(to) => {
-                    ticket.done(Outcome::Done(format!("{to} replicas were read back")));
-                    self.done(name, &decision, from, to);
-                }
-                Ok(back) => {
-                    let why = format!("{} replicas were read back", shown_number(back.service.replicas));
-                    ticket.done(Outcome::Failed(why.clone()));
-                    shared.failed(name, to, "failed", &why);
-                }
-                Err(error) => {
-                    ticket.done(Outcome::Unknown(error.to_string()));
-                    shared.failed(
-                        name,
-                        to,
-                        "unknown",
-                        &format!("it may be set, and cannot be read back: {error}"),
-                    );
-                }
-            };
-        }
-        shared.failed(name, to, "failed", &format!("after {MOST_ATTEMPTS} attempts: {last}"));
-    }
-
-    /// A change was read back.
-    fn done(&self, name: &str, decision: &Decision, from: u64, to: u64) {
-        let shared = &self.shared;
-        let now = shared.control.now();
-        if let Some(entry) = shared.control.lock().services.get_mut(name) {
-            entry.policy.done(now, from, to);
-            entry.outcome(now, "done", format!("{to} replicas were read back"));
-        }
-        let text = format!("{name} set replicas={to}");
-        shared.tell(name, "scaled", text, detail(decision, from, to), Severity::Info);
-    }
-
-    fn entry(&self, name: &str, decision: &Decision, from: u64, to: u64) -> Entry {
-        Entry {
-            kind: "scale",
-            owner: format!("autoscale {name}"),
-            name: name.to_owned(),
-            target: self.managers.current().map(ToString::to_string).unwrap_or_default(),
-            what: format!("set replicas={to}, from {from}"),
-            reason: decision.reason.clone(),
-            evidence: detail(decision, from, to),
-        }
-    }
-
-    /// Stops the container of a sick replica on its own node, where the inventory allows it.
-    fn replace(&self, step: &Step, containers: &BTreeMap<String, Id>) {
-        let (shared, name) = (&self.shared, step.wanted.name.clone());
-        let Some(finding) = &step.sick else { return };
-        let is_its = |node: &&super::config::Node| node.replace && finding.node.contains(&node.host);
-        let node = self.swarm.node.iter().find(is_its);
-        let (Some(node), Some(id)) = (node, containers.get(&finding.task).copied()) else { return };
-        let Ok(endpoint) = node.endpoint(&self.swarm) else { return };
-        let task = finding.task.clone();
-        let entry = Entry {
-            kind: "replace",
-            owner: format!("autoscale {name}"),
-            name: name.clone(),
-            target: endpoint.to_string(),
-            what: format!("stop container {} of task {task}", id.short()),
-            reason: finding.evidence.clone(),
-            evidence: json!({ "task": task, "node": node.host, "sinceSeconds": finding.since.as_secs() }),
-        };
-        let now = shared.control.now();
-        if shared.context.mode.get() != Mode::Act || step.wanted.rules.dry_run {
-            if shared.context.mode.get() != Mode::Withdraw {
-                shared.context.audit.observed(entry);
-                let text = format!("{name} would replace task {task} on {}: {}", node.host, finding.evidence);
-                shared.tell(&name, "observed", text, Json::Null, Severity::Info);
-            }
-            if let Some(entry) = shared.control.lock().services.get_mut(&name) {
-                entry.would_replace(now);
-            }
-            return;
-        }
-        let ticket = match shared.context.audit.intent(entry) {
-            Ok(ticket) => ticket,
-            Err(error) => {
-                shared.outcome(&name, "failed", error.to_string());
-                return;
-            }
-        };
-        if let Some(entry) = shared.control.lock().services.get_mut(&name) {
-            entry.replacing(now, task.clone(), ticket);
-        }
-        let (control, limits) = (shared.control.clone(), shared.limits);
-        spawn_local(async move {
-            let stopped = docker::Engine::new(endpoint, limits).stop_container(&id).await;
-            let stopped = stopped
-                .map_err(|error| (error.to_string(), matches!(error, docker::Error::Undecided { .. })));
-            if let Some(entry) = control.lock().services.get_mut(&name) {
-                entry.stopped(&task, stopped);
-            }
-        });
-    }
-}
-
-impl Shared {
-    /// Counts an attempt that met a changed service.
-    fn outcome_of_attempt(&self, name: &str) {
-        if let Some(entry) = self.control.lock().services.get_mut(name) {
-            *entry.outcomes.entry("out_of_sequence").or_default() += 1;
-        }
-    }
-}
-
-/// Whether the service as it was read just now is as the decision saw it; what has changed is noted.
-fn is_as_seen(read: &ServiceSpec, seen: &mut Observation) -> bool {
-    let Ok(pool) = &mut seen.pool else { return false };
-    let updating = read.service.update.is_some_and(docker::UpdateState::is_unfinished);
-    let is = (pool.replicas, pool.updating) == (read.service.replicas, updating);
-    (pool.replicas, pool.updating) = (read.service.replicas, updating);
-    is
-}
-
-/// A decision for programs.
-fn detail(decision: &Decision, from: u64, to: u64) -> Json {
-    let outlook = &decision.outlook;
-    json!({
-        "from": from, "to": to, "reason": decision.reason, "values": outlook.values,
-        "running": outlook.running, "seen": outlook.seen,
-    })
-}
-
-fn shown_number(replicas: Option<u64>) -> String {
-    replicas.map_or_else(|| "no".to_owned(), |replicas| replicas.to_string())
 }

@@ -7,13 +7,15 @@
 //! | [`observation`], [`decision`] | what is seen, and what is decided, with the reason and the numbers |
 //! | [`policy`], [`budget`], [`sick`] | who decides: pure functions of time and observations |
 //! | [`simulate`] | the same policies over a curve of loads |
-//! | `observe`, `executor` | who asks telemetry and engines, and does what is decided |
-//! | `state`, [`control`] | what is known of each service, and what others see of it |
+//! | `observe`, `executor`, `change` | who asks telemetry and engines, and does what is decided |
+//! | `state`, `entry`, [`control`] | what is known of all services and of each, and what others see of it |
 
 pub mod budget;
+mod change;
 pub mod config;
 pub mod control;
 pub mod decision;
+mod entry;
 mod executor;
 pub mod expression;
 mod history;

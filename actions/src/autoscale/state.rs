@@ -1,96 +1,21 @@
-//! What the autoscaler knows of each service: its policy, what was decided and what came of it. No I/O.
+//! What the autoscaler knows: all services and swarms, what the operator has changed, and who has which share. No I/O.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
-
-use serde::Serialize;
 
 use super::budget::{Claim, allocate};
 use super::config::{Config, MOST_SERVICES, Service, Swarm, is_service_name, seconds};
-use super::decision::{Decision, Grant, Hold, Shown, Verdict};
+use super::decision::Decision;
+use super::entry::{Entry, Found};
 use super::labels;
 use super::observation::Observation;
-use super::policy::{Pause, Policy};
+use super::policy::Pause;
 use super::settings::{Paused, Settings};
-use super::sick::{Finding, Watch};
-use crate::audit::{Outcome, Ticket};
-use crate::clock::now_ms;
-use crate::retry::Backoff;
+use super::sick::Finding;
 use crate::text::shown;
-
-/// Decisions that are kept of each service.
-const MOST_DECISIONS: usize = 64;
 
 /// What changes of all services together are counted over.
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// How long a stopped container may still be listed as running.
-pub(super) const STOPPING: Duration = Duration::from_secs(60);
-
-/// How a service was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Found {
-    Configuration,
-    Labels,
-}
-
-/// A decision as it is kept and shown.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct Logged {
-    /// Milliseconds since 1970.
-    at_ms: u64,
-    verdict: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    from: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    to: Option<u64>,
-    reason: String,
-    values: Vec<Shown>,
-    /// What came of it, where something was to be done.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    outcome: Option<String>,
-}
-
-/// A container that is being stopped.
-#[derive(Debug)]
-pub(super) struct Replacing {
-    pub(super) task: String,
-    began: Duration,
-    /// Whether the engine says that it has stopped.
-    stopped: bool,
-    ticket: Option<Ticket>,
-}
-
-/// What is known of a service.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) swarm: String,
-    /// Its name in the swarm.
-    pub(super) service: String,
-    pub(super) found: Found,
-    /// Without what the operator has changed since.
-    base: Service,
-    pub(super) policy: Policy,
-    watch: Watch,
-    claim: Option<Claim>,
-    pub(super) grant: Grant,
-    pub(super) last: Option<Decision>,
-    pub(super) log: VecDeque<Logged>,
-    pub(super) findings: Vec<Finding>,
-    told_sick: BTreeSet<String>,
-    replacing: Option<Replacing>,
-    /// Why the last action failed.
-    pub(super) trouble: Option<String>,
-    backoff: Backoff,
-    /// No action before this.
-    not_before: Duration,
-    /// Since when it is held, why, and whether that was told.
-    held: Option<(&'static str, Duration, bool)>,
-    /// Decisions by verdict, and actions by what came of them.
-    pub(super) verdicts: BTreeMap<&'static str, u64>,
-    pub(super) outcomes: BTreeMap<&'static str, u64>,
-}
 
 /// What is known of a swarm.
 #[derive(Debug, Default)]
@@ -387,219 +312,176 @@ impl State {
     }
 }
 
-impl Entry {
-    fn new(swarm: &str, service: &str, rules: Service, found: Found) -> Self {
-        Self {
-            swarm: swarm.to_owned(),
-            service: service.to_owned(),
-            found,
-            policy: Policy::new(rules.clone()),
-            base: rules,
-            watch: Watch::default(),
-            claim: None,
-            grant: Grant::ALL,
-            last: None,
-            log: VecDeque::new(),
-            findings: Vec::new(),
-            told_sick: BTreeSet::new(),
-            replacing: None,
-            trouble: None,
-            backoff: Backoff::default(),
-            not_before: Duration::ZERO,
-            held: None,
-            verdicts: BTreeMap::new(),
-            outcomes: BTreeMap::new(),
-        }
-    }
-
-    fn wanted(&self, name: &str) -> Wanted {
-        Wanted { name: name.to_owned(), service: self.service.clone(), rules: self.policy.rules().clone() }
-    }
-
-    /// What is claimed for a service that nobody has seen yet.
-    fn unseen(&self, name: &str) -> Claim {
-        let rules = self.policy.rules();
-        let (least, priority) = (rules.min, rules.priority);
-        Claim { name: name.to_owned(), priority, least, current: least, want: least }
-    }
-
-    fn step(&mut self, name: &str, now: Duration, seen: &Observation, decision: Decision) -> Step {
-        let is_news = self.remember(&decision);
-        *self.verdicts.entry(decision.verdict.label()).or_default() += 1;
-        let mut news: Vec<News> = self.held(name, now, &decision).into_iter().collect();
-        news.extend(self.replaced(name, now, seen));
-        let sick = self.sick(name, now, seen, &mut news);
-        Step { wanted: self.wanted(name), decision, is_news, news, sick }
-    }
-
-    /// Keeps a decision that is not as the last one was; whether it is one.
-    fn remember(&mut self, decision: &Decision) -> bool {
-        let label = |decision: &Decision| (decision.verdict.label(), change(&decision.verdict));
-        let is_news = self.last.as_ref().map(label) != Some(label(decision));
-        if is_news {
-            if self.log.len() == MOST_DECISIONS {
-                self.log.pop_front();
-            }
-            let (from, to) = change(&decision.verdict).unzip();
-            self.log.push_back(Logged {
-                at_ms: now_ms(),
-                verdict: decision.verdict.label(),
-                from,
-                to,
-                reason: decision.reason.clone(),
-                values: decision.outlook.values.clone(),
-                outcome: None,
-            });
-        }
-        self.last = Some(decision.clone());
-        is_news
-    }
-
-    /// Tells of a hold that lasts, and of its end.
-    fn held(&mut self, name: &str, now: Duration, decision: &Decision) -> Option<News> {
-        let label = match &decision.verdict {
-            Verdict::Hold(
-                hold @ (Hold::Engine(_) | Hold::Telemetry(_) | Hold::Missing { .. } | Hold::Differ { .. }),
-            ) => hold.label(),
-            _ => {
-                let (_, _, told) = self.held.take()?;
-                let text = format!("{name} is looked after again");
-                return told.then_some(News { what: "resumed", text, warning: false });
-            }
-        };
-        let (since, told) = match self.held {
-            Some((held, since, told)) if held == label => (since, told),
-            _ => (now, false),
-        };
-        let long = now.saturating_sub(since) >= seconds(self.policy.rules().agreement_s);
-        self.held = Some((label, since, told || long));
-        let text = format!("{name} is left as it is: {}", decision.reason);
-        (long && !told).then_some(News { what: "held", text, warning: true })
-    }
-
-    /// Looks after the sick; the one that should be replaced now.
-    fn sick(
-        &mut self,
-        name: &str,
-        now: Duration,
-        seen: &Observation,
-        news: &mut Vec<News>,
-    ) -> Option<Finding> {
-        let rules = self.policy.rules();
-        let sick = rules.sick.clone()?;
-        let (min, fresh) = (rules.min, seconds(rules.fresh_s));
-        self.findings = self.watch.tick(now, &sick, fresh, seen);
-        let ill: BTreeSet<String> =
-            self.findings.iter().filter(|finding| finding.sick).map(|finding| finding.task.clone()).collect();
-        for finding in self.findings.iter().filter(|finding| finding.sick) {
-            if !self.told_sick.contains(&finding.task) {
-                let node = finding.node.first().map_or("unknown", String::as_str);
-                let (task, since) = (&finding.task, finding.since.as_secs());
-                let text = format!(
-                    "task {task} of {name} on {} is sick for {since} s: {}",
-                    shown(node),
-                    finding.evidence
-                );
-                news.push(News { what: "sick", text, warning: true });
-            }
-        }
-        self.told_sick = ill;
-        let free = self.replacing.is_none() && now >= self.not_before && self.policy.rules().enabled;
-        let acts = matches!(&self.last, Some(Decision { verdict: Verdict::Stay, .. }));
-        if free && acts { self.watch.replace(now, &sick, min, seen, &self.findings).cloned() } else { None }
-    }
-
-    /// A container is about to be stopped.
-    pub(super) fn replacing(&mut self, now: Duration, task: String, ticket: Ticket) {
-        self.watch.replaced(now);
-        self.replacing = Some(Replacing { task, began: now, stopped: false, ticket: Some(ticket) });
-    }
-
-    /// A container would be stopped, if that were allowed.
-    pub(super) fn would_replace(&mut self, now: Duration) {
-        self.watch.replaced(now);
-    }
-
-    /// What the engine says of stopping it.
-    pub(super) fn stopped(&mut self, task: &str, result: Result<(), (String, bool)>) {
-        let Some(replacing) = self.replacing.as_mut().filter(|replacing| replacing.task == task) else {
-            return;
-        };
-        match result {
-            Ok(()) => replacing.stopped = true,
-            Err((why, undecided)) => {
-                let outcome =
-                    if undecided { Outcome::Unknown(why.clone()) } else { Outcome::Failed(why.clone()) };
-                if let Some(ticket) = replacing.ticket.take() {
-                    self.outcomes.entry(outcome.label()).and_modify(|count| *count += 1).or_insert(1);
-                    ticket.done(outcome);
-                }
-                self.replacing = None;
-                self.trouble = Some(why);
-            }
-        }
-    }
-
-    /// Whether the swarm says that a stopped container does not run any more.
-    fn replaced(&mut self, name: &str, now: Duration, seen: &Observation) -> Option<News> {
-        let pool = seen.pool.as_ref().ok()?;
-        let replacing = self.replacing.as_mut()?;
-        let gone = replacing.stopped && !pool.running.contains(&replacing.task);
-        let late = now.saturating_sub(replacing.began) >= STOPPING;
-        if !gone && !late {
-            return None;
-        }
-        let task = &replacing.task;
-        let (outcome, news) = if gone {
-            let text = format!("{name}: task {task} was stopped, the swarm replaces it");
-            let news = News { what: "replaced", text, warning: false };
-            (Outcome::Done(format!("task {task} does not run any more")), news)
-        } else {
-            let text =
-                format!("{name}: task {task} still runs {} s after it was to be stopped", STOPPING.as_secs());
-            (Outcome::Failed(text.clone()), News { what: "failed", text, warning: true })
-        };
-        *self.outcomes.entry(outcome.label()).or_default() += 1;
-        if let Some(ticket) = replacing.ticket.take() {
-            ticket.done(outcome);
-        }
-        self.replacing = None;
-        Some(news)
-    }
-
-    /// What came of the last decision.
-    pub(super) fn outcome(&mut self, now: Duration, label: &'static str, text: String) {
-        *self.outcomes.entry(label).or_default() += 1;
-        if let Some(logged) = self.log.back_mut() {
-            logged.outcome = Some(text.clone());
-        }
-        match label {
-            "done" | "observed" => {
-                self.trouble = None;
-                self.backoff.worked();
-            }
-            _ => {
-                self.trouble = Some(text);
-                self.not_before = now + self.backoff.failed();
-            }
-        }
-    }
-
-    /// The task that is being replaced.
-    pub(super) fn replacing_task(&self) -> Option<&str> {
-        self.replacing.as_ref().map(|replacing| replacing.task.as_str())
-    }
-}
-
-/// The change of a verdict.
-fn change(verdict: &Verdict) -> Option<(u64, u64)> {
-    if let Verdict::Set { from, to } = verdict { Some((*from, *to)) } else { None }
-}
-
 fn pause(paused: Option<Paused>, now: Duration) -> Pause {
     match paused {
         None | Some(Paused::Is(false)) => Pause::No,
         Some(Paused::Is(true)) => Pause::Open,
         Some(Paused::For(time)) => Pause::Until(now + seconds(time)),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::super::decision::Verdict;
+    use super::super::observation::{Pool, Replica, Sample, Telemetry};
+    use super::*;
+
+    const S: Duration = Duration::from_secs(1);
+
+    fn target(swarm: &str, more: Json) -> Json {
+        let mut service =
+            json!({ "swarm": swarm, "samples": 0, "metric": [{ "metric": "load", "target": 1 }] });
+        service.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        service
+    }
+
+    fn config(autoscale: Json) -> Config {
+        let swarm = json!({ "managers": ["unix:///a.sock"] });
+        let config = json!({ "swarm": { "s": swarm, "t": swarm }, "autoscale": autoscale });
+        let config: Config = serde_json::from_value(config).unwrap();
+        assert_eq!(config.validate(), []);
+        config
+    }
+
+    fn state(autoscale: Json) -> State {
+        State::new(config(autoscale), BTreeMap::new(), Duration::ZERO)
+    }
+
+    fn labelled(name: &str, labels: &[(&str, &str)]) -> docker::Service {
+        let labels =
+            labels.iter().map(|(name, value)| (format!("{}{name}", labels::PREFIX), (*value).to_owned()));
+        docker::Service {
+            id: format!("id-{name}"),
+            name: name.to_owned(),
+            version_index: 1,
+            labels: labels.collect(),
+            replicas: Some(1),
+            running_tasks: None,
+            desired_tasks: None,
+            update: None,
+        }
+    }
+
+    fn seen(name: &str, replicas: u64, load: f64) -> (String, Observation) {
+        let replica = |at: u64| Replica {
+            task: at.to_string(),
+            metrics: vec![Some(Sample { value: load / replicas as f64, age: S })],
+            ..Replica::default()
+        };
+        let pool = Pool {
+            replicas: Some(replicas),
+            running: (0..replicas).map(|at| at.to_string()).collect(),
+            updating: false,
+        };
+        let telemetry = Telemetry { replicas: (0..replicas).map(replica).collect(), totals: vec![None] };
+        (name.to_owned(), Observation { pool: Ok(pool), telemetry: Ok(telemetry) })
+    }
+
+    const METRICS: (&str, &str) = ("metrics", "load target=1");
+
+    #[test]
+    fn the_configuration_wins_over_labels_and_names_are_taken_once() {
+        let mut state =
+            state(json!({ "service": { "shop": target("s", json!({ "service": "web", "max": 3 })) } }));
+        let services = [
+            labelled("web", &[METRICS, ("max", "99")]),
+            labelled("api", &[METRICS, ("max", "5")]),
+            labelled("shop", &[METRICS]),
+            labelled("plain", &[]),
+            labelled("we\nb", &[METRICS]),
+        ];
+        let told = state.discover("s", &services, S);
+        let names: Vec<&String> = state.services.keys().collect();
+        assert_eq!(names, ["api", "shop"]);
+        assert_eq!(state.services["shop"].policy.rules().max, 3);
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told.iter().all(|(_, news)| !news.text.contains('\n')), "{told:?}");
+        assert_eq!(state.discover("s", &services, S), [], "told once");
+        // In another swarm the name is taken; where its service is gone it is free.
+        assert_eq!(state.discover("t", &[labelled("api", &[METRICS])], S).len(), 1);
+        state.discover("s", &[], S);
+        assert_eq!(state.services.len(), 1);
+        assert_eq!(state.discover("t", &[labelled("api", &[METRICS])], S), []);
+        assert_eq!(state.services["api"].swarm, "t");
+    }
+
+    #[test]
+    fn services_found_by_labels_are_bounded() {
+        let mut state = state(json!({}));
+        let many: Vec<docker::Service> =
+            (0..MOST_SERVICES + 10).map(|at| labelled(&format!("s{at}"), &[METRICS])).collect();
+        assert_eq!(state.discover("s", &many, S).len(), 10);
+        assert_eq!(state.services.len(), MOST_SERVICES);
+    }
+
+    #[test]
+    fn another_configuration_keeps_what_is_known_of_services_that_stay() {
+        let mut state =
+            state(json!({ "service": { "a": target("s", json!({})), "b": target("s", json!({})) } }));
+        state.decide(S, &[seen("a", 2, 2.0), seen("b", 2, 2.0)]);
+        let settings = Settings::read(&json!({ "max": 20, "paused": 60 })).unwrap();
+        state.change("a", settings, S * 10).unwrap();
+        let next =
+            json!({ "service": { "a": target("s", json!({ "min": 2 })), "b": target("t", json!({})) } });
+        state.set_config(config(next), S * 20);
+        let a = &state.services["a"];
+        assert_eq!((a.policy.rules().min, a.policy.rules().max), (2, 20));
+        assert!(a.last.is_some() && state.services["b"].last.is_none(), "b is another one now");
+        // What is left of a pause is kept over a restart.
+        let kept = serde_json::to_value(state.settings(S * 30)).unwrap();
+        assert_eq!(kept, json!({ "a": { "max": 20, "paused": 40.0 } }));
+        assert_eq!(serde_json::to_value(state.settings(S * 70)).unwrap(), json!({ "a": { "max": 20 } }));
+        // Settings that do not fit any more are left out.
+        state.set_config(
+            config(json!({ "service": { "a": target("s", json!({ "min": 30, "max": 40 })) } })),
+            S * 80,
+        );
+        assert_eq!(state.services["a"].policy.rules().max, 40);
+    }
+
+    #[test]
+    fn two_swarms_cannot_take_the_same_replicas() {
+        let shop = target("t", json!({ "priority": 1 }));
+        let mut state =
+            state(json!({ "budget": 6, "service": { "web": target("s", json!({})), "shop": shop } }));
+        state.decide(S, &[seen("web", 2, 2.0)]);
+        state.decide(S, &[seen("shop", 2, 2.0)]);
+        let steps = state.decide(S * 2, &[seen("web", 2, 4.0)]);
+        assert_eq!(steps[0].decision.verdict, Verdict::Set { from: 2, to: 4 });
+        state.may_change(S * 2, "web", 4).unwrap();
+        // Before that was read back the other swarm is looked at.
+        let steps = state.decide(S * 2, &[seen("shop", 2, 4.0)]);
+        assert_eq!(steps[0].decision.verdict.label(), "budget", "{}", steps[0].decision.reason);
+    }
+
+    #[test]
+    fn changes_of_all_together_are_limited() {
+        let mut state = state(json!({ "changes": 2, "service": { "a": target("s", json!({})) } }));
+        assert_eq!(state.may_change(S, "a", 2), Ok(()));
+        assert_eq!(state.may_change(S * 2, "a", 3), Ok(()));
+        assert!(state.may_change(S * 60, "a", 4).unwrap_err().contains("2 changes a minute"));
+        assert_eq!(state.may_change(S * 61, "a", 4), Ok(()));
+    }
+
+    #[test]
+    fn a_hold_that_lasts_is_told_once_and_so_is_its_end() {
+        let mut state = state(json!({ "service": { "a": target("s", json!({ "agreement_s": 10 })) } }));
+        let silent = || {
+            let (name, mut observation) = seen("a", 2, 2.0);
+            observation.telemetry = Ok(Telemetry::default());
+            (name, observation)
+        };
+        let mut told = |now: u32, seen: (String, Observation)| {
+            let steps = state.decide(S * now, &[seen]);
+            steps[0].news.iter().map(|news| news.what).collect::<Vec<_>>()
+        };
+        assert_eq!(told(1, silent()), [""; 0]);
+        assert_eq!(told(11, silent()), ["held"]);
+        assert_eq!(told(30, silent()), [""; 0]);
+        assert_eq!(told(31, seen("a", 2, 2.0)), ["resumed"]);
+        assert_eq!(told(32, seen("a", 2, 2.0)), [""; 0]);
     }
 }
