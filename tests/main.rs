@@ -21,3 +21,4 @@ mod rest;
 mod simulate;
 mod support;
 mod top;
+mod trust;

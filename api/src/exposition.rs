@@ -170,6 +170,10 @@ fn tables(scrape: &mut Scrape, counters: &Counters, worker: &str) {
         custom,
         unknown,
         sample_errors: _,
+        unlisted_refused,
+        foreign_refused,
+        foreign_flagged,
+        agents_refused,
         agents_evicted,
         agents_released,
         streams_refused,
@@ -190,6 +194,7 @@ fn tables(scrape: &mut Scrape, counters: &Counters, worker: &str) {
         ("datagrams", "datagrams whose header was read", datagrams),
         ("datagram_bytes", "their bytes", bytes),
         ("duplicate_datagrams", "datagrams that had arrived before", duplicates),
+        ("flagged_datagrams", "datagrams of listed agents from elsewhere, which were taken", foreign_flagged),
         ("evicted_agents", "agents that gave way to others", agents_evicted),
         ("released_agents", "agents that were silent for long", agents_released),
         ("untracked_stream_datagrams", "datagrams of sub-agents beyond the limit", streams_refused),
@@ -204,6 +209,12 @@ fn tables(scrape: &mut Scrape, counters: &Counters, worker: &str) {
         ("refused_threshold_metrics", "metrics above a threshold beyond the limit", thresholds_refused),
     ] {
         scrape.count(name, help, &own, *count);
+    }
+    for (reason, count) in
+        [("unlisted", unlisted_refused), ("foreign", foreign_refused), ("full", agents_refused)]
+    {
+        let of = [("worker", worker), ("reason", reason)];
+        scrape.count("refused_datagrams", "datagrams that were read and not taken", &of, *count);
     }
     for (kind, count) in [
         ("flow", flow_samples),

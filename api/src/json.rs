@@ -173,6 +173,9 @@ pub(crate) fn agents(agents: &[AgentSummary]) -> Json {
             "sFlowFlowDuplicateSamples": flows.duplicates,
             "sFlowFlowOutOfOrderSamples": flows.out_of_order,
             "sFlowFlowDrops": agent.flow_drops,
+            "sFlowForeignDatagrams": agent.foreign,
+            "listed": agent.listed,
+            "trusted": agent.trusted,
         })
     };
     agents.iter().map(|agent| (agent.agent.to_string(), one(agent))).collect::<Map<_, _>>().into()

@@ -95,6 +95,9 @@ fn general() -> Json {
             ("sFlowFlowDuplicateSamples", "integer", "arrived before"),
             ("sFlowFlowOutOfOrderSamples", "integer", "overtaken by later ones"),
             ("sFlowFlowDrops", "integer", "samples that the device says it dropped"),
+            ("sFlowForeignDatagrams", "integer", "datagrams from elsewhere than it is listed with"),
+            ("listed", "boolean", "whether the configuration lists it"),
+            ("trusted", "boolean", "whether actions may use what is known of it"),
         ]),
         "Analyzer": object(&[
             ("version", "string", "of the collector"),

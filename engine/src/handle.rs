@@ -14,6 +14,7 @@ use tables::flow::learned::{Hosts, Names};
 use tables::flow::reference::References;
 use tables::program::TOPOLOGY;
 use tables::topology::{AgentPorts, Located};
+use tables::trust::Trust;
 use tables::{Answer, Change, ChangeError, Partial, Program, Question};
 
 use crate::definitions::Definitions;
@@ -76,6 +77,8 @@ pub struct Handle {
     /// Where the engine listens.
     pub(crate) addresses: Arc<[SocketAddr]>,
     pub(crate) began: Instant,
+    /// What the operator says of agents.
+    pub(crate) trust: Arc<Trust>,
 }
 
 impl Handle {
@@ -101,6 +104,12 @@ impl Handle {
     /// Those of [`Handle::ask`].
     pub fn status(&self) -> Result<Status, AskError> {
         Ok(Status::of(self.request(Request::Status)?, self.began.elapsed()))
+    }
+
+    /// What the operator says of agents. Which of those that are listed are trusted now is a question:
+    /// [`tables::select::Agents::Listed`].
+    pub fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     /// What is defined.

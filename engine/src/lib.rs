@@ -39,6 +39,7 @@ use std::time::Instant;
 use crossbeam::channel::{Sender, bounded};
 use ingest::receiver::{Backend, Group, MOST_ADDRESSES, OpenError, Receiver};
 use ingest::wake::Waker;
+use tables::trust::Trust;
 use tables::{Options, Shard};
 
 use definitions::Definitions;
@@ -78,6 +79,8 @@ pub struct EngineOptions {
     pub events_max: usize,
     /// Limits and choices of the tables, of all shards together.
     pub tables: Options,
+    /// What the operator says of agents.
+    pub trust: Arc<Trust>,
 }
 
 impl Default for EngineOptions {
@@ -92,6 +95,7 @@ impl Default for EngineOptions {
             flows_max: 1000,
             events_max: 1000,
             tables: Options::default(),
+            trust: Arc::default(),
         }
     }
 }
@@ -150,6 +154,7 @@ impl Engine {
             ended: Arc::clone(&ended),
             addresses: addresses.clone().into(),
             began,
+            trust: Arc::clone(&options.trust),
         };
         // From here on a failure drops the engine, which ends the threads that run already.
         let mut engine = Self { handle, receive_buffer, workers: Vec::new(), events: None, learning: None };
@@ -167,7 +172,7 @@ impl Engine {
                 teller,
                 definitions: Arc::clone(&definitions),
                 ended: Arc::clone(&ended),
-                shard: Shard::new(share(options.tables, count)),
+                shard: Shard::new(share(options.tables, count)).trusting(Arc::clone(&options.trust)),
                 began,
             };
             let thread = std::thread::Builder::new().name(format!("rx-{number}"));

@@ -16,11 +16,15 @@ use tables::{ChangeError, Program};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
+use super::agents;
 use super::definitions::{self, Definitions, Id, KINDS, Refused};
 use super::settings::{Given, Raw, SETTINGS, Settings};
 
 /// Largest file that is read, bytes: lists of prefixes are long.
 const LARGEST: u64 = 64 << 20;
+
+/// The key of `[agents]` that is no setting: a list of tables.
+const LISTED: &str = "listed";
 
 /// Problems that are told one by one.
 const MOST_PROBLEMS: usize = 100;
@@ -200,9 +204,13 @@ impl Reading {
     fn section(&mut self, section: &str, keys: &DeTable<'_>) {
         for (key, value) in keys {
             let name = key.get_ref().as_ref();
-            if !self.setting(section, name, value) {
+            if section == "agents" && name == LISTED {
+                let (listed, problems) = agents::read(value);
+                self.settings.trust.listed = listed;
+                problems.into_iter().for_each(|(at, what)| self.problem(&at, what));
+            } else if !self.setting(section, name, value) {
                 let known = SETTINGS.iter().filter(|s| s.section == section).map(|s| s.key);
-                let nearest = nearest(name, known);
+                let nearest = nearest(name, known.chain((section == "agents").then_some(LISTED)));
                 self.problem(&key.span(), format!("{name:?} is no key of [{section}]{nearest}"));
             }
         }
@@ -329,7 +337,7 @@ enum Inside<'a, 'i> {
     List(&'a [Spanned<DeValue<'i>>]),
 }
 
-fn kind_of(value: &DeValue<'_>) -> &'static str {
+pub(super) fn kind_of(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a text",
         DeValue::Integer(_) | DeValue::Float(_) => "a number",
@@ -393,7 +401,7 @@ fn near<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str>
 }
 
 /// `: did you mean "x"?` where a known name is near, else the names that are known.
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let mut known: Vec<&str> = known.collect();
     known.sort_unstable();
     known.dedup();
@@ -413,6 +421,8 @@ fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use tables::trust::{Foreign, Listed, Unlisted};
+
     use super::*;
 
     fn wrong(text: &str) -> Vec<String> {
@@ -477,6 +487,44 @@ mod tests {
             (
                 "[topology.nodes.a]\nagent = '10.0.0.1'\n[topology.links.l]\nnode1 = 'a'\nport1 = 'swp1'\nnode2 = 'b'\nport2 = 'swp1'\n",
                 "f.toml:3:11: [topology] links.l.node2: \"b\" is not among the nodes",
+            ),
+            (
+                "[agents]\nunlistd = 'take'\n",
+                "f.toml:2:1: \"unlistd\" is no key of [agents]: did you mean \"unlisted\"?",
+            ),
+            (
+                "[agents]\nxyzzy = 1\n",
+                "f.toml:2:1: \"xyzzy\" is no key of [agents]; known are foreign, listed, unlisted",
+            ),
+            ("[agents]\nforeign = 'take'\n", "f.toml:2:11: agents.foreign: \"take\" is not refuse or flag"),
+            (
+                "[agents]\nlisted = 1\n",
+                "f.toml:2:10: agents.listed are tables, [[agents.listed]], not a number",
+            ),
+            ("[[agents.listed]]\nsources = '10.0.0.1'\n", "f.toml:1:1: agents.listed: address is missing"),
+            (
+                "[[agents.listed]]\naddress = '10.0.0.1/8'\n",
+                "f.toml:2:11: agents.listed: \"10.0.0.1/8\" is no prefix: it has host bits",
+            ),
+            (
+                "[[agents.listed]]\naddress = '10.0.0.1'\nsources = ['10.0.0.1', 'x']\n",
+                "f.toml:3:24: agents.listed: \"x\" is no address and no prefix",
+            ),
+            (
+                "[[agents.listed]]\naddress = '10.0.0.1'\nsource = '10.0.0.1'\n",
+                "f.toml:3:1: agents.listed: \"source\" is no key of an agent: did you mean \"sources\"?",
+            ),
+            (
+                "[[agents.listed]]\naddress = 'x'\nsources = []\n",
+                "f.toml:3:11: agents.listed: sources are empty",
+            ),
+            (
+                "[[agents.listed]]\naddress = '10.0.0.1'\n[[agents.listed]]\naddress = '10.0.0.1/32'\n",
+                "f.toml:3:1: agents.listed: these agents are listed twice",
+            ),
+            (
+                "[[agents.listed]]\naddress = 1\n",
+                "f.toml:2:11: agents.listed: address: an address or a prefix as a text",
             ),
             ("a = \n", "f.toml:1:5: "),
             ("[sflow\n", "f.toml:1:7: "),
@@ -545,6 +593,14 @@ mod tests {
             "the file's flow stands for the built-in one"
         );
         assert!(config.program.lookups.groups.contains_key("default"));
+        let listed = "[agents]\nunlisted = 'refuse'\n[[agents.listed]]\naddress = '10.0.0.0/24'\n[[agents.listed]]\naddress = '10.0.0.9'\n\
+                      sources = ['192.0.2.1', '2001:db8::/64']\n";
+        let trust =
+            parse(Path::new("f.toml"), listed, &Given::default(), Beneath::default()).unwrap().settings.trust;
+        let entry = |agents, sources: &[&str]| Listed::new(agents, sources).unwrap();
+        let all = [entry("10.0.0.0/24", &[]), entry("10.0.0.9", &["192.0.2.1", "2001:db8::/64"])];
+        assert_eq!((trust.unlisted, trust.foreign), (Unlisted::Refuse, Foreign::Refuse));
+        assert_eq!(trust.listed, all);
         let none = parse(Path::new("f.toml"), "defaults = false", &Given::default(), Beneath::default())
             .unwrap()
             .program;

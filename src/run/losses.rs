@@ -8,6 +8,7 @@ use decode::{Address, SampleError};
 use engine::{Handle, Status};
 use tables::agent::AgentSummary;
 use tables::select::Agents;
+use tables::shard::Counters;
 use tables::{Answer, Question};
 
 /// Between two looks at the counters. Longer than the log keeps silent about one reason.
@@ -56,6 +57,10 @@ impl Losses {
         if let Some(reasons) = &datagrams {
             tracing::warn!("Datagrams that could not be read: {reasons}; sFlow version 5 is expected");
         }
+        let refused = grown(refusals(before), refusals(after));
+        if let Some(reasons) = &refused {
+            tracing::warn!("Datagrams refused: {reasons}; [agents] in the configuration lists agents");
+        }
         let mut others = samples;
         for (agent, number, reasons) in agents.iter().take(AGENTS) {
             tracing::warn!(agent = %agent, "Samples that could not be read: {reasons}");
@@ -68,7 +73,7 @@ impl Losses {
             tracing::warn!("{dropped} datagrams dropped, the receive buffer was full: see --receive-buffer");
         }
         // Where nothing was lost the next loss is told within a second.
-        let lost = datagrams.is_some() || samples > 0 || dropped > 0;
+        let lost = datagrams.is_some() || refused.is_some() || samples > 0 || dropped > 0;
         self.looked = lost.then_some(now);
         self.told = status;
     }
@@ -99,6 +104,16 @@ fn offenders(
     *told = now;
     found.sort_by_key(|(agent, number, _)| (std::cmp::Reverse(*number), *agent));
     found
+}
+
+/// Why datagrams that could be read were not taken.
+fn refusals(counters: &Counters) -> impl Iterator<Item = (&'static str, u64)> {
+    [
+        ("from elsewhere than their agent is listed with", counters.foreign_refused),
+        ("of agents that are not listed", counters.unlisted_refused),
+        ("of agents for which listed ones left no room", counters.agents_refused),
+    ]
+    .into_iter()
 }
 
 /// The reasons whose numbers have grown, and by how much.

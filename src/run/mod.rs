@@ -3,7 +3,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`settings`] | the table of settings: options, configuration keys, help, manual |
-//! | [`file`] | the configuration file, and what is wrong with it |
+//! | [`file`], `agents` | the configuration file, and what is wrong with it; the agents that it lists |
 //! | [`definitions`] | sets of definitions, what is built in, what makes one of another |
 //! | [`state`] | what REST defined, kept over a restart |
 //! | [`actions`] | what actions start with, and what is kept of them |
@@ -14,6 +14,7 @@
 //! | [`reload`] | what is defined by both, and reading the configuration again |
 
 pub mod actions;
+mod agents;
 pub mod definitions;
 pub mod demo;
 pub mod file;
@@ -34,9 +35,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use api::{Api, ApiOptions};
 use clap::Args;
-use engine::Engine;
+use engine::{Engine, EngineOptions};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use tables::trust::Trust;
 
 use demo::Demo;
 use file::{Beneath, Config};
@@ -107,8 +109,9 @@ fn collect(args: &RunArgs, config: &Config) -> anyhow::Result<ExitCode> {
         None => Some(Arc::new(StateDir::open(&state::usual_place()?)?)),
     };
     let token = token::read(settings.http.token_file.as_deref())?;
-    let engine = Engine::start(&settings.engine)?;
     let kept = state.clone();
+    let trust = Arc::new(Trust::new(settings.trust.clone()));
+    let engine = Engine::start(&EngineOptions { trust, ..settings.engine.clone() })?;
     let defined = Defined::start(engine.handle(), config, state, args.config.clone(), args.given.clone())?;
     let (actions, control) =
         actions::start(&engine, config.actions.clone(), kept.as_ref(), Arc::new(|_| true))?;

@@ -144,6 +144,7 @@ impl Defined {
             .filter(|setting| (setting.shown)(&settings) != (setting.shown)(&self.settings))
             .filter(|setting| setting.key != "defaults")
             .map(|setting| format!("{} = {}", setting.name(), (setting.shown)(&settings)))
+            .chain((settings.trust.listed != self.settings.trust.listed).then(|| "agents.listed".to_owned()))
             .collect();
         tracing::info!("The definitions of {} are in effect", path.display());
         if !waiting.is_empty() {

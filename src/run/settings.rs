@@ -9,6 +9,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use engine::{EngineOptions, MOST_WORKERS};
 
 use tables::shard::Scale;
+use tables::trust::{Foreign, List, Unlisted};
 
 use super::references::Files;
 
@@ -19,6 +20,8 @@ pub struct Settings {
     pub engine: EngineOptions,
     /// The REST interface.
     pub http: Http,
+    /// Which agents are listed, and what becomes of others.
+    pub trust: List,
     /// Where definitions set by REST are kept; `None` for the usual place.
     pub state_dir: Option<PathBuf>,
     /// Whether the built-in definitions are there.
@@ -54,6 +57,7 @@ impl Default for Settings {
                 token_file: None,
                 read_only: false,
             },
+            trust: List::default(),
             state_dir: None,
             defaults: true,
             references: Files::default(),
@@ -315,6 +319,42 @@ pub const SETTINGS: &[Setting] = &[
             set: |settings, bytes| settings.engine.tables.largest_frame = word(bytes),
         },
         shown: |settings| settings.engine.tables.largest_frame.to_string(),
+    },
+    Setting {
+        section: "agents",
+        key: "unlisted",
+        option: "unlisted-agents",
+        help: "What becomes of datagrams of agents that are not listed: they are taken for analytics, and never lead to an action, \
+               or they are refused",
+        kind: Kind::Choice {
+            names: &["take", "refuse"],
+            takes: "take|refuse",
+            set: |settings, name| {
+                settings.trust.unlisted = if name == "refuse" { Unlisted::Refuse } else { Unlisted::Take };
+            },
+        },
+        shown: |settings| match settings.trust.unlisted {
+            Unlisted::Take => "take".to_owned(),
+            Unlisted::Refuse => "refuse".to_owned(),
+        },
+    },
+    Setting {
+        section: "agents",
+        key: "foreign",
+        option: "foreign-datagrams",
+        help: "What becomes of datagrams of a listed agent that come from elsewhere: they are refused, or they are taken and \
+               the agent is not trusted for ten minutes",
+        kind: Kind::Choice {
+            names: &["refuse", "flag"],
+            takes: "refuse|flag",
+            set: |settings, name| {
+                settings.trust.foreign = if name == "flag" { Foreign::Flag } else { Foreign::Refuse };
+            },
+        },
+        shown: |settings| match settings.trust.foreign {
+            Foreign::Refuse => "refuse".to_owned(),
+            Foreign::Flag => "flag".to_owned(),
+        },
     },
     Setting {
         section: "log",

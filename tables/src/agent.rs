@@ -11,6 +11,7 @@ use hashbrown::HashMap;
 use crate::metric::custom::Custom;
 use crate::sequence::{Arrival, Sequence};
 use crate::source::Sources;
+use crate::trust::FLAGGED_US;
 
 /// Senders remembered per agent; a spoofer chooses as many as it likes.
 const MOST_SENDERS: usize = 8;
@@ -31,6 +32,11 @@ pub(crate) struct Agent {
     pub(crate) last_seen_us: u64,
     pub(crate) uptime_ms: u32,
     pub(crate) senders: Vec<IpAddr>,
+    /// Whether the operator has listed it.
+    pub(crate) listed: bool,
+    /// Its datagrams that came from elsewhere than the list says, and when the last of them came that was taken.
+    pub(crate) foreign: u64,
+    pub(crate) flagged_us: Option<u64>,
     pub(crate) sub_agents: Map<u32, SubAgent>,
     /// Samples that lied, by [`SampleError::index`].
     pub(crate) sample_errors: [u64; SampleError::ALL.len()],
@@ -187,6 +193,11 @@ impl Agent {
         }
     }
 
+    /// Whether actions may use what is known of it: it is listed, and nothing from elsewhere was taken lately.
+    pub(crate) fn is_trusted(&self, now_us: u64) -> bool {
+        self.listed && self.flagged_us.is_none_or(|at| now_us.saturating_sub(at) >= FLAGGED_US)
+    }
+
     /// How much it takes of what all agents may have together: data sources and custom metrics.
     pub(crate) fn weight(&self) -> usize {
         self.sources.len() + self.custom.len() + self.emitters.len()
@@ -229,6 +240,12 @@ pub struct AgentSummary {
     pub agent: Address,
     /// From which addresses its datagrams come; at most eight are remembered.
     pub senders: Vec<IpAddr>,
+    /// Whether the operator has listed it.
+    pub listed: bool,
+    /// Whether actions may use what is known of it.
+    pub trusted: bool,
+    /// Its datagrams that came from elsewhere than the list says, whether they were refused or taken.
+    pub foreign: u64,
     /// Microseconds since its first datagram.
     pub first_seen_us: u64,
     /// Microseconds since its last datagram.
@@ -256,6 +273,9 @@ impl Agent {
         let mut summary = AgentSummary {
             agent,
             senders: self.senders.clone(),
+            listed: self.listed,
+            trusted: self.is_trusted(now_us),
+            foreign: self.foreign,
             first_seen_us: now_us.saturating_sub(self.first_seen_us),
             last_seen_us: now_us.saturating_sub(self.last_seen_us),
             uptime_ms: self.uptime_ms,

@@ -104,7 +104,7 @@ impl<'s> Known<'s> {
                 let is_meant = self.is_meant(agents);
                 let wanted: Option<&dyn Fn(&Owner) -> bool> = match agents {
                     Agents::All => None,
-                    Agents::Named(_) | Agents::Of(..) => Some(&is_meant),
+                    Agents::Listed | Agents::Named(_) | Agents::Of(..) => Some(&is_meant),
                 };
                 Partial::Flows(self.flows.active(flow, *aggregation, *most, wanted, self.now_us))
             }
@@ -192,7 +192,7 @@ impl<'s> Known<'s> {
     fn is_meant<'q>(&self, agents: &'q Agents) -> impl Fn(&Owner) -> bool + use<'q> {
         let meant: Option<AHashSet<Address>> = match agents {
             Agents::All => None,
-            Agents::Named(_) | Agents::Of(..) => {
+            Agents::Listed | Agents::Named(_) | Agents::Of(..) => {
                 Some(self.meant(agents).map(|(address, _)| address).collect())
             }
         };
@@ -238,7 +238,7 @@ impl<'s> Known<'s> {
         let host_name: Option<MetricRef> = "host_name".parse().ok();
         self.agents.iter().filter(move |(address, agent)| {
             let host_name = || self.of_host(agent, host_name.as_ref()?).map(|(_, value, _)| value);
-            agents.mean(*address, host_name)
+            agents.mean(*address, agent.is_trusted(self.now_us), host_name)
         })
     }
 

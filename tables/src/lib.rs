@@ -22,6 +22,7 @@
 //! | [`question`] | questions, partials and answers |
 //! | [`table`] | metrics joined by data source |
 //! | [`topology`] | links between switches, roles of ports, and where hosts are |
+//! | [`trust`] | agents that the operator has listed, and where their datagrams must come from |
 #![deny(unsafe_code)]
 
 pub mod agent;
@@ -42,6 +43,7 @@ mod source;
 pub mod table;
 pub mod threshold;
 pub mod topology;
+pub mod trust;
 pub(crate) mod watch;
 
 pub use outbox::Outbox;

@@ -2,7 +2,8 @@
 //!
 //! The agent's address is whatever a datagram says, so a spoofer chooses as many as it likes. Those heard once
 //! give way to one another in the order they came; an agent that is heard again after [`ESTABLISHED_US`] is
-//! established and gives way only when there is no newcomer left. Each step costs the same however many there are.
+//! established and gives way only when there is no newcomer left. Agents that the operator has listed give way to one
+//! another alone. Each step costs the same however many there are.
 
 use std::collections::VecDeque;
 
@@ -13,7 +14,7 @@ use crate::agent::{Agent, Map};
 /// An agent heard this long after its first datagram is no newcomer, microseconds.
 const ESTABLISHED_US: u64 = 1_000_000;
 
-/// Of so many established agents, those whose turn it is, the one that has been silent for longest gives way.
+/// Of so many established or listed agents, those whose turn it is, the one that has been silent for longest gives way.
 const CANDIDATES: usize = 16;
 
 /// Agents by address.
@@ -25,6 +26,7 @@ pub(crate) struct Roster {
     /// Whose turn it is to give way. An entry whose ticket is no longer in its slot is passed over.
     newcomers: VecDeque<Ticket>,
     established: VecDeque<Ticket>,
+    listed: VecDeque<Ticket>,
     next_serial: u64,
     swept: usize,
 }
@@ -34,7 +36,26 @@ struct Entry {
     address: Address,
     agent: Agent,
     serial: u64,
-    established: bool,
+    standing: Standing,
+}
+
+/// In which queue an agent's ticket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Newcomer,
+    Established,
+    Listed,
+}
+
+/// Who is to give way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Yielding {
+    /// Newcomers.
+    Newcomers,
+    /// Established agents too, where there is no newcomer.
+    Established,
+    /// Listed agents too, where there is no other.
+    Listed,
 }
 
 /// A slot, and the serial number of the agent that was there.
@@ -60,8 +81,10 @@ impl Roster {
     #[inline]
     pub(crate) fn heard(&mut self, place: u32, now_us: u64) -> Option<&mut Agent> {
         let entry = self.slots.get_mut(place as usize)?.as_mut()?;
-        if !entry.established && now_us.saturating_sub(entry.agent.first_seen_us) >= ESTABLISHED_US {
-            entry.established = true;
+        let stays = entry.standing == Standing::Newcomer
+            && now_us.saturating_sub(entry.agent.first_seen_us) >= ESTABLISHED_US;
+        if stays {
+            entry.standing = Standing::Established;
             self.established.push_back(Ticket { place, serial: entry.serial });
         }
         Some(&mut entry.agent)
@@ -71,7 +94,8 @@ impl Roster {
     pub(crate) fn add(&mut self, address: Address, agent: Agent) -> u32 {
         let serial = self.next_serial;
         self.next_serial += 1;
-        let entry = Some(Entry { address, agent, serial, established: false });
+        let standing = if agent.listed { Standing::Listed } else { Standing::Newcomer };
+        let entry = Some(Entry { address, agent, serial, standing });
         let place = match self.free.pop() {
             Some(place) => place,
             // Agents are capped far below this.
@@ -82,7 +106,8 @@ impl Roster {
             None => self.slots.push(entry),
         }
         self.places.insert(address, place);
-        self.newcomers.push_back(Ticket { place, serial });
+        let queue = if standing == Standing::Listed { &mut self.listed } else { &mut self.newcomers };
+        queue.push_back(Ticket { place, serial });
         place
     }
 
@@ -97,31 +122,47 @@ impl Roster {
         self.slots.iter().flatten().map(|entry| (entry.address, &entry.agent))
     }
 
-    /// Takes away the agent whose turn it is to give way: a newcomer, or where there is none, and `even_established`,
-    /// one of the others.
-    pub(crate) fn give_way(&mut self, even_established: bool) -> Option<(Address, Agent)> {
+    /// Takes away the agent whose turn it is to give way: a newcomer, or where there is none one of those that `most`
+    /// allows.
+    pub(crate) fn give_way(&mut self, most: Yielding) -> Option<(Address, Agent)> {
         while let Some(ticket) = self.newcomers.pop_front() {
-            if self.held(ticket).is_some_and(|entry| !entry.established) {
+            if self.held(ticket).is_some_and(|entry| entry.standing == Standing::Newcomer) {
                 return self.take(ticket.place);
             }
         }
-        if !even_established {
-            return None;
+        let mut silent = None;
+        if most >= Yielding::Established {
+            let mut queue = std::mem::take(&mut self.established);
+            silent = self.most_silent(&mut queue);
+            self.established = queue;
         }
+        if most >= Yielding::Listed && silent.is_none() {
+            let mut queue = std::mem::take(&mut self.listed);
+            silent = self.most_silent(&mut queue);
+            self.listed = queue;
+        }
+        silent.and_then(|ticket| self.take(ticket.place))
+    }
+
+    /// Of those whose turn it is, the one that has been silent for longest; the others go to the end.
+    fn most_silent(&self, queue: &mut VecDeque<Ticket>) -> Option<Ticket> {
         let mut silent: Option<(u64, Ticket)> = None;
-        for _ in 0..CANDIDATES {
-            let Some(ticket) = self.established.pop_front() else { break };
+        let mut candidates = 0;
+        while candidates < CANDIDATES {
+            let Some(ticket) = queue.pop_front() else { break };
+            // Tickets without an agent are gone with this, so that each is passed over once.
             let Some(entry) = self.held(ticket) else { continue };
+            candidates += 1;
             let last_seen_us = entry.agent.last_seen_us;
             match &mut silent {
-                Some((least, _)) if *least <= last_seen_us => self.established.push_back(ticket),
+                Some((least, _)) if *least <= last_seen_us => queue.push_back(ticket),
                 _ => {
                     let passed_over = silent.replace((last_seen_us, ticket));
-                    self.established.extend(passed_over.map(|(_, ticket)| ticket));
+                    queue.extend(passed_over.map(|(_, ticket)| ticket));
                 }
             }
         }
-        silent.and_then(|(_, ticket)| self.take(ticket.place))
+        silent.map(|(_, ticket)| ticket)
     }
 
     /// Visits one part in `parts` of the agents, those that were not visited for longest; one for which `keep` is
@@ -150,24 +191,27 @@ impl Roster {
         Some((entry.address, entry.agent))
     }
 
-    /// Keeps both queues in proportion to the agents that are there.
+    /// Keeps the queues in proportion to the agents that are there.
     fn discard_stale_tickets(&mut self) {
         let most = 2 * self.len() + 64;
         let slots = &self.slots;
-        let held = |ticket: &Ticket, established| {
-            let entry = slots.get(ticket.place as usize).and_then(Option::as_ref);
-            entry.is_some_and(|entry| entry.serial == ticket.serial && entry.established == established)
-        };
-        if self.newcomers.len() > most {
-            self.newcomers.retain(|ticket| held(ticket, false));
-        }
-        if self.established.len() > most {
-            self.established.retain(|ticket| held(ticket, true));
+        for (queue, standing) in [
+            (&mut self.newcomers, Standing::Newcomer),
+            (&mut self.established, Standing::Established),
+            (&mut self.listed, Standing::Listed),
+        ] {
+            if queue.len() > most {
+                queue.retain(|ticket| {
+                    let entry = slots.get(ticket.place as usize).and_then(Option::as_ref);
+                    entry.is_some_and(|entry| entry.serial == ticket.serial && entry.standing == standing)
+                });
+            }
         }
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 
@@ -195,7 +239,7 @@ mod tests {
             assert!(heard(&mut roster, n, ESTABLISHED_US).is_some());
         }
         for n in 100..10_000 {
-            assert!(roster.give_way(true).is_some());
+            assert!(roster.give_way(Yielding::Established).is_some());
             roster.add(address(n), agent(2 * ESTABLISHED_US));
         }
         assert_eq!(roster.len(), 10);
@@ -213,10 +257,31 @@ mod tests {
                 .into_iter()
                 .for_each(|agent| agent.last_seen_us = if n == 7 { 1 } else { 10 + u64::from(n) });
         }
-        assert!(roster.give_way(false).is_none());
-        assert_eq!(roster.give_way(true).map(|(address, _)| address), Some(address(7)));
-        assert_eq!(roster.give_way(true).map(|(address, _)| address), Some(address(0)));
+        assert!(roster.give_way(Yielding::Newcomers).is_none());
+        assert_eq!(roster.give_way(Yielding::Established).map(|(address, _)| address), Some(address(7)));
+        assert_eq!(roster.give_way(Yielding::Established).map(|(address, _)| address), Some(address(0)));
         assert_eq!(roster.len(), CANDIDATES - 2);
+    }
+
+    #[test]
+    fn the_listed_give_way_to_one_another_alone() {
+        let mut roster = Roster::default();
+        for n in 0..10 {
+            roster.add(address(n), Agent { listed: true, last_seen_us: u64::from(10 - n), ..Agent::new(0) });
+            roster.add(address(100 + n), agent(0));
+            heard(&mut roster, 100 + n, ESTABLISHED_US);
+        }
+        for _ in 0..10 {
+            let (address, _) = roster.give_way(Yielding::Listed).unwrap();
+            assert!(address >= Address::V4(100.into()), "those that are not listed go first");
+        }
+        assert!(roster.give_way(Yielding::Established).is_none());
+        assert_eq!(
+            roster.give_way(Yielding::Listed).map(|(address, _)| address),
+            Some(address(9)),
+            "the silent one"
+        );
+        assert_eq!(roster.len(), 9);
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub enum SelectError {
 pub enum Agents {
     /// All of them.
     All,
+    /// Those that the operator has listed and that are trusted: what actions may use.
+    Listed,
     /// Those with these addresses or host names.
     Named(Vec<String>),
     /// Of some agents those of a topology, or their ports of a role.
@@ -60,13 +62,14 @@ pub enum Agents {
 }
 
 impl Agents {
-    /// `ALL`, `TOPOLOGY`, `EDGE`, `CORE`, or addresses and host names separated by `;` or `,`.
+    /// `ALL`, `LISTED`, `TOPOLOGY`, `EDGE`, `CORE`, or addresses and host names separated by `;` or `,`.
     ///
     /// # Errors
     /// It needs a topology, and none is defined.
     pub fn of(text: &str, topology: &Arc<Topology>) -> Result<Self, SelectError> {
         let which = match text {
             "ALL" => return Ok(Self::All),
+            "LISTED" => return Ok(Self::Listed),
             "TOPOLOGY" => Which::All,
             "EDGE" => Which::Ports(Role::Edge),
             "CORE" => Which::Ports(Role::Core),
@@ -93,7 +96,7 @@ impl Agents {
     /// Whether a data source of an agent that is meant is meant too.
     pub(crate) fn mean_source(&self, agent: Address, source: &Source) -> bool {
         match self {
-            Self::All | Self::Named(_) => true,
+            Self::All | Self::Listed | Self::Named(_) => true,
             Self::Of(inner, topology, which) => {
                 let is_meant = match (which, source) {
                     (Which::All, _) => true,
@@ -106,10 +109,18 @@ impl Agents {
     }
 
     /// Whether the agent is meant.
-    pub(crate) fn mean(&self, agent: Address, host_name: impl Fn() -> Option<MetricValue>) -> bool {
+    pub(crate) fn mean(
+        &self,
+        agent: Address,
+        is_trusted: bool,
+        host_name: impl Fn() -> Option<MetricValue>,
+    ) -> bool {
         match self {
             Self::All => true,
-            Self::Of(inner, topology, _) => topology.has(agent) && inner.mean_dyn(agent, &host_name),
+            Self::Of(inner, topology, _) => {
+                topology.has(agent) && inner.mean_dyn(agent, is_trusted, &host_name)
+            }
+            Self::Listed => is_trusted,
             Self::Named(names) => names.iter().any(|name| {
                 name.parse::<IpAddr>().is_ok_and(|ip| Some(ip) == agent.ip())
                     || matches!(host_name(), Some(MetricValue::Text(host)) if *host == **name)
@@ -118,8 +129,13 @@ impl Agents {
     }
 
     /// [`Agents::mean`] without a type for every depth.
-    fn mean_dyn(&self, agent: Address, host_name: &dyn Fn() -> Option<MetricValue>) -> bool {
-        self.mean(agent, host_name)
+    fn mean_dyn(
+        &self,
+        agent: Address,
+        is_trusted: bool,
+        host_name: &dyn Fn() -> Option<MetricValue>,
+    ) -> bool {
+        self.mean(agent, is_trusted, host_name)
     }
 }
 
@@ -456,9 +472,9 @@ mod tests {
         let none = Arc::default();
         let agents = Agents::of("10.0.0.1;switch1", &none).unwrap();
         let address = Address::V4([10, 0, 0, 1].into());
-        assert!(agents.mean(address, || None));
-        assert!(agents.mean(Address::Unknown, || Some(MetricValue::Text("switch1".into()))));
-        assert!(!agents.mean(Address::Unknown, || Some(MetricValue::Text("switch2".into()))));
+        assert!(agents.mean(address, false, || None));
+        assert!(agents.mean(Address::Unknown, false, || Some(MetricValue::Text("switch1".into()))));
+        assert!(!agents.mean(Address::Unknown, false, || Some(MetricValue::Text("switch2".into()))));
         let error = Agents::of("EDGE", &none).unwrap_err().to_string();
         assert!(error.starts_with("EDGE needs topology: none is defined"), "{error}");
     }

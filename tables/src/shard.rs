@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use decode::{Datagram, DatagramError, SampleError};
+use decode::{Address, Datagram, DatagramError, SampleError};
 
 use crate::agent::{Agent, Taken};
 use crate::answer::Known;
@@ -14,7 +14,8 @@ use crate::metric::Moment;
 use crate::outbox::{Outbox, ThresholdEvent};
 use crate::program::Program;
 use crate::question::{Owner, Partial, Question};
-use crate::roster::Roster;
+use crate::roster::{Roster, Yielding};
+use crate::trust::{Trust, Verdict};
 use crate::watch::{Numbered, Watch};
 
 /// Limits and choices of a shard.
@@ -106,6 +107,14 @@ pub struct Counters {
     pub unknown: u64,
     /// Samples that lied, by [`SampleError::index`].
     pub sample_errors: [u64; SampleError::ALL.len()],
+    /// Datagrams of agents that are not listed, which were refused.
+    pub unlisted_refused: u64,
+    /// Datagrams of listed agents that came from elsewhere, which were refused.
+    pub foreign_refused: u64,
+    /// The same, which were taken.
+    pub foreign_flagged: u64,
+    /// Datagrams of agents that are not listed, for which there was no room because listed ones had it all.
+    pub agents_refused: u64,
     /// Agents that gave way to others.
     pub agents_evicted: u64,
     /// Agents that have been silent for long.
@@ -151,6 +160,10 @@ impl Counters {
             custom,
             unknown,
             sample_errors,
+            unlisted_refused,
+            foreign_refused,
+            foreign_flagged,
+            agents_refused,
             agents_evicted,
             agents_released,
             streams_refused,
@@ -175,6 +188,10 @@ impl Counters {
             (&mut self.discarded, discarded),
             (&mut self.custom, custom),
             (&mut self.unknown, unknown),
+            (&mut self.unlisted_refused, unlisted_refused),
+            (&mut self.foreign_refused, foreign_refused),
+            (&mut self.foreign_flagged, foreign_flagged),
+            (&mut self.agents_refused, agents_refused),
             (&mut self.agents_evicted, agents_evicted),
             (&mut self.agents_released, agents_released),
             (&mut self.streams_refused, streams_refused),
@@ -213,6 +230,8 @@ impl Counters {
 #[derive(Debug)]
 pub struct Shard {
     options: Options,
+    /// What the operator says of agents; `None` where that is nothing.
+    trust: Option<Arc<Trust>>,
     agents: Roster,
     /// Data sources and custom metrics of all agents.
     sources: usize,
@@ -228,6 +247,7 @@ impl Shard {
     pub fn new(options: Options) -> Self {
         Self {
             options,
+            trust: None,
             agents: Roster::default(),
             sources: 0,
             epochs: 0,
@@ -235,6 +255,12 @@ impl Shard {
             flows: Flows::new(options.flow_bytes, options.largest_frame),
             watch: Watch::default(),
         }
+    }
+
+    /// Takes what the operator says of agents; to be called before the first datagram.
+    #[must_use]
+    pub fn trusting(self, trust: Arc<Trust>) -> Self {
+        Self { trust: (!trust.is_idle()).then_some(trust), ..self }
     }
 
     /// Takes a new program. A flow whose definition did not change keeps its table; others end with their records.
@@ -295,13 +321,29 @@ impl Shard {
         self.counters.datagrams += 1;
         self.counters.bytes += bytes.len() as u64;
         let header = datagram.header;
-        let place = match self.agents.place(&header.agent) {
+        let place = self.agents.place(&header.agent);
+        let verdict = match &self.trust {
+            None => Verdict::Unlisted,
+            Some(trust) => trust.verdict(header.agent, sender),
+        };
+        if verdict != Verdict::Unlisted && !self.admits(verdict, header.agent, place, now_us, outbox) {
+            return;
+        }
+        let listed = matches!(verdict, Verdict::Listed | Verdict::Flagged);
+        let place = match place {
             Some(place) => place,
+            None if self.make_room(listed, outbox) => {
+                self.agents.add(header.agent, Agent { listed, ..Agent::new(now_us) })
+            }
             None => {
-                self.make_room(outbox);
-                self.agents.add(header.agent, Agent::new(now_us))
+                self.counters.agents_refused += 1;
+                outbox.released.push(header.agent);
+                return;
             }
         };
+        if verdict == Verdict::Flagged {
+            self.flag(place, now_us);
+        }
         let room = self.options.sources.saturating_sub(self.sources);
         let Some(agent) = self.agents.heard(place, now_us) else { return };
         let epoch = match agent.datagram(&header, sender, now_us, &mut self.epochs) {
@@ -395,17 +437,60 @@ impl Shard {
         }
     }
 
-    /// Where a limit is reached, an agent gives way.
-    fn make_room(&mut self, outbox: &mut Outbox) {
+    /// Whether a datagram is taken. One that is not leaves nothing behind but counts: neither the agent's clock nor its
+    /// numbers, nor an agent that was not there.
+    fn admits(
+        &mut self,
+        verdict: Verdict,
+        agent: Address,
+        place: Option<u32>,
+        now_us: u64,
+        outbox: &mut Outbox,
+    ) -> bool {
+        match verdict {
+            Verdict::Unlisted | Verdict::Listed | Verdict::Flagged => return true,
+            Verdict::RefusedUnlisted => self.counters.unlisted_refused += 1,
+            Verdict::RefusedForeign => {
+                self.counters.foreign_refused += 1;
+                if let Some(known) = place.and_then(|place| self.agents.heard(place, now_us)) {
+                    known.foreign += 1;
+                }
+            }
+        }
+        if place.is_none() {
+            // Another worker may own it, should it come from where it ought to.
+            outbox.released.push(agent);
+        }
+        false
+    }
+
+    /// Notes that a datagram was taken which came from elsewhere.
+    fn flag(&mut self, place: u32, now_us: u64) {
+        self.counters.foreign_flagged += 1;
+        if let Some(agent) = self.agents.heard(place, now_us) {
+            agent.foreign += 1;
+            agent.flagged_us = Some(now_us);
+        }
+    }
+
+    /// Where a limit is reached, an agent gives way; whether there is room for one more.
+    fn make_room(&mut self, for_listed: bool, outbox: &mut Outbox) -> bool {
         let full = self.agents.len() >= self.options.agents;
         if !full && self.sources < self.options.sources {
-            return;
+            return true;
         }
-        if let Some((address, agent)) = self.agents.give_way(full) {
+        let most = match (full, for_listed) {
+            (false, _) => Yielding::Newcomers,
+            (true, false) => Yielding::Established,
+            (true, true) => Yielding::Listed,
+        };
+        if let Some((address, agent)) = self.agents.give_way(most) {
             self.sources = self.sources.saturating_sub(agent.weight());
             self.counters.agents_evicted += 1;
             outbox.released.push(address);
+            return true;
         }
+        !full
     }
 
     /// Forgets what is no longer believed, ends flows, re-arms thresholds.
