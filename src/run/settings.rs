@@ -640,7 +640,7 @@ mod tests {
                 "ADDR:PORT" => Raw::Text("127.0.0.1:7000".into()),
                 "true|false" => Raw::Switch((setting.shown)(&Settings::default()) != "true"),
                 "PATH" | "NAME" => Raw::Text("/somewhere".into()),
-                "pool|rate" => Raw::Text("rate".into()),
+                takes if takes.contains('|') => Raw::Text(takes.rsplit('|').next().unwrap().into()),
                 "N" => Raw::Number(3),
                 _ => Raw::Number(65_537),
             };
