@@ -135,8 +135,7 @@ impl Payloads {
                     None => break,
                     Some(Ok(frame)) => {
                         is_empty = false;
-                        let found = self.look(frame);
-                        self.found.extend(found);
+                        self.look(frame);
                     }
                     Some(Err(error)) => {
                         is_empty = false;
@@ -162,24 +161,25 @@ impl Payloads {
         })))
     }
 
-    /// The payload of a frame, where it has one that is wanted.
-    fn look(&mut self, frame: Located) -> Option<Found> {
+    /// Finds the payload of a frame, where it has one that is wanted. Nothing is moved right after it was written, which a
+    /// processor would wait for.
+    fn look(&mut self, frame: Located) {
         let Located { time_us, link, at, cut } = frame;
         let bytes = self.reader.bytes().get(at.clone()).unwrap_or_default();
         let count = &mut self.statistics;
         count.frames += 1;
         let Some(ip) = network_layer(link, bytes) else {
             count.unknown_link += 1;
-            return None;
+            return;
         };
         let read = ip.and_then(read_ip);
         if ip.is_some() && read.is_none() && cut {
             count.cut += 1;
-            return None;
+            return;
         }
-        let Some(packet) = read.filter(|packet| packet.protocol == UDP) else {
+        let Some(packet) = read.as_ref().filter(|packet| packet.protocol == UDP) else {
             count.not_udp += 1;
-            return None;
+            return;
         };
         let whole = match packet.fragment {
             None => None,
@@ -192,7 +192,7 @@ impl Payloads {
                     protocol: packet.protocol,
                 };
                 let added = self.fragments.add(key, offset, more, packet.payload, time_us.unwrap_or(0));
-                let whole = added?;
+                let Some(whole) = added else { return };
                 count.reassembled += 1;
                 Some(whole)
             }
@@ -200,11 +200,11 @@ impl Payloads {
         let Some((ports, payload)) = read_udp(whole.as_deref().unwrap_or(packet.payload)) else {
             let why = if packet.cut { &mut count.cut } else { &mut count.not_udp };
             *why += 1;
-            return None;
+            return;
         };
         if ports.1 != self.port {
             count.other_port += 1;
-            return None;
+            return;
         }
         count.cut += u64::from(packet.cut || payload.cut);
         count.payloads += 1;
@@ -222,7 +222,7 @@ impl Payloads {
                 Place::Whole(self.whole.len() - 1)
             }
         };
-        Some(Found { time_us, source, destination, place })
+        self.found.push(Found { time_us, source, destination, place });
     }
 }
 
