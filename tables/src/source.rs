@@ -3,14 +3,15 @@
 //! What each flow sample changes is two cache lines of a vector, apart from the counters: a fabric has more data sources
 //! than the near caches have room for, so the samples of a datagram ask for theirs before the first one is taken.
 
+use decode::counter::{HOST_ADAPTERS, VIRT_CPU};
 use decode::layout::{Fields, Value};
-use decode::{CountersSample, DataSource, DiscardedPacket, FlowSample, Mac, Records};
+use decode::{CountersSample, DataSource, DiscardedPacket, FlowSample, Mac, Record, Records};
 
 use crate::agent::{Estimate, Map};
 use crate::flow::learned::MOST_MACS;
 use crate::mem;
 use crate::metric::Moment;
-use crate::metric::store::Metrics;
+use crate::metric::store::{Metrics, State};
 use crate::sequence::{Arrival, Sequence};
 
 /// The data sources of an agent.
@@ -123,6 +124,11 @@ impl Sources {
     /// Where a data source is, which is new where there is `room` for one; `None` where there is none. It is guessed from now
     /// on.
     pub(crate) fn find(&mut self, name: DataSource, room: bool) -> Option<u32> {
+        let guess = self.guess(name);
+        let guessed = self.guesses.get(guess).copied().filter(|place| self.is_at(*place, name));
+        if guessed.is_some() {
+            return guessed;
+        }
         let place = match self.places.get(&name) {
             Some(place) => *place,
             None if room => self.add(name)?,
@@ -166,12 +172,32 @@ impl Sources {
     }
 }
 
-/// The MAC addresses that a counters sample says its adapters have, and how many more there were. `None` when it does
-/// not say.
-fn adapters(records: &Records<'_>) -> Option<(Box<[Mac]>, u64)> {
-    let layout = &decode::counter::HOST_ADAPTERS;
-    let record = records.iter().find(|record| record.tag == layout.tag)?;
-    let Some(Value::Adapters(adapters)) = Fields::new(layout, record.body).get(0) else { return None };
+/// The first records of a counters sample that say more than metrics.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told<'a> {
+    processors: Option<Record<'a>>,
+    adapters: Option<Record<'a>>,
+}
+
+impl<'a> Told<'a> {
+    fn by(records: &Records<'a>) -> Self {
+        let mut told = Self::default();
+        for record in records.iter() {
+            if record.tag == VIRT_CPU.tag {
+                told.processors = told.processors.or(Some(record));
+            } else if record.tag == HOST_ADAPTERS.tag {
+                told.adapters = told.adapters.or(Some(record));
+            }
+        }
+        told
+    }
+}
+
+/// The MAC addresses that a record says adapters have, and how many more there were. `None` where it cannot be read.
+fn macs(adapters: Record<'_>) -> Option<(Box<[Mac]>, u64)> {
+    let Some(Value::Adapters(adapters)) = Fields::new(&HOST_ADAPTERS, adapters.body).get(0) else {
+        return None;
+    };
     let mut refused = 0;
     let mut macs = Vec::new();
     for mac in adapters.iter().flat_map(|(_, macs)| macs.iter()) {
@@ -246,10 +272,12 @@ impl SourceMut<'_> {
             return CountersTaken::default();
         }
         let mut macs_refused = 0;
-        if let Some((macs, refused)) = adapters(&sample.records) {
+        let told = Told::by(&sample.records);
+        if let Some((macs, refused)) = told.adapters.and_then(macs) {
             (self.source.macs, macs_refused) = (macs, refused);
         }
-        CountersTaken { cut: self.source.metrics.take(sample.records, moment), macs_refused }
+        let state = State::of(told.processors);
+        CountersTaken { cut: self.source.metrics.take(sample.records, moment, state), macs_refused }
     }
 
     fn heard(&mut self, epoch: u64, now_us: u64) {

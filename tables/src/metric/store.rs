@@ -7,7 +7,7 @@
 use std::sync::{Arc, LazyLock};
 
 use decode::layout::{self, Fields, Value};
-use decode::{Records, counter};
+use decode::{Record, Records, counter};
 
 use super::MetricValue;
 use super::catalogue::{DERIVED, Derived, Kind, METRICS, Metric};
@@ -20,7 +20,7 @@ const MOST_TEXT: usize = 255;
 
 /// What a sample says about the virtual machine or container that it is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(crate) enum State {
     /// It runs, or is none: a 32-bit counter that fell has wrapped.
     Running,
     /// It waits or is paused: nothing wraps while it does.
@@ -30,10 +30,9 @@ enum State {
 }
 
 impl State {
-    /// By `virDomainState` of its processors, wherever they stand among the records.
-    fn of(records: Records<'_>) -> Self {
-        let cpu = records.iter().find(|record| record.tag == counter::VIRT_CPU.tag);
-        match cpu.and_then(counter::fields).and_then(|fields| fields.get(0)?.as_u64()) {
+    /// By `virDomainState` in the sample's record of processors, where it has one.
+    pub(crate) fn of(processors: Option<Record<'_>>) -> Self {
+        match processors.and_then(counter::fields).and_then(|fields| fields.get(0)?.as_u64()) {
             None | Some(1) => Self::Running,
             // shutdown, shutoff, crashed
             Some(4..=6) => Self::Ended,
@@ -86,14 +85,15 @@ struct Block {
     layout: &'static layout::Layout,
     structure: usize,
     updated_us: u64,
-    /// The last sample.
-    latest: Kept,
-    /// The last one that was not too close to the one before.
+    /// The last sample that was not too close to the one before.
     counted: Kept,
     /// When that was; `None` before the first sample.
     counted_at: Option<Moment>,
     /// The one before that.
     before: Kept,
+    /// The last sample of all, while it is one that was too close to the one before.
+    close: Kept,
+    is_close: bool,
     /// Seconds between these two; `None` where their counters cannot be compared.
     seconds: Option<f64>,
     /// Whether a 32-bit counter may have come round between them.
@@ -171,12 +171,11 @@ impl Wanted {
 
 impl Metrics {
     /// Takes the counter records of one sample; how many of its texts were cut.
-    pub(crate) fn take(&mut self, records: Records<'_>, moment: Moment) -> u64 {
+    pub(crate) fn take(&mut self, records: Records<'_>, moment: Moment, state: State) -> u64 {
         if self.updated_us > 0 {
             self.intervals.take(moment.now_us.saturating_sub(self.updated_us));
         }
         self.updated_us = moment.now_us.max(1);
-        let state = State::of(records);
         let mut cut = 0;
         for record in records.iter() {
             let Some(fields) = counter::fields(record) else { continue };
@@ -275,10 +274,11 @@ impl Block {
             layout,
             structure,
             updated_us: moment.now_us,
-            latest: Kept::default(),
             counted: Kept::default(),
             counted_at: None,
             before: Kept::default(),
+            close: Kept::default(),
+            is_close: false,
             seconds: None,
             wraps: false,
             ended: false,
@@ -300,11 +300,13 @@ impl Block {
     /// Takes a record; how many of its texts were cut.
     fn take(&mut self, fields: &Fields<'_>, moment: Moment, state: State) -> u64 {
         self.updated_us = moment.now_us;
-        self.latest.keep(fields);
         let comparable = self.counted_at.filter(|_| !self.ended);
         let elapsed = comparable.and_then(|counted_at| moment.since(counted_at));
         // Too close to the last one: gauges are taken, counters wait for the next sample.
-        if elapsed.is_none_or(|elapsed| elapsed >= CLOSEST_US) {
+        self.is_close = elapsed.is_some_and(|elapsed| elapsed < CLOSEST_US);
+        if self.is_close {
+            self.close.keep(fields);
+        } else {
             std::mem::swap(&mut self.before, &mut self.counted);
             self.counted.keep(fields);
             self.counted_at = Some(moment);
@@ -337,10 +339,11 @@ impl Block {
         if let Some(ready) = entry.ready {
             return self.ready.get(ready)?.clone();
         }
-        let latest = || self.latest.get(self.layout, entry.at);
+        let last = if self.is_close { &self.close } else { &self.counted };
+        let latest = || last.get(self.layout, entry.at);
         let number = match entry.metric.kind {
             Kind::Text | Kind::Hex => {
-                let sent = self.latest.sent(self.layout, entry.at)?;
+                let sent = last.sent(self.layout, entry.at)?;
                 return text(sent).map(|text| MetricValue::Text(text.into()));
             }
             // Lanes come ready.
@@ -359,8 +362,7 @@ impl Block {
             Kind::Positive => gauge(latest()?).filter(|number| *number > 0.0)?,
             Kind::Hundredths => gauge(latest()?)? / 100.0,
             Kind::Share(_) => {
-                let whole =
-                    gauge(self.latest.get(self.layout, entry.share?)?).filter(|whole| *whole > 0.0)?;
+                let whole = gauge(last.get(self.layout, entry.share?)?).filter(|whole| *whole > 0.0)?;
                 100.0 * gauge(latest()?)? / whole
             }
         };
