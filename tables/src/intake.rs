@@ -10,7 +10,7 @@ use decode::{
 };
 
 use crate::agent::Agent;
-use crate::flow::flows::{Flows, Numbers};
+use crate::flow::flows::{By, Flows, Numbers};
 use crate::metric::{Moment, custom};
 use crate::outbox::Outbox;
 use crate::question::Source as Named;
@@ -129,7 +129,8 @@ impl Intake<'_> {
         }
         let frames = self.options.scale.of(frames, rate);
         let mut numbers = Numbers { source: source.pulse.number, agent: *number };
-        self.flows.sampled(self.address, &mut numbers, sample, frames, now_us, outbox);
+        let by = By { agent: &self.address, numbers: &mut numbers, frames };
+        self.flows.sampled(by, sample, None, now_us, outbox);
         (source.pulse.number, *number) = (numbers.source, numbers.agent);
     }
 
@@ -166,7 +167,8 @@ impl Intake<'_> {
         let Moment { now_us, epoch, .. } = self.moment;
         if source.discarded(sample, epoch, now_us) {
             let mut numbers = Numbers { source: source.pulse.number, agent: *number };
-            self.flows.discarded(self.address, &mut numbers, sample, now_us, outbox);
+            let by = By { agent: &self.address, numbers: &mut numbers, frames: 1.0 };
+            self.flows.discarded(by, sample, now_us, outbox);
             (source.pulse.number, *number) = (numbers.source, numbers.agent);
         }
     }

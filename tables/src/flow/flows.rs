@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ahash::{AHashSet, RandomState};
 use bumpalo::Bump;
-use decode::flow::Noted;
+use decode::flow::SampledHeader;
 use decode::packet::{Packet, dissect};
 use decode::rt::RtFlow;
 use decode::{Address, DataSource, DiscardedPacket, FlowSample, Interface, Records};
@@ -18,7 +18,7 @@ use super::plan::FlowPlan;
 use super::recipe::{Cookbook, Outcome, Recipe};
 use super::seen::Seen;
 use super::spec::Per;
-use super::table::{Context, FlowTable, Hit, Limit};
+use super::table::{Context, Draft, FlowTable, Hit, Limit};
 use super::texts::Texts;
 use crate::agent::Emitter;
 use crate::outbox::Outbox;
@@ -40,6 +40,17 @@ pub(crate) struct Numbers {
     pub(crate) source: u32,
     /// The agent's.
     pub(crate) agent: u32,
+}
+
+/// Whose packet it is, and how many it stands for.
+#[derive(Debug)]
+pub(crate) struct By<'b> {
+    /// The agent.
+    pub(crate) agent: &'b Address,
+    /// The numbers of agent and data source.
+    pub(crate) numbers: &'b mut Numbers,
+    /// How many.
+    pub(crate) frames: f64,
 }
 
 /// What the tables of a shard share.
@@ -212,25 +223,26 @@ impl Flows {
         self.shared.owners.bring_near(owner);
     }
 
-    /// Takes a sampled packet that stands for `frames` of them.
-    #[inline]
+    /// Takes a sampled packet.
+    #[inline(always)]
     pub(crate) fn sampled(
         &mut self,
-        agent: Address,
-        numbers: &mut Numbers,
+        by: By<'_>,
         sample: &FlowSample<'_>,
-        frames: f64,
+        reason: Option<u32>,
         now_us: u64,
         outbox: &mut Outbox,
     ) {
-        self.packet((agent, numbers), sample, None, frames, now_us, outbox);
+        match &sample.noted.header {
+            Some(header) => self.packet(by, sample, (header, None), reason, now_us, outbox),
+            None => self.without_header(by, sample, reason, now_us, outbox),
+        }
     }
 
     /// Takes the notification of a dropped packet.
     pub(crate) fn discarded(
         &mut self,
-        agent: Address,
-        numbers: &mut Numbers,
+        by: By<'_>,
         sample: &DiscardedPacket<'_>,
         now_us: u64,
         outbox: &mut Outbox,
@@ -243,7 +255,23 @@ impl Flows {
             noted: sample.noted,
             ..FlowSample::default()
         };
-        self.packet((agent, numbers), &packet, Some(sample.reason), 1.0, now_us, outbox);
+        self.sampled(by, &packet, Some(sample.reason), now_us, outbox);
+    }
+
+    /// Takes a packet whose header was not sampled: other records may say something of it.
+    #[cold]
+    fn without_header(
+        &mut self,
+        by: By<'_>,
+        sample: &FlowSample<'_>,
+        reason: Option<u32>,
+        now_us: u64,
+        outbox: &mut Outbox,
+    ) {
+        let basics = Basics::of(&sample.records);
+        let frame_length = basics.map_or(0, |basics| basics.length());
+        let header = SampledHeader { frame_length, ..SampledHeader::default() };
+        self.packet(by, sample, (&header, basics.as_ref()), reason, now_us, outbox);
     }
 
     /// Takes a custom flow that stands for `events` of them.
@@ -276,7 +304,7 @@ impl Flows {
         self.seen.custom(&sample, now_us);
         let source = Source::Named(Arc::clone(&emitter.name));
         let mut numbers = Numbers { source: emitter.number, agent: *agent_number };
-        let by = Of { agent, source: &source, numbers: &mut numbers, frames: events };
+        let by = By { agent: &agent, numbers: &mut numbers, frames: events };
         let mut target = Target {
             plans: &self.plans,
             tables: &mut self.tables,
@@ -284,7 +312,7 @@ impl Flows {
             now_us,
             context: self.shared.context(outbox),
         };
-        target.add(&sampled, by, None);
+        target.add_at_length(&sampled, by, &source);
         self.learned.ask(now_us, outbox);
         self.empty_arena();
         (emitter.number, *agent_number) = (numbers.source, numbers.agent);
@@ -294,42 +322,37 @@ impl Flows {
     #[inline(always)]
     fn packet(
         &mut self,
-        (agent, numbers): (Address, &mut Numbers),
+        by: By<'_>,
         sample: &FlowSample<'_>,
+        (header, basics): (&SampledHeader<'_>, Option<&Basics>),
         reason: Option<u32>,
-        frames: f64,
         now_us: u64,
         outbox: &mut Outbox,
     ) {
-        let Noted { header, switch, kinds } = sample.noted;
-        let basics = if header.is_none() { Basics::of(&sample.records) } else { None };
-        let (protocol, bytes) = header.map_or((0, [].as_slice()), |header| (header.protocol, header.bytes));
         let mut packet = Packet::default();
-        packet.dissect(protocol, bytes);
-        let told = || basics.map_or(0, |basics| basics.length());
-        let frame_length = header.map_or_else(told, |header| header.frame_length);
-        self.outliers += u64::from(frame_length > self.largest_frame);
+        packet.dissect(header.protocol, header.bytes);
+        self.outliers += u64::from(header.frame_length > self.largest_frame);
         if self.locator.is_on() {
-            self.locator.packet(agent, sample.input, &packet, switch, now_us);
+            self.locator.packet(*by.agent, sample.input, &packet, sample.noted.switch, now_us);
         }
         let sampled = Sampled {
-            agent: &agent,
+            agent: by.agent,
             source: sample.source,
             input: sample.input,
             output: sample.output,
-            frame_length: frame_length.min(self.largest_frame),
-            stripped: header.map_or(0, |header| header.stripped),
+            frame_length: header.frame_length.min(self.largest_frame),
+            stripped: header.stripped,
             reason,
             packet: &packet,
-            basics: basics.as_ref(),
+            basics,
             records: sample.records,
-            switch,
+            switch: sample.noted.switch,
             custom: None,
             learned: &self.learned,
             arena: &self.arena,
         };
-        self.seen.packet(&sampled, kinds, now_us);
-        let by = Of { agent, source: &Source::Of(sample.source), numbers, frames };
+        self.seen.packet(&sampled, sample.noted.kinds, now_us);
+        let source = Source::Of(sample.source);
         let recipes = self.cookbook.recipes(&self.plans, &sampled, now_us);
         let mut target = Target {
             plans: &self.plans,
@@ -338,7 +361,7 @@ impl Flows {
             now_us,
             context: self.shared.context(outbox),
         };
-        target.add(&sampled, by, recipes);
+        target.add(&sampled, by, &source, recipes);
         self.learned.ask(now_us, outbox);
         self.empty_arena();
     }
@@ -386,7 +409,7 @@ impl Flows {
 
     /// The number of a data source, for thresholds on its counters.
     pub(crate) fn number(&mut self, owner: &Owner, now_us: u64) -> u32 {
-        self.shared.owners.number(&mut { u32::MAX }, owner.agent, &owner.source, now_us)
+        self.shared.owners.number(&mut { u32::MAX }, &owner.agent, &owner.source, now_us)
     }
 
     /// The keys that recent packets had, and the age of the youngest packet of each, microseconds.
@@ -496,14 +519,6 @@ pub(crate) struct FlowMetric {
     pub(crate) age_us: u64,
 }
 
-/// Whose sample it is, and how many packets it stands for.
-struct Of<'o> {
-    agent: Address,
-    source: &'o Source,
-    numbers: &'o mut Numbers,
-    frames: f64,
-}
-
 /// The tables that a sample is added to.
 struct Target<'t> {
     plans: &'t [Arc<FlowPlan>],
@@ -515,26 +530,42 @@ struct Target<'t> {
 
 impl Target<'_> {
     /// Adds a sample, by its recipes where there are some.
-    #[inline]
-    fn add(&mut self, sampled: &Sampled<'_>, mut of: Of<'_>, recipes: Option<&[(usize, Recipe)]>) {
-        match recipes {
-            Some(recipes) => {
-                recipes
-                    .iter()
-                    .for_each(|(place, recipe)| self.add_to(*place, Some(recipe), sampled, &mut of));
-            }
-            None => (0..self.plans.len()).for_each(|place| self.add_to(place, None, sampled, &mut of)),
+    #[inline(always)]
+    fn add(
+        &mut self,
+        sampled: &Sampled<'_>,
+        mut by: By<'_>,
+        source: &Source,
+        recipes: Option<&[(usize, Recipe)]>,
+    ) {
+        let Some(recipes) = recipes else { return self.add_at_length(sampled, by, source) };
+        for (place, recipe) in recipes {
+            self.add_to(*place, Some(recipe), sampled, &mut by, source);
         }
     }
 
+    /// Adds a sample that has no recipes.
+    #[cold]
+    fn add_at_length(&mut self, sampled: &Sampled<'_>, mut by: By<'_>, source: &Source) {
+        (0..self.plans.len()).for_each(|place| self.add_to(place, None, sampled, &mut by, source));
+    }
+
     #[inline]
-    fn add_to(&mut self, place: usize, recipe: Option<&Recipe>, sampled: &Sampled<'_>, of: &mut Of<'_>) {
+    fn add_to(
+        &mut self,
+        place: usize,
+        recipe: Option<&Recipe>,
+        sampled: &Sampled<'_>,
+        by: &mut By<'_>,
+        source: &Source,
+    ) {
         let (Some(plan), Some(table)) = (self.plans.get(place), self.tables.get_mut(place)) else { return };
         if plan.spec.dropped != sampled.reason.is_some() {
             return;
         }
         let (context, hasher) = (&mut self.context, self.hasher);
-        let Some((key, measures)) = table.draft() else { return };
+        let Some(mut draft) = table.draft() else { return };
+        let Draft { key, measures, .. } = &mut draft;
         let outcome = recipe.map_or(Outcome::Unlike, |recipe| {
             recipe.follow(plan, sampled, hasher, key, measures, context.texts)
         });
@@ -546,12 +577,12 @@ impl Target<'_> {
         if !made {
             return;
         }
-        let owner = match plan.spec.per {
-            Per::DataSource | Per::Port(_) => {
-                context.owners.number(&mut of.numbers.source, of.agent, of.source, self.now_us)
-            }
-            Per::Agent => context.owners.number(&mut of.numbers.agent, of.agent, &Source::Agent, self.now_us),
+        let (known, source) = match plan.spec.per {
+            Per::DataSource | Per::Port(_) => (&mut by.numbers.source, source),
+            Per::Agent => (&mut by.numbers.agent, &Source::Agent),
         };
-        table.take(owner, of.frames, self.now_us, context);
+        let owner = context.owners.number(known, by.agent, source, self.now_us);
+        let hash = draft.finish(owner, by.frames);
+        table.take(hash, self.now_us, context);
     }
 }

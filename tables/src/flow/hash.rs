@@ -11,7 +11,7 @@ use super::layout::MOST_WORDS;
 /// A keyed hash of some words, at most one for the owner and those of a key.
 #[derive(Debug)]
 pub(crate) struct WordHash {
-    /// For each pair of words; the last one is for the end.
+    /// For the end, for the first word with the one that has no other, and for each pair of words.
     keys: Box<[[u64; 2]; PAIRS + 1]>,
 }
 
@@ -27,13 +27,14 @@ impl WordHash {
         Self { keys }
     }
 
-    /// The hash.
+    /// The hash of a first word and those that follow.
     #[inline]
-    pub(crate) fn of(&self, words: &[u64]) -> u32 {
-        let [[k, l], keys @ ..] = &*self.keys;
+    pub(crate) fn of(&self, first: u64, words: &[u64]) -> u32 {
+        let [[k, l], [m, n], keys @ ..] = &*self.keys;
         let product = |a: u64, b: u64| u128::from(a) * u128::from(b);
         let (pairs, odd) = words.as_chunks::<2>();
-        let mut sum = odd.first().map_or(0, |word| product(word.wrapping_add(*k), *l));
+        let last = odd.first().copied().unwrap_or_default();
+        let mut sum = product(first.wrapping_add(*m), last.wrapping_add(*n));
         for ([a, b], [k, l]) in pairs.iter().zip(keys) {
             sum = sum.wrapping_add(product(a.wrapping_add(*k), b.wrapping_add(*l)));
         }
@@ -55,7 +56,7 @@ mod tests {
                 for n in 0..65_536_u64 {
                     let mut words = vec![7; length];
                     words[place] = n << 16;
-                    counts[hash.of(&words) as usize % 256] += 1;
+                    counts[hash.of(words[0], &words[1..]) as usize % 256] += 1;
                 }
                 // 256 in each on average, with a standard deviation of 16.
                 assert!(

@@ -31,16 +31,16 @@ impl Owners {
     /// The number of a data source, of which a packet came now. `known` is what the caller remembers of an earlier call:
     /// while it is right nothing is looked up.
     #[inline]
-    pub fn number(&mut self, known: &mut u32, agent: Address, source: &Source, now_us: u64) -> u32 {
+    pub fn number(&mut self, known: &mut u32, agent: &Address, source: &Source, now_us: u64) -> u32 {
         if let Some(entry) = self.entries.get_mut(*known as usize)
             && let Some(owner) = &entry.owner
-            && owner.agent == agent
+            && owner.agent == *agent
             && owner.source == *source
         {
             entry.seen_us = now_us;
-            return *known;
+        } else {
+            *known = self.find(agent, source, now_us);
         }
-        *known = self.find(Owner { agent, source: source.clone() }, now_us);
         *known
     }
 
@@ -51,7 +51,8 @@ impl Owners {
     }
 
     #[cold]
-    fn find(&mut self, owner: Owner, now_us: u64) -> u32 {
+    fn find(&mut self, agent: &Address, source: &Source, now_us: u64) -> u32 {
+        let owner = Owner { agent: *agent, source: source.clone() };
         if let Some(&number) = self.by_owner.get(&owner) {
             if let Some(entry) = self.entries.get_mut(number as usize) {
                 entry.seen_us = now_us;
@@ -139,9 +140,9 @@ mod tests {
         let port = |index| Source::Of(decode::DataSource { class: 0, index });
         let mut owners = Owners::default();
         let (mut a, mut b) = (u32::MAX, u32::MAX);
-        assert_ne!(owners.number(&mut a, agent, &port(1), 5), owners.number(&mut b, agent, &port(2), 6));
+        assert_ne!(owners.number(&mut a, &agent, &port(1), 5), owners.number(&mut b, &agent, &port(2), 6));
         let mut wrong = b;
-        assert_eq!(owners.number(&mut wrong, agent, &port(1), 7), a, "what is remembered wrongly is found");
+        assert_eq!(owners.number(&mut wrong, &agent, &port(1), 7), a, "what is remembered wrongly is found");
         assert_eq!((owners.seen_us(a), owners.seen_us(b)), (7, 6));
         owners.hold(a);
         owners.forget_before(100, &AHashSet::from_iter([b]));
@@ -154,6 +155,6 @@ mod tests {
         owners.forget_before(8, &AHashSet::default());
         assert_eq!(owners.owner(a), None);
         let mut c = 0;
-        assert_eq!(owners.number(&mut c, agent, &port(3), 9), a, "the number is used again");
+        assert_eq!(owners.number(&mut c, &agent, &port(3), 9), a, "the number is used again");
     }
 }

@@ -197,13 +197,27 @@ impl Recipe {
         if !plan.passes(sampled) {
             return Outcome::Nothing;
         }
-        if self.evaluated.is_empty() {
-            return match self.fill(sampled, key) {
-                None => Outcome::Unlike,
-                Some(()) if plan.measure(sampled, hasher, measures).is_none() => Outcome::Nothing,
-                Some(()) => Outcome::Made,
-            };
+        if !self.evaluated.is_empty() {
+            return self.evaluate(plan, sampled, hasher, key, measures, texts);
         }
+        match self.fill(sampled, key) {
+            None => Outcome::Unlike,
+            Some(()) if plan.measure(sampled, hasher, measures).is_none() => Outcome::Nothing,
+            Some(()) => Outcome::Made,
+        }
+    }
+
+    /// The same where some keys are evaluated, before all else: most packets that are left out are null in one of them.
+    #[inline(never)]
+    fn evaluate(
+        &self,
+        plan: &FlowPlan,
+        sampled: &Sampled<'_>,
+        hasher: &RandomState,
+        key: &mut [u64],
+        measures: &mut [u64],
+        texts: &mut Texts,
+    ) -> Outcome {
         let mut atoms = ArenaVec::new_in(sampled.arena);
         for place in &self.evaluated {
             let Some(atom) = plan.key(*place).and_then(|key| key.evaluate(sampled)) else {
@@ -232,7 +246,8 @@ impl Recipe {
         let bytes = sampled.packet.bytes();
         for loads in &self.loads {
             for load in loads {
-                let eight = bytes.get(usize::from(load.at)..)?.first_chunk()?;
+                let at = usize::from(load.at);
+                let eight = bytes.get(at..at + 8)?.first_chunk()?;
                 let bits = u64::from_be_bytes(*eight).rotate_left(load.rotate.into()) & load.mask;
                 *key.get_mut(usize::from(load.word))? |= bits;
             }
@@ -337,7 +352,7 @@ impl Cookbook {
     }
 
     /// For a sampled packet the definitions that it may count in, and how. `None` where its shape has no recipes.
-    #[inline]
+    #[inline(always)]
     pub(super) fn recipes(
         &mut self,
         plans: &[Arc<FlowPlan>],

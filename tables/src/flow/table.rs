@@ -121,6 +121,30 @@ pub struct FlowTable {
     pub evicted: u64,
 }
 
+/// An update that is being made.
+#[derive(Debug)]
+pub(crate) struct Draft<'d> {
+    /// The key.
+    pub(crate) key: &'d mut [u64],
+    /// The bits of the measures.
+    pub(crate) measures: &'d mut [u64],
+    head: &'d mut u64,
+    weight: &'d mut u64,
+    hash: &'d WordHash,
+}
+
+impl Draft<'_> {
+    /// Says whose packet it is and for how many frames it stands, for [`FlowTable::take`]; key and measures are there.
+    #[inline]
+    pub(crate) fn finish(self, owner: u32, frames: f64) -> u32 {
+        *self.weight = frames.to_bits();
+        let owner = u64::from(owner) << 32;
+        let hash = self.hash.of(owner, self.key);
+        *self.head = owner | u64::from(hash);
+        hash
+    }
+}
+
 impl FlowTable {
     /// An empty table of at most `most_bytes`.
     pub fn new(name: Arc<str>, plan: Arc<FlowPlan>, most_bytes: usize, now_us: u64) -> Self {
@@ -129,12 +153,12 @@ impl FlowTable {
             t_us: plan.spec.t * 1e6,
             landmark_us: now_us,
             stride: 1 + plan.layout.words(),
-            width: 1 + plan.layout.words() + 1 + plan.measures.len(),
+            width: 2 + plan.layout.words() + plan.measures.len(),
             index: vec![0; SMALLEST_INDEX],
             words: Vec::new(),
             values: Vec::new(),
             lanes: Lanes::new(&plan),
-            pending: Vec::new(),
+            pending: vec![0; BATCH * (2 + plan.layout.words() + plan.measures.len())],
             waiting: 0,
             gain: (u64::MAX, 0.0),
             has_texts: plan.layout.has_texts(),
@@ -185,38 +209,26 @@ impl FlowTable {
         now_us: u64,
         context: &mut Context<'_>,
     ) {
-        let Some((to_key, to_measures)) = self.draft() else { return };
-        to_key.iter_mut().zip(key).for_each(|(place, word)| *place = *word);
-        to_measures.iter_mut().zip(measures).for_each(|(place, bits)| *place = *bits);
-        self.take(owner, frames, now_us, context);
+        let Some(draft) = self.draft() else { return };
+        draft.key.iter_mut().zip(key).for_each(|(place, word)| *place = *word);
+        draft.measures.iter_mut().zip(measures).for_each(|(place, bits)| *place = *bits);
+        let hash = draft.finish(owner, frames);
+        self.take(hash, now_us, context);
     }
 
-    /// Where key and measures of the next packet are written before [`FlowTable::take`].
+    /// Where the next packet is written before [`FlowTable::take`].
     #[inline]
-    pub(crate) fn draft(&mut self) -> Option<(&mut [u64], &mut [u64])> {
-        let width = self.width;
-        // Once as long as a batch needs, and then never touched.
-        if self.pending.len() < BATCH * width {
-            self.pending.resize(BATCH * width, 0);
-        }
-        let update = self.pending.get_mut(self.waiting * width..(self.waiting + 1) * width)?;
-        let (entry, rest) = update.split_at_mut_checked(self.stride)?;
-        Some((entry.get_mut(1..)?, rest.get_mut(1..)?))
+    pub(crate) fn draft(&mut self) -> Option<Draft<'_>> {
+        let begins = self.waiting * self.width;
+        let (head, rest) = self.pending.get_mut(begins..begins + self.width)?.split_first_mut()?;
+        let (key, rest) = rest.split_at_mut_checked(self.stride - 1)?;
+        let (weight, measures) = rest.split_first_mut()?;
+        Some(Draft { head, key, weight, measures, hash: &self.hash })
     }
 
-    /// Takes the packet that was drafted.
+    /// Takes the packet that was drafted, which has this hash.
     #[inline]
-    pub(crate) fn take(&mut self, owner: u32, frames: f64, now_us: u64, context: &mut Context<'_>) {
-        let width = self.width;
-        let update = self.pending.get_mut(self.waiting * width..).unwrap_or_default();
-        let Some((entry, [weight, ..])) = update.split_at_mut_checked(self.stride) else { return };
-        *weight = frames.to_bits();
-        let Some(head) = entry.first_mut() else { return };
-        *head = u64::from(owner) << 32;
-        let hash = self.hash.of(entry);
-        if let Some(head) = entry.first_mut() {
-            *head |= u64::from(hash);
-        }
+    pub(crate) fn take(&mut self, hash: u32, now_us: u64, context: &mut Context<'_>) {
         mem::prefetch(&self.index, hash as usize & (self.index.len() - 1));
         self.waiting += 1;
         if self.waiting == BATCH {
@@ -550,8 +562,8 @@ impl FlowTable {
     pub(crate) fn lookup(&self, owner: u32, key: &[u64]) -> Option<usize> {
         let mut words = vec![u64::from(owner) << 32];
         words.extend(key.iter().take(self.stride - 1));
-        let hash = self.hash.of(&words);
-        *words.first_mut()? |= u64::from(hash);
+        let (head, key) = words.split_first_mut()?;
+        *head |= u64::from(self.hash.of(*head, key));
         self.find(&words)
     }
 }

@@ -40,6 +40,10 @@ pub(super) fn interface<'a>(interface: Interface) -> Atom<'a> {
 /// The kinds that show the same text are one value.
 #[inline]
 pub(crate) fn plain_interface(interface: Interface) -> Interface {
+    // What most are, asked first: an index, or nothing that is known.
+    if interface.format == 0 {
+        return interface;
+    }
     match interface.kind() {
         InterfaceKind::Multiple(_) => Interface { format: 2, value: 0 },
         InterfaceKind::Discarded(_) => Interface { format: 1, value: 0 },
