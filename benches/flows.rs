@@ -67,7 +67,7 @@ impl Ours {
         let plan = FlowPlan::compile(spec, &Lookups::default()).expect("keys of the catalogue");
         let mut owners = Owners::default();
         let source = Source::Of(DataSource { class: 0, index: 1 });
-        let owner = owners.number(&mut { u32::MAX }, Address::V4([10, 0, 0, 1].into()), &source, 0);
+        let owner = owners.number(&mut { u32::MAX }, &Address::V4([10, 0, 0, 1].into()), &source, 0);
         Self {
             table: FlowTable::new(Arc::from("tcp"), Arc::new(plan), 256 << 20, 0),
             texts: Texts::new(1 << 20),

@@ -119,7 +119,7 @@ impl Parts {
         let port = |port: Option<u16>| u64::from(port.expect("it was sampled"));
         let [from, to] = ends.map(|address| u64::from(address.to_bits()));
         let key = [from << 32 | to, port(tcp.source_port()) << 16 | port(tcp.destination_port())];
-        let owner = self.owners.number(&mut { u32::MAX }, agent, &Source::Of(source), 0);
+        let owner = self.owners.number(&mut { u32::MAX }, &agent, &Source::Of(source), 0);
         self.keys.push((owner, key));
     }
 
