@@ -43,7 +43,7 @@ fn blacklist() -> serde_json::Value {
 }
 
 /// A shard with the definitions.
-fn shard(blacklist: &serde_json::Value) -> Shard {
+fn shard(blacklist: &serde_json::Value, topology: Option<Change>) -> Shard {
     let flow =
         |name: &str, keys: &str| Change::Flow(name.to_owned(), Some(json!({"keys": keys, "value": "bytes"})));
     let program = [
@@ -53,10 +53,23 @@ fn shard(blacklist: &serde_json::Value) -> Shard {
         flow("to", "group:ipdestination:blacklist"),
     ]
     .into_iter()
+    .chain(topology)
     .fold(Program::default(), |program, change| program.changed(change).expect("a definition"));
     let mut shard = Shard::new(Options::default());
     shard.adopt(&Arc::new(program), 0, &mut Outbox::default());
     shard
+}
+
+/// A topology of the agents: eight of the 48 ports of each are in links.
+fn topology() -> Change {
+    let port = |place: usize, port: usize| (format!("10.0.{}.{}", place >> 8, place & 255), port.to_string());
+    let link = |n: usize| {
+        let (node1, port1) = port(n / 4, n % 4 + 1);
+        let (node2, port2) = port((n / 4 + 1) % common::AGENTS, n % 4 + 5);
+        (n.to_string(), json!({"node1": node1, "port1": port1, "node2": node2, "port2": port2}))
+    };
+    let links: serde_json::Map<_, _> = (0..4 * common::AGENTS).map(link).collect();
+    Change::Topology(Some(json!({ "links": links })))
 }
 
 /// What a worker does with its batches.
@@ -178,7 +191,8 @@ fn benches(criterion: &mut Criterion) {
     let datagrams = common::datagrams(SET);
     let samples = datagrams.len() * common::SAMPLES;
     let blacklist = blacklist();
-    let mut shard = shard(&blacklist);
+    let mut with_topology = shard(&blacklist, Some(topology()));
+    let mut shard = shard(&blacklist, None);
     let (mut ownership, mut now_us) = (Ownership::alone(), 0);
     let mut whole = || pipeline(&datagrams, &mut shard, &mut ownership, &mut now_us);
     let against_copy = ratio::compare(samples, &mut whole, || copy(&datagrams));
@@ -188,6 +202,18 @@ fn benches(criterion: &mut Criterion) {
         against_copy.ours,
         against_copy.other,
         datagrams.len()
+    );
+    let (mut alone, mut later_us) = (Ownership::alone(), 0);
+    let against_none = ratio::compare(
+        samples,
+        || pipeline(&datagrams, &mut with_topology, &mut alone, &mut later_us),
+        &mut whole,
+    );
+    println!(
+        "pipeline with a topology / without = {:.2} ({:.1} and {:.1} ns per sample)",
+        against_none.cost(),
+        against_none.ours,
+        against_none.other,
     );
     let mut parts = Parts::new(&datagrams, &blacklist);
     let against_parts =

@@ -79,8 +79,14 @@ impl<'n> Labels<'n> {
     }
 }
 
-/// The numbers among `metrics`; `names` holds host, interface and container names. Metrics that are flows are left out.
-pub(crate) fn metrics(metrics: &[Metric], names: &[Metric], is_flow: impl Fn(&str) -> bool) -> String {
+/// The numbers among `metrics`; `names` holds host, interface and container names, and `node` is the host's where it says none.
+/// Metrics that are flows are left out.
+pub(crate) fn metrics(
+    metrics: &[Metric],
+    names: &[Metric],
+    is_flow: impl Fn(&str) -> bool,
+    node: impl Fn(&Owner) -> Option<String>,
+) -> String {
     let labels = Labels::new(names);
     let mut by_name: BTreeMap<String, String> = BTreeMap::new();
     let mut hosts = BTreeMap::new();
@@ -94,7 +100,8 @@ pub(crate) fn metrics(metrics: &[Metric], names: &[Metric], is_flow: impl Fn(&st
         // A custom metric's data source is a text of its sender.
         let source = quoted(&metric.owner.source.to_string());
         let _ = write!(lines, "{name}{{agent=\"{}\",datasource={source}", metric.owner.agent);
-        if let Some(host) = hosts.entry(metric.owner.agent).or_insert_with(|| labels.host(&metric.owner)) {
+        let told = *hosts.entry(metric.owner.agent).or_insert_with(|| labels.host(&metric.owner));
+        if let Some(host) = told.cloned().or_else(|| Some(quoted(&node(&metric.owner)?))) {
             let _ = write!(lines, ",host={host}");
         }
         for (label, value) in labels.sources.get(&metric.owner).into_iter().flatten() {

@@ -44,7 +44,7 @@ fn packet(random: &mut Random, buffer: &mut [u8; 128]) {
 }
 
 /// Agents that send, and interfaces of each.
-const AGENTS: usize = 256;
+pub(crate) const AGENTS: usize = 256;
 const PORTS: usize = 48;
 
 /// `bytes` of datagrams, each with [`SAMPLES`] flow samples of a sampled header and an extended switch, numbered as

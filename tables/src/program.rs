@@ -2,6 +2,7 @@
 //! datagrams.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
@@ -13,7 +14,7 @@ use crate::flow::spec::wrong;
 use crate::flow::{FlowPlan, FlowSpec, Lookups, SpecError};
 use crate::forwarding::Forwarding;
 use crate::threshold::Threshold;
-use crate::topology::{AgentPorts, Definition, Located, Topology};
+use crate::topology::{AgentPorts, Definition, Located, Place, Topology};
 
 /// A set of definitions.
 #[derive(Clone, Debug, Default)]
@@ -167,6 +168,12 @@ impl Program {
     #[must_use]
     pub fn with_located(&self, located: Located) -> Self {
         Self { located: Arc::new(located), ..self.clone() }
+    }
+
+    /// Where an IP address is attached, where it was seen last first: agent, ifIndex, Ethernet address, VLAN. Whoever sent
+    /// from the address was believed; see [`Topology::node_of`] and [`Topology::port_of`] for what a place is called.
+    pub fn locate(&self, address: IpAddr) -> impl Iterator<Item = &Place> {
+        self.located.by_address(&self.topology, address)
     }
 
     /// The program with what is known of the names of addresses.

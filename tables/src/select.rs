@@ -93,6 +93,17 @@ impl Agents {
         }
     }
 
+    /// The same agents with all of their data sources.
+    #[must_use]
+    pub fn whole(&self) -> Self {
+        match self {
+            Self::Of(inner, topology, _) => {
+                Self::Of(Box::new(inner.whole()), Arc::clone(topology), Which::All)
+            }
+            other => other.clone(),
+        }
+    }
+
     /// Whether a data source of an agent that is meant is meant too.
     pub(crate) fn mean_source(&self, agent: Address, source: &Source) -> bool {
         match self {

@@ -14,7 +14,7 @@ use tables::flow::active::FlowAggregation;
 use tables::question::Source;
 use tables::select::{Agents, Filter, MetricRef};
 use tables::topology::located::Gathered;
-use tables::topology::{Named, Role, Topology, Which};
+use tables::topology::{AgentPorts, Definition, Named, Role, Topology, Which};
 use tables::{Answer, Change, Options, Outbox, Partial, Program, Question, Shard};
 
 const SECOND: u64 = 1_000_000;
@@ -234,8 +234,65 @@ fn names_of_ports_come_with_counters() {
     assert!(known.ports().iter().all(|port| port.role == Role::Core));
 }
 
+/// Definitions of few names, so that many of them are wrong, with names for some ports.
+fn definitions() -> impl Strategy<Value = (Json, Vec<AgentPorts>)> {
+    let good = prop::sample::select(vec!["a", "b", "10.0.0.1", "10.0.0.2", "1", "2"]);
+    let name = prop_oneof![100 => good, 1 => prop::sample::select(vec!["", "x\n"])];
+    let port = prop_oneof![
+        Just(json!({})),
+        Just(Json::Null),
+        (0_u32..4).prop_map(|n| json!({"ifindex": n.to_string()})),
+        prop::sample::select(vec!["a", "1"]).prop_map(|name| json!({"ifname": name})),
+    ];
+    let ports = prop::collection::btree_map(name.clone(), port, 0..3);
+    let node = (prop::option::of(name.clone()), ports)
+        .prop_map(|(agent, ports)| json!({"agent": agent, "ports": ports}));
+    let nodes = prop::option::of(prop::collection::btree_map(name.clone(), node, 0..4));
+    let link = prop::array::uniform4(name.clone())
+        .prop_map(|[a, b, c, d]| json!({"node1": a, "port1": b, "node2": c, "port2": d}));
+    let links = prop::collection::btree_map(name.clone(), link, 0..4);
+    let names = prop::collection::btree_map(1_u32..4, prop::sample::select(vec!["a", "b", "1", "2"]), 0..3);
+    let agents = prop::collection::vec((prop::option::of(prop::sample::select(vec!["a", "b"])), names), 0..3);
+    (nodes, links, agents).prop_map(|(nodes, links, agents)| {
+        let agent = |(n, (host, ports)): (u8, (Option<&str>, BTreeMap<u32, &str>))| AgentPorts {
+            agent: Address::V4([10, 0, 0, n].into()),
+            host_name: host.map(Into::into),
+            ports: ports.into_iter().map(|(index, name)| (index, name.into())).collect(),
+        };
+        (json!({"nodes": nodes, "links": links}), (1..).zip(agents).map(agent).collect())
+    })
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever is accepted hangs together: an interface at the end of a link is a port of that link and of no other.
+    #[test]
+    fn what_is_accepted_hangs_together((json, names) in definitions()) {
+        let Ok(definition) = Definition::from_json(&json) else { return Ok(()) };
+        let topology = Topology::new(Arc::new(definition), Arc::default()).with_names(names);
+        for link in json["links"].as_object().unwrap().keys() {
+            for end in topology.ends_of(link).unwrap() {
+                let Some((agent, ifindex)) = end.interface else { continue };
+                prop_assert_eq!(topology.port_role(agent, ifindex), Role::Core);
+                prop_assert_eq!(topology.link_of(agent, ifindex).map(|link| &**link), Some(link.as_str()));
+                let (node, port) = topology.port_of(agent, ifindex).unwrap();
+                prop_assert_eq!((node, port), (&end.node, end.port.clone()));
+                prop_assert_eq!(topology.agent_of(&end.node), Some(agent));
+                prop_assert_eq!(topology.link_end(agent, ifindex).unwrap().local, end.node.clone());
+                prop_assert!(topology.links_of(&end.node).unwrap().iter().any(|of| **of == **link));
+                prop_assert!(topology.nodes_of(agent).any(|node| *node == end.node));
+            }
+        }
+        let cores = topology.ports().iter().filter(|port| port.role == Role::Core).count();
+        let ends = 2 * json["links"].as_object().unwrap().len();
+        prop_assert_eq!(cores, ends - topology.unknown_ends());
+        topology.diameter();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever shard an agent is on, and in whatever order they answer.
     #[test]
@@ -294,6 +351,6 @@ proptest! {
 
 fn topology_by_name(heard: &Heard) -> Topology {
     let json = without_numbers(heard.program.topology.definition().unwrap().to_json().clone());
-    let definition = tables::topology::Definition::from_json(&json).unwrap();
+    let definition = Definition::from_json(&json).unwrap();
     Topology::new(Arc::new(definition), Arc::default())
 }

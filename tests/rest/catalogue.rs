@@ -256,6 +256,11 @@ fn topology(shown: &Shown) {
     assert_eq!(agents, [&a, &a, &Json::Null, &b, &b, &Json::Null]);
     assert_eq!((&link[0]["metricValue"], &link[0]["dataSource"]), (&125_000.into(), &"4".into()));
     assert_eq!((&link[4]["metricName"], &link[4]["metricValue"]), (&"ifname".into(), &"eth\"0".into()));
+    let (_, labelled) = shown.collector.get("/prometheus/metrics/CORE/ifinoctets,load_one/txt");
+    assert!(
+        labelled.contains("datasource=\"4\",host=\"web1\"") && !labelled.contains("load_one"),
+        "{labelled}"
+    );
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.send_to(&packets(12, 6), shown.collector.sflow).unwrap();
     let hosts = "/topology/hosts/json";

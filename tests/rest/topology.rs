@@ -116,7 +116,30 @@ fn a_fabric_is_counted_once_at_its_edge() {
         found[0].is_object().then(|| found[0].clone())
     });
     assert_eq!((&host["node"], &host["port"]), (&"leaf1".into(), &"swp1".into()), "{host}");
+    // Its switches say no names of hosts: those of the nodes stand for them.
+    let (_, labelled) = collector.get("/prometheus/metrics/EDGE/ifinoctets/txt");
+    assert!(
+        labelled.contains("agent=\"10.255.0.1\",datasource=\"1\",host=\"leaf1\",ifname=\"swp1\""),
+        "{labelled}"
+    );
     drop(fabric);
+}
+
+#[test]
+fn a_large_topology_is_taken_and_a_larger_one_is_refused() {
+    let collector = Collector::start(&[]);
+    let link = |n: usize| {
+        let leaf = json!({"node1": format!("leaf{}", n / 64), "port1": format!("swp{}", n % 64),
+            "node2": format!("spine{}", n % 64), "port2": format!("swp{}", n / 64)});
+        (format!("link{n}"), leaf)
+    };
+    let links: serde_json::Map<String, Json> = (0..30_000).map(link).collect();
+    let body = json!({ "links": links }).to_string();
+    assert!(body.len() > 2 << 20);
+    put(&collector, "/topology/json", &body);
+    assert_eq!(collector.json("/topology/json")["links"].as_object().unwrap().len(), 30_000);
+    let (status, why) = collector.request("PUT", "/topology/json", Some(&" ".repeat((16 << 20) + 1)));
+    assert!(status == 413 && why.contains("16777216 bytes at most"), "{status} {why}");
 }
 
 /// A child that ends with the test.

@@ -1,8 +1,9 @@
 //! The same for Prometheus.
 
 use axum::extract::{Path, Query, State};
+use tables::question::{Owner, Source};
 use tables::select::{Filter, MetricRef};
-use tables::{Answer, Question};
+use tables::{Answer, Program, Question};
 
 use super::metrics::{dumped, listed};
 use crate::prometheus;
@@ -14,9 +15,11 @@ pub(crate) async fn metrics(
     Query(query): Conditions,
 ) -> Reply {
     let agents = shared.agents(&agent)?;
-    let wanted = dumped(agents.clone(), listed(&metrics)?, filter(&query)?);
+    // The host's name is that of a data source which is no port.
+    let whole = agents.whole();
+    let wanted = dumped(agents, listed(&metrics)?, filter(&query)?);
     let names = Question::Dump {
-        agents,
+        agents: whole,
         metrics: MetricRef::list(&prometheus::NAMES.map(|(metric, _)| metric).join(","))?,
         filter: Filter::default(),
     };
@@ -28,10 +31,17 @@ pub(crate) async fn metrics(
             else {
                 return Err(mismatch());
             };
-            Ok(prometheus::metrics(&metrics, &names, |name| program.flows.contains_key(name)))
+            let is_flow = |name: &str| program.flows.contains_key(name);
+            Ok(prometheus::metrics(&metrics, &names, is_flow, |owner| node(&program, owner)))
         })
         .await?;
     Ok(exposition(text))
+}
+
+/// The node of the topology that a data source belongs to.
+fn node(program: &Program, owner: &Owner) -> Option<String> {
+    let Source::Of(source) = owner.source else { return None };
+    program.topology.node_of(owner.agent, source).map(ToString::to_string)
 }
 
 pub(crate) async fn analyzer(State(shared): State<Shared>) -> Reply {

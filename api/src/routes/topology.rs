@@ -101,7 +101,7 @@ pub(crate) async fn hosts(State(shared): State<Shared>, Query(query): Conditions
             let is_meant = |place: &&Place| mac.is_none_or(|mac| mac == place.location.mac);
             let hosts: Vec<Json> = match (address, mac) {
                 (Some(address), _) => {
-                    located.by_address(topology, address).filter(is_meant).take(most).map(shown).collect()
+                    program.locate(address).filter(is_meant).take(most).map(shown).collect()
                 }
                 (None, Some(mac)) => located.by_mac(topology, mac).take(most).map(shown).collect(),
                 (None, None) => located.all(topology).take(most).map(shown).collect(),

@@ -332,7 +332,7 @@ impl Flows {
         let mut packet = Packet::default();
         packet.dissect(header.protocol, header.bytes);
         self.outliers += u64::from(header.frame_length > self.largest_frame);
-        if self.locator.is_on() {
+        if self.locator.looks(now_us) {
             self.locator.packet(*by.agent, sample.input, &packet, sample.noted.switch, now_us);
         }
         let sampled = Sampled {

@@ -18,6 +18,10 @@ use super::{Role, Topology};
 /// Locations of one shard that are remembered, at most.
 pub const MOST_LOCATIONS: usize = 100_000;
 
+/// Locations at one port that are remembered, at most: whoever sends from addresses without number cannot crowd out those
+/// who are elsewhere.
+pub const MOST_AT_PORT: u32 = 10_000;
+
 /// IP addresses behind one Ethernet address of one port that are remembered, at most: one that has more is a router's.
 pub const MOST_ADDRESSES: u16 = 256;
 
@@ -32,6 +36,11 @@ const MOST_TOLD: usize = 131_072;
 
 /// How long it may be asked for, microseconds.
 const TOLD_US: u64 = 30_000_000;
+
+/// Packets that are looked at within [`TURN_US`], at most. One packet a minute is enough to know where a host is; looking at
+/// all of a million a second would cost a tenth of a processor.
+const PACKETS_OF_TURN: u32 = 5_000;
+const TURN_US: u64 = 100_000;
 
 /// How often what is old is looked for, microseconds.
 const SWEEP_US: u64 = 60_000_000;
@@ -73,8 +82,14 @@ struct Entry {
 pub(crate) struct Locator {
     topology: Arc<Topology>,
     known: HashMap<Location, Entry, RandomState>,
+    /// How many there are at each port.
+    at_ports: HashMap<(Address, u32), u32, RandomState>,
     told: VecDeque<(u64, Sighting)>,
     swept_us: u64,
+    is_on: bool,
+    /// When the next turn begins, and packets that may still be looked at in this one.
+    next_turn_us: u64,
+    left: u32,
     /// Locations beyond those that are remembered.
     pub(crate) refused: u64,
 }
@@ -86,16 +101,27 @@ impl Locator {
             return;
         }
         self.topology = Arc::clone(topology);
+        self.is_on = topology.is_defined();
         let topology = &self.topology;
         let at_edge = |at: &Location| topology.port_role(at.agent, at.ifindex) == Role::Edge;
         self.known.retain(|location, _| at_edge(location));
+        self.at_ports.retain(|(agent, ifindex), _| topology.port_role(*agent, *ifindex) == Role::Edge);
         self.told.retain(|(_, sighting)| at_edge(&sighting.location));
     }
 
-    /// Whether there is something to learn.
+    /// Whether this packet is to be looked at.
     #[inline]
-    pub(crate) fn is_on(&self) -> bool {
-        self.topology.is_defined()
+    pub(crate) fn looks(&mut self, now_us: u64) -> bool {
+        self.is_on && self.has_turn(now_us)
+    }
+
+    fn has_turn(&mut self, now_us: u64) -> bool {
+        if now_us >= self.next_turn_us {
+            (self.next_turn_us, self.left) = (now_us + TURN_US, PACKETS_OF_TURN);
+        }
+        let fewer = self.left.checked_sub(1);
+        self.left = fewer.unwrap_or(0);
+        fewer.is_some()
     }
 
     /// Takes a packet that came in at an interface of an agent, and what its switch says of it (`extended_switch`).
@@ -133,10 +159,12 @@ impl Locator {
         if nobody || self.topology.port_role(agent, ifindex) != Role::Edge {
             return;
         }
-        if self.known.len() + 1 >= MOST_LOCATIONS {
+        let here = self.at_ports.entry((agent, ifindex)).or_insert(0);
+        if self.known.len() + 1 >= MOST_LOCATIONS || *here + 1 >= MOST_AT_PORT {
             self.refused += 1;
             return;
         }
+        let before = self.known.len();
         let alone = Location { address: None, ..location };
         let fresh = || Entry { seen_us: now_us, told_us: now_us, addresses: 0 };
         let owner = self.known.entry(alone).or_insert_with(fresh);
@@ -148,6 +176,7 @@ impl Locator {
             owner.addresses += 1;
             self.known.insert(location, fresh());
         }
+        *here += (self.known.len() - before) as u32;
         tell(&mut self.told);
     }
 
@@ -162,12 +191,18 @@ impl Locator {
         self.swept_us = now_us;
         let since_us = now_us.saturating_sub(TIMEOUT_US);
         let gone = self.known.extract_if(|_, entry| entry.seen_us < since_us).map(|(location, _)| location);
-        let gone: Vec<Location> = gone.filter(|location| location.address.is_some()).collect();
+        let gone: Vec<Location> = gone.collect();
         for location in gone {
-            if let Some(owner) = self.known.get_mut(&Location { address: None, ..location }) {
+            if let Some(here) = self.at_ports.get_mut(&(location.agent, location.ifindex)) {
+                *here = here.saturating_sub(1);
+            }
+            if location.address.is_some()
+                && let Some(owner) = self.known.get_mut(&Location { address: None, ..location })
+            {
                 owner.addresses = owner.addresses.saturating_sub(1);
             }
         }
+        self.at_ports.retain(|_, here| *here > 0);
     }
 
     /// What was told since, at most half a minute ago.
@@ -211,9 +246,13 @@ mod tests {
     #[test]
     fn what_comes_in_at_an_edge_port_is_told_once_a_minute_and_forgotten() {
         let mut locator = Locator::default();
-        assert!(!locator.is_on());
+        assert!(!locator.looks(0));
         locator.adopt(&fabric());
-        assert!(locator.is_on());
+        let looked = |locator: &mut Locator, at_us| (0..10_000).filter(|_| locator.looks(at_us)).count();
+        assert_eq!(
+            [0, 99_999, 100_000, 100_000].map(|at_us| looked(&mut locator, at_us)),
+            [5000, 0, 5000, 0]
+        );
         see(&mut locator, 9, 4, [10, 1, 1, 1], 0);
         assert!(locator.told_since(0).is_empty(), "it came over a link");
         see(&mut locator, 3, 5, [10, 1, 1, 1], 0);
@@ -255,5 +294,14 @@ mod tests {
         }
         assert!(locator.known.len() <= MOST_LOCATIONS && locator.known.len() > MOST_LOCATIONS - 3);
         assert!(locator.refused > 20_000 && locator.told.len() <= MOST_TOLD);
+        locator.tick(TIMEOUT_US + 1);
+        assert!(locator.known.is_empty() && locator.at_ports.is_empty());
+        // Many stations at one port, one at another.
+        for n in 0..100 {
+            (0..200).for_each(|host| see(&mut locator, 3, 4 + 2 * n, [12, 0, 0, host], TIMEOUT_US + 2));
+        }
+        see(&mut locator, 5, 4, [12, 0, 0, 1], TIMEOUT_US + 2);
+        assert_eq!(locator.at_ports[&(agent(1), 3)], MOST_AT_PORT - 1);
+        assert_eq!((locator.at_ports[&(agent(1), 5)], locator.known.len() as u32), (2, MOST_AT_PORT + 1));
     }
 }

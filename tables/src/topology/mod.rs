@@ -17,6 +17,7 @@ pub mod located;
 pub mod names;
 pub mod paths;
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use ahash::{AHashMap, AHashSet};
@@ -180,7 +181,14 @@ impl Topology {
                 continue;
             };
             let known = Known { node: number, name: Arc::clone(name), link: port.link };
-            self.ports.entry((agent, ifindex)).or_insert(known);
+            match self.ports.entry((agent, ifindex)) {
+                Entry::Vacant(place) => drop(place.insert(known)),
+                // Another port has this interface, by its number where this one has it by name.
+                Entry::Occupied(_) => {
+                    member.waiting += usize::from(port.link.is_some());
+                    continue;
+                }
+            }
             let ends = port.link.and_then(|link| Some((link, definition.links.get(link as usize)?)));
             let Some((link, ends)) = ends else { continue };
             let end = ends.ends.iter().position(|(of, port)| *of == number && port == name);
