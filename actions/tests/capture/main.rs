@@ -1,6 +1,9 @@
 //! Triggered capture: policies on a clock of their own, drivers and the controller against servers on loopback.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod drivers;
+mod live;
 mod policy;
 mod properties;
+mod support;
 mod world;

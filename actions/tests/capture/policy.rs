@@ -37,7 +37,7 @@ fn the_first_sample_of_a_listed_host_leads_to_one_rule_which_goes_with_the_evide
     assert_eq!(world.told[2..], ["capture of 10.0.0.162 ended: there was no evidence for 60 s"]);
     let history: Vec<_> =
         world.policy.ended().next().unwrap().history.iter().map(|s| s.what.as_str()).collect();
-    assert_eq!(history.len(), 4, "{history:?}");
+    assert_eq!(history.len(), 5, "{history:?}");
 }
 
 #[test]
