@@ -1,5 +1,6 @@
 //! All actions as others see them: what is shown by REST, what persons ask for, and what of that is kept.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use crate::audit::{self, Audit};
 use crate::autoscale::{Autoscaler, ControlError};
-use crate::capture::controller::{Controller, Trusted};
+use crate::capture::controller::Controller;
 use crate::config::Config;
 use crate::mode::{Mode, Switch};
 use crate::notify::{Notice, Notices, Severity};
@@ -31,8 +32,6 @@ pub struct Start<'s> {
     pub keep: Keep,
     /// Whose rules these are, where the configuration does not say.
     pub owner: String,
-    /// Whose telemetry actions may go by.
-    pub trusted: Trusted,
 }
 
 impl std::fmt::Debug for Start<'_> {
@@ -90,6 +89,11 @@ pub fn start(config: Config, start: Start<'_>) -> Result<(Actions, Control), Sta
         Some(text) => text.parse().unwrap_or(Mode::Observe),
         None => config.actions.mode,
     };
+    if !config.is_empty() && !start.engine.lists_agents() {
+        tracing::warn!(
+            "no agent is listed, and actions go by listed agents only: [[agents.listed]] says which, and where they send from"
+        );
+    }
     let mode = Switch::new(mode);
     let audit = match start.state {
         Some(directory) => Audit::open(directory, audit::Limits::default())?,
@@ -101,9 +105,10 @@ pub fn start(config: Config, start: Start<'_>) -> Result<(Actions, Control), Sta
     let settings = start.changed.get("autoscale").cloned().unwrap_or_default();
     let (scaler, autoscale) = Autoscaler::new(config.autoscale, &settings)
         .map_err(|all| wrong(all.iter().map(ToString::to_string).collect()))?;
-    let (controller, captures) =
-        Controller::new(config.capture.check().map_err(wrong)?, &owner, start.trusted)
-            .map_err(StartError::Config)?;
+    let sees = start.engine.clone();
+    let trusted = Arc::new(move |agent: IpAddr| sees.trusts(agent.into()));
+    let (controller, captures) = Controller::new(config.capture.check().map_err(wrong)?, &owner, trusted)
+        .map_err(StartError::Config)?;
     let components = vec![
         Component::new("capture", |context| controller.run(context)),
         Component::new("autoscale", |context| scaler.run(context)),

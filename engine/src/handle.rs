@@ -13,6 +13,7 @@ use tables::flow::SpecError;
 use tables::flow::learned::{Hosts, Names};
 use tables::flow::reference::References;
 use tables::program::TOPOLOGY;
+use tables::question::Address;
 use tables::topology::{AgentPorts, Located};
 use tables::trust::Trust;
 use tables::{Answer, Change, ChangeError, Partial, Program, Question};
@@ -106,10 +107,14 @@ impl Handle {
         Ok(Status::of(self.request(Request::Status)?, self.began.elapsed()))
     }
 
-    /// What the operator says of agents. Which of those that are listed are trusted now is a question:
-    /// [`tables::select::Agents::Listed`].
-    pub fn trust(&self) -> &Trust {
-        &self.trust
+    /// Whether actions may go by what this agent sends, now (promise A1).
+    pub fn trusts(&self, agent: Address) -> bool {
+        self.trust.trusts(agent, u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Whether the operator has listed any agent: without a list nobody is trusted.
+    pub fn lists_agents(&self) -> bool {
+        self.trust.lists_any()
     }
 
     /// What is defined.

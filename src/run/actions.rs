@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use actions::capture::controller::Trusted;
 use actions::config::Config;
 use actions::control::{Control, Start, start as start_all};
 use actions::thread::Actions;
@@ -19,7 +18,6 @@ pub fn start(
     engine: &Engine,
     config: Config,
     state: Option<&Arc<StateDir>>,
-    trusted: Trusted,
 ) -> anyhow::Result<(Actions, Control)> {
     let kept = state.map(Arc::clone);
     let keep = move |changed: &Json| match kept.as_ref().map(|state| state.store_actions(changed)) {
@@ -38,7 +36,6 @@ pub fn start(
             changed: state.map(|state| state.actions()).unwrap_or_default(),
             keep: Arc::new(keep),
             owner: host_name(),
-            trusted,
         },
     )?;
     Ok(started)

@@ -113,8 +113,7 @@ fn collect(args: &RunArgs, config: &Config) -> anyhow::Result<ExitCode> {
     let trust = Arc::new(Trust::new(settings.trust.clone()));
     let engine = Engine::start(&EngineOptions { trust, ..settings.engine.clone() })?;
     let defined = Defined::start(engine.handle(), config, state, args.config.clone(), args.given.clone())?;
-    let (actions, control) =
-        actions::start(&engine, config.actions.clone(), kept.as_ref(), Arc::new(|_| true))?;
+    let (actions, control) = actions::start(&engine, config.actions.clone(), kept.as_ref())?;
     let api = Api::start(
         engine.handle(),
         control,

@@ -342,6 +342,9 @@ impl Shard {
             }
         };
         if verdict == Verdict::Flagged {
+            if let Some(trust) = &self.trust {
+                trust.flag(header.agent, now_us);
+            }
             self.flag(place, now_us);
         }
         let room = self.options.sources.saturating_sub(self.sources);

@@ -5,6 +5,7 @@
 //! is counted as the agent's, or taken and the agent flagged for a time. Actions use listed agents alone.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use decode::Address;
 use ip_network::IpNetwork;
@@ -12,6 +13,10 @@ use ip_network_table::IpNetworkTable;
 
 /// How long an agent is not to be trusted after a datagram of it that came from elsewhere was taken, microseconds.
 pub const FLAGGED_US: u64 = 600_000_000;
+
+/// Places for the times at which agents were flagged. Agents that share one share its time: one that is flagged costs
+/// another one's trust now and then, and never gives it any.
+const FLAGS: usize = 4096;
 
 /// Prefixes of one entry that its agents may send from.
 pub const MOST_SOURCES: usize = 64;
@@ -115,6 +120,8 @@ pub struct Trust {
     list: List,
     /// Places in the list, by agent.
     places: IpNetworkTable<usize>,
+    /// When agents were last flagged, microseconds of the shards' time plus one; none where foreign datagrams are refused.
+    flags: Box<[AtomicU64]>,
 }
 
 impl std::fmt::Debug for Trust {
@@ -145,7 +152,31 @@ impl Trust {
         for (place, entry) in list.listed.iter().enumerate() {
             places.insert(entry.agents, place);
         }
-        Self { list, places }
+        let flags = if list.foreign == Foreign::Flag { FLAGS } else { 0 };
+        Self { list, places, flags: (0..flags).map(|_| AtomicU64::new(0)).collect() }
+    }
+
+    /// Whether actions may go by what this agent sends at this moment of the shards' time. What is taken from elsewhere
+    /// takes the trust away before anything of it can be told.
+    pub fn trusts(&self, agent: Address, now_us: u64) -> bool {
+        let flagged_us = self.flag_of(agent).map_or(0, |flag| flag.load(Ordering::Acquire));
+        self.lists(agent) && (flagged_us == 0 || now_us.saturating_sub(flagged_us - 1) >= FLAGGED_US)
+    }
+
+    /// Notes that something was taken which came from elsewhere.
+    pub(crate) fn flag(&self, agent: Address, now_us: u64) {
+        if let Some(flag) = self.flag_of(agent) {
+            flag.fetch_max(now_us + 1, Ordering::AcqRel);
+        }
+    }
+
+    fn flag_of(&self, agent: Address) -> Option<&AtomicU64> {
+        let bits = match agent.ip()? {
+            IpAddr::V4(ip) => u128::from(ip.to_bits()),
+            IpAddr::V6(ip) => ip.to_bits(),
+        };
+        let mixed = ((bits >> 64) as u64 ^ bits as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.flags.get((mixed >> 52) as usize)
     }
 
     /// Whether an agent is listed.
@@ -194,6 +225,19 @@ mod tests {
             entry("2001:db8::/32", &["2001:db8::/32"]),
         ];
         Trust::new(List { listed, unlisted, foreign })
+    }
+
+    #[test]
+    fn an_agent_that_was_flagged_is_trusted_again_after_a_time() {
+        let agent = Address::V4([10, 0, 0, 7].into());
+        let flags = trust(Unlisted::Take, Foreign::Flag);
+        assert!(flags.trusts(agent, 5) && !flags.trusts(Address::V4([11, 0, 0, 7].into()), 5));
+        flags.flag(agent, 5);
+        assert!(!flags.trusts(agent, 5) && !flags.trusts(agent, 4 + FLAGGED_US));
+        assert!(flags.trusts(agent, 5 + FLAGGED_US));
+        let refuses = trust(Unlisted::Take, Foreign::Refuse);
+        refuses.flag(agent, 5);
+        assert!(refuses.trusts(agent, 5), "what came from elsewhere was not taken");
     }
 
     fn verdict(trust: &Trust, agent: &str, sender: &str) -> Verdict {

@@ -85,15 +85,13 @@ pub struct Autoscale {
     pub interval_s: f64,
     /// Changes of all services together, per minute.
     pub changes: u32,
-    /// Agents that are believed, by address or host name; all of them when empty.
-    pub agents: Vec<String>,
     /// Services, by name.
     pub service: BTreeMap<String, Service>,
 }
 
 impl Default for Autoscale {
     fn default() -> Self {
-        Self { budget: None, interval_s: 2.0, changes: 60, agents: Vec::new(), service: BTreeMap::new() }
+        Self { budget: None, interval_s: 2.0, changes: 60, service: BTreeMap::new() }
     }
 }
 

@@ -29,8 +29,8 @@ const ASKING: Duration = Duration::from_secs(2);
 /// Between two looks at least, also where one took longer than the interval.
 const REST: Duration = Duration::from_millis(50);
 
-/// Says what telemetry has of a service: its name, what is measured, and which agents are believed.
-pub type Eyes = Arc<dyn Fn(&Handle, &str, &Service, &[String]) -> Result<Telemetry, String> + Send + Sync>;
+/// Says what telemetry has of a service: its name, and what is measured.
+pub type Eyes = Arc<dyn Fn(&Handle, &str, &Service) -> Result<Telemetry, String> + Send + Sync>;
 
 /// The component that scales services.
 pub struct Autoscaler {
@@ -280,16 +280,11 @@ impl Hands {
     /// What telemetry says of each.
     async fn telemetry(&self, wanted: &[Wanted]) -> Vec<Result<Telemetry, String>> {
         let (eyes, all) = (Arc::clone(&self.shared.eyes), wanted.to_vec());
-        let agents = self.shared.control.lock().config.autoscale.agents.clone();
         let busy = || Err("the collector is too busy to answer".to_owned());
         let answers = self.shared.context.ask(move |handle| {
             let began = std::time::Instant::now();
             let one = |wanted: &Wanted| {
-                if began.elapsed() > ASKING {
-                    busy()
-                } else {
-                    eyes(handle, &wanted.service, &wanted.rules, &agents)
-                }
+                if began.elapsed() > ASKING { busy() } else { eyes(handle, &wanted.service, &wanted.rules) }
             };
             all.iter().map(one).collect::<Vec<_>>()
         });

@@ -25,25 +25,16 @@ const NODE: &str = "host_name";
 ///
 /// # Errors
 /// The engine does not answer; or the rules name what cannot be asked for.
-pub(super) fn telemetry(
-    handle: &Handle,
-    name: &str,
-    rules: &Service,
-    agents: &[String],
-) -> Result<Telemetry, String> {
-    let agents = match agents {
-        [] => Agents::All,
-        named => Agents::Named(named.to_vec()),
-    };
+pub(super) fn telemetry(handle: &Handle, name: &str, rules: &Service) -> Result<Telemetry, String> {
     let columns = Columns::of(rules);
     let question =
-        Question::Table { agents: agents.clone(), columns: columns.asked()?, filter: filter(name)? };
+        Question::Table { agents: Agents::Listed, columns: columns.asked()?, filter: filter(name)? };
     let Answer::Table(rows) = handle.ask(question).map_err(|why| why.to_string())? else {
         return Err("the collector gave another answer than a table".to_owned());
     };
     let replicas = rows.iter().filter_map(|row| columns.replica(name, rules, row)).collect();
     let total = |metric: &Metric| {
-        if metric.total { total(handle, metric, &agents) } else { Ok(None) }
+        if metric.total { total(handle, metric) } else { Ok(None) }
     };
     let totals = rules.metric.iter().map(total).collect::<Result<_, String>>()?;
     Ok(Telemetry { replicas, totals })
@@ -137,13 +128,13 @@ fn added(samples: impl Iterator<Item = Option<Sample>>) -> Option<Sample> {
 }
 
 /// A metric over all data sources that its filter lets through.
-fn total(handle: &Handle, metric: &Metric, agents: &Agents) -> Result<Option<Sample>, String> {
+fn total(handle: &Handle, metric: &Metric) -> Result<Option<Sample>, String> {
     let fold = metric.metric.fold_of_total().name();
     let metrics = metric.metric.terms.iter().map(|term| format!("{fold}:{term}").parse());
     let metrics = metrics.collect::<Result<Vec<MetricRef>, _>>().map_err(|why| why.to_string())?;
     let conditions = metric.filter.iter().map(|(name, patterns)| (name.as_str(), patterns.clone()));
     let filter = Filter::new(conditions).map_err(|why| format!("the filter of {}: {why}", metric.metric))?;
-    let question = Question::Metric { agents: agents.clone(), metrics, filter };
+    let question = Question::Metric { agents: Agents::Listed, metrics, filter };
     let Answer::Statistics(statistics) = handle.ask(question).map_err(|why| why.to_string())? else {
         return Err("the collector gave another answer than statistics".to_owned());
     };

@@ -87,7 +87,7 @@ fn swarm(socket: &Path, services: &[(&str, u64)], plan: &Plan) -> Arc<StandIn> {
 
 /// What telemetry says: each container that runs has its part of the load of its service.
 fn eyes(swarms: Vec<Arc<StandIn>>, loads: Loads, alter: Option<Alter>) -> Eyes {
-    Arc::new(move |_, name: &str, rules: &Service, _: &[String]| {
+    Arc::new(move |_, name: &str, rules: &Service| {
         let running = swarms.iter().flat_map(|swarm| swarm.running());
         let running: Vec<_> = running.filter(|replica| replica.service == name).collect();
         let load = loads.lock().unwrap().get(name).copied();

@@ -2,6 +2,7 @@
 
 use std::net::UdpSocket;
 use std::num::NonZero;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actions::audit::Audit;
@@ -13,6 +14,7 @@ use docker::stand_in::{Config, Pace, Planned, StandIn};
 use engine::{Engine, EngineOptions};
 use fabric::{Curve, Fabric, FabricOptions};
 use serde_json::{Value as Json, json};
+use tables::trust::{List, Listed, Trust};
 
 /// Containers whose names are right and whose tasks the swarm does not know: somebody tells of them who should not.
 #[test]
@@ -22,9 +24,11 @@ fn containers_are_seen_and_strangers_are_no_replicas() {
     let web = Planned { name: "web".into(), replicas: 3, image: "httpd".into(), labels: Vec::new() };
     let pace = Pace::even(Duration::from_millis(10));
     let swarm = StandIn::start(&socket, Config { services: vec![web], nodes: 1, pace }).unwrap();
+    let everybody_here = Listed::new("0.0.0.0/0", &["127.0.0.0/8"]).unwrap();
     let options = EngineOptions {
         sflow: vec!["127.0.0.1:0".parse().unwrap()],
         workers: NonZero::new(1),
+        trust: Arc::new(Trust::new(List { listed: vec![everybody_here], ..List::default() })),
         ..EngineOptions::default()
     };
     let engine = Engine::start(&options).unwrap();

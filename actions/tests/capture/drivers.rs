@@ -60,7 +60,8 @@ fn tls_and_basic_authentication_with_the_real_server() {
         path.display().to_string()
     };
     let (cert, key) = (file("cert.pem", &certificate.pem()), file("key.pem", &key.serialize_pem()));
-    let (ca, token, other) = (file("ca.pem", &authority.pem()), file("token", "sesame-sesame-sesame\n"), file("other", "no\n"));
+    let (ca, token, other) =
+        (file("ca.pem", &authority.pem()), file("token", "sesame-sesame-sesame\n"), file("other", "no\n"));
     let server = AclServer::start(&["--tls-cert", &cert, "--tls-key", &key, "--token-file", &token]);
     let url = format!("https://{}/acl", server.address);
     let right = switch(&url, json!({"ca": ca, "user": "collector", "password_file": token}));
@@ -95,7 +96,8 @@ fn answers_that_make_no_sense_are_errors_and_nothing_else() {
         assert!(why.contains("list of names") && why.len() < 1000, "{why}");
     }
     // Names are never asked for that are not ours, whatever they are.
-    let names = ["../../etc/passwd", "fs_main_x", "a\r\nX: y", "fs_main_10_0_0_5_192_0_2_5?x", "lasterror", ""];
+    let names =
+        ["../../etc/passwd", "fs_main_x", "a\r\nX: y", "fs_main_10_0_0_5_192_0_2_5?x", "lasterror", ""];
     let server = Server::start(move |request| match request.path.as_str() {
         "/acl" => (200, String::new(), json!(names).to_string()),
         _ => (204, String::new(), String::new()),
@@ -109,7 +111,9 @@ fn answers_that_make_no_sense_are_errors_and_nothing_else() {
 
 #[test]
 fn what_is_refused_and_what_is_not_there_are_told_apart() {
-    for (status, refused) in [(400, true), (406, true), (507, true), (401, false), (403, false), (500, false), (503, false)] {
+    for (status, refused) in
+        [(400, true), (406, true), (507, true), (401, false), (403, false), (500, false), (503, false)]
+    {
         let server = Server::start(move |_| (status, String::new(), "\"why\nnot\"".to_owned()));
         let url = format!("http://{}/acl", server.address);
         let mut driver = Driver::new(&switch(&url, json!({})), "main").unwrap();
@@ -121,7 +125,9 @@ fn what_is_refused_and_what_is_not_there_are_told_apart() {
     let odd = Wanted { interfaces: vec!["swp+ -j DROP".to_owned()], ..wanted(1, &[]).1 };
     let server = Server::start(|_| (202, String::new(), String::new()));
     let url = format!("http://{}/acl", server.address);
-    let done = block_on(Driver::new(&switch(&url, json!({})), "main").unwrap().apply(&[Change::Put("fs_x".into(), odd)]));
+    let done = block_on(
+        Driver::new(&switch(&url, json!({})), "main").unwrap().apply(&[Change::Put("fs_x".into(), odd)]),
+    );
     assert!(matches!(done[0], Err(Trouble::Refused(_))) && server.requests().is_empty());
 }
 
@@ -143,7 +149,10 @@ fn nvue_takes_all_changes_in_one_revision_and_is_read_back() {
         let applied = nvue.applied();
         let rule = &applied["acl"]["fs_main_10_0_0_1_192_0_2_1"]["rule"]["10"];
         assert_eq!(rule["match"]["ip"], json!({"source-ip": "10.0.0.1/32", "dest-ip": "192.0.2.1/32"}));
-        assert_eq!(rule["action"]["erspan"], json!({"source-ip": "10.0.0.253", "dest-ip": "10.0.0.70", "ttl": 64}));
+        assert_eq!(
+            rule["action"]["erspan"],
+            json!({"source-ip": "10.0.0.253", "dest-ip": "10.0.0.70", "ttl": 64})
+        );
         assert_eq!(applied["interface"]["swp2"]["acl"].as_object().unwrap().len(), 3, "what was there stays");
         // Another port, and one goes.
         let change = [put(1, &["swp1", "swp3"]), Change::Delete(wanted(2, &[]).0)];
@@ -193,7 +202,8 @@ fn nvue_says_what_it_does_not_take_and_the_others_are_taken() {
         assert!(matches!(&done[..], [Ok(()), Err(Trouble::Refused(_)), Ok(())]), "{done:?}");
         assert_eq!(driver.read().await.unwrap().observed.len(), 2);
     });
-    let raw: Raw = serde_json::from_value(json!({"switch": [{"agent": "10.0.0.1", "url": "https://x y/acl"}]})).unwrap();
+    let raw: Raw =
+        serde_json::from_value(json!({"switch": [{"agent": "10.0.0.1", "url": "https://x y/acl"}]})).unwrap();
     let config = raw.check().unwrap();
     assert!(Driver::new(&config.switches[0], "main").is_err());
 }

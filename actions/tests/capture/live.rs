@@ -47,7 +47,10 @@ fn a_listed_address_leads_to_the_two_rules_which_go_when_the_evidence_ends() {
     let kinds: Vec<_> = kept.iter().map(|entry| entry.entry.kind).collect();
     assert_eq!(kinds, ["capture.delete", "capture.put"], "one write each");
     assert!(kept.iter().all(|entry| entry.json()["outcome"] == "done"), "{kept:?}");
-    assert!(kept[1].entry.reason.contains("1 samples, 400 frames with 192.0.2.1 (block) were seen"), "{kept:?}");
+    assert!(
+        kept[1].entry.reason.contains("1 samples, 400 frames with 192.0.2.1 (block) were seen"),
+        "{kept:?}"
+    );
     let json = capture.control.json();
     let ended = &json["ended"][0];
     assert_eq!((&ended["label"], &ended["evidence"]["inward"]), (&json!("block"), &json!(true)));
@@ -102,7 +105,11 @@ fn ten_dead_switches_delay_the_eleventh_by_nothing() {
         .collect();
     switches.push(json!({"agent": AGENT.to_string(), "url": wrapper.url(), "commit_ms": 50}));
     let collector = Collector::start();
-    let capture = collector.capture(config(json!(switches), json!({}), json!({"sessions": 4000, "sessions_per_switch": 1000, "sessions_per_analyzer": 4000})));
+    let capture = collector.capture(config(
+        json!(switches),
+        json!({}),
+        json!({"sessions": 4000, "sessions_per_switch": 1000, "sessions_per_analyzer": 4000}),
+    ));
     let mut took = Vec::new();
     for n in 1..=100u8 {
         let sent = Instant::now();
@@ -116,7 +123,10 @@ fn ten_dead_switches_delay_the_eleventh_by_nothing() {
         took.push(at - sent);
     }
     took.sort();
-    println!("from the datagram to the first byte of the PUT: median {:?}, slowest of 100 {:?}", took[50], took[99]);
+    println!(
+        "from the datagram to the first byte of the PUT: median {:?}, slowest of 100 {:?}",
+        took[50], took[99]
+    );
     assert!(took[99] < Duration::from_millis(500), "a dead switch is waited for at least 2 s: {took:?}");
     assert_eq!(capture.switch_states(), [vec!["down"; 10], vec!["up"]].concat());
     drop(dead);
@@ -205,7 +215,10 @@ fn forged_agents_and_odd_names_lead_to_nothing() {
     until("the forged ones are counted", || capture.metric("finderscope_capture_ignored_total") >= 202.0);
     assert_eq!(wrapper.names(), [RULE]);
     let lines = wrapper.lines(RULE).unwrap();
-    assert!(lines.len() == 4 && lines.iter().all(|line| !line.contains('\n') && !line.contains("DROP")), "{lines:?}");
+    assert!(
+        lines.len() == 4 && lines.iter().all(|line| !line.contains('\n') && !line.contains("DROP")),
+        "{lines:?}"
+    );
     assert_eq!(capture.sessions().len(), 1);
     let label = capture.control.session_json(RULE).unwrap()["label"].as_str().unwrap().to_owned();
     assert!(label == "a%2C10.9.9.9\\n-A FORWARD -j DROP", "it stays a name, on its line: {label}");
@@ -218,7 +231,8 @@ fn foreign_rules_are_left_alone_and_ours_are_mended() {
     wrapper.write("capture1", &["[iptables]", "-A FORWARD -j DROP"]);
     wrapper.write("fs_main_10_0_0_5_192_0_2_5", &["[iptables]", "# a person's", "-A FORWARD -j DROP"]);
     wrapper.write("fs_main_10_0_0_6_192_0_2_6", &["[iptables]", "# finderscope owner=main policy=gone"]);
-    wrapper.write("fs_other_10_0_0_7_192_0_2_7", &["[iptables]", "# finderscope owner=other policy=emerging"]);
+    wrapper
+        .write("fs_other_10_0_0_7_192_0_2_7", &["[iptables]", "# finderscope owner=other policy=emerging"]);
     let collector = Collector::start();
     let switch = json!([{"agent": AGENT.to_string(), "url": wrapper.url(), "commit_ms": 50}]);
     let capture = collector.capture(config(switch, json!({}), json!({})));
@@ -236,7 +250,9 @@ fn foreign_rules_are_left_alone_and_ours_are_mended() {
             && reasons.iter().any(|reason| reason == "the instance other captures it on 10.0.0.253")
     });
     assert!(wrapper.writes().iter().all(|request| {
-        request.path.ends_with(RULE) || request.path.ends_with("10_0_0_6_192_0_2_6") || request.path.ends_with("10_0_0_5_192_0_2_5")
+        request.path.ends_with(RULE)
+            || request.path.ends_with("10_0_0_6_192_0_2_6")
+            || request.path.ends_with("10_0_0_5_192_0_2_5")
     }));
     capture.shutdown();
     assert_eq!(wrapper.names(), ["capture1", "fs_main_10_0_0_5_192_0_2_5", "fs_other_10_0_0_7_192_0_2_7"]);

@@ -20,7 +20,16 @@ fn program() -> &'static Path {
         let mut target = folder.parent().unwrap().to_owned();
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
         cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-        cargo.args(["build", "--locked", "--package", "acl", "--features", "server", "--bin", "finderscope-acl"]);
+        cargo.args([
+            "build",
+            "--locked",
+            "--package",
+            "acl",
+            "--features",
+            "server",
+            "--bin",
+            "finderscope-acl",
+        ]);
         cargo.args(["--profile", profile]);
         // Built for a named target, the profile's folder is below one of that name.
         if !target.join("CACHEDIR.TAG").exists() {

@@ -100,7 +100,8 @@ impl Collector {
         let audit = Audit::open(self.state.path(), Limits::default()).unwrap();
         let notices = Notices::new(&serde_json::from_value(json!({})).unwrap());
         let actions =
-            Actions::start(self.engine.handle(), audit.clone(), mode.clone(), notices, vec![component]).unwrap();
+            Actions::start(self.engine.handle(), audit.clone(), mode.clone(), notices, vec![component])
+                .unwrap();
         let capture = Capture { control, mode, audit, actions };
         if lives.is_none() {
             until("flows are defined", || {

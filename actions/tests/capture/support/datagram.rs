@@ -3,7 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The datagram of an agent that has sampled, one in `rate`, a packet from one host to another at its port `source`.
-pub(crate) fn datagram(agent: Ipv4Addr, sequence: u32, port: u32, rate: u32, from: IpAddr, to: IpAddr) -> Vec<u8> {
+pub(crate) fn datagram(
+    agent: Ipv4Addr,
+    sequence: u32,
+    port: u32,
+    rate: u32,
+    from: IpAddr,
+    to: IpAddr,
+) -> Vec<u8> {
     let header = packet(from, to);
     let padded = header.len().next_multiple_of(4);
     let mut words: Vec<u32> = vec![5, 1, agent.to_bits(), 0, sequence, 1000 * sequence, 1];

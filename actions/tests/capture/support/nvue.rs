@@ -87,7 +87,9 @@ fn content(state: &mut State, request: &Request) -> (u16, Json) {
         }
         ("GET", ["revision", id]) => {
             let applied = &mut state.applied;
-            let Some(one) = number(id).and_then(|n| state.revisions.get_mut(n)) else { return (404, Json::Null) };
+            let Some(one) = number(id).and_then(|n| state.revisions.get_mut(n)) else {
+                return (404, Json::Null);
+            };
             one.asked += 1;
             if one.state == "apply" && one.asked > 2 {
                 match state.fails {
@@ -103,17 +105,22 @@ fn content(state: &mut State, request: &Request) -> (u16, Json) {
         }
         ("PATCH", ["revision", id]) => {
             let wanted = json!({ "state": "apply", "auto-prompt": { "ays": "ays_yes" } });
-            let Some(one) = number(id).and_then(|n| state.revisions.get_mut(n)) else { return (404, Json::Null) };
+            let Some(one) = number(id).and_then(|n| state.revisions.get_mut(n)) else {
+                return (404, Json::Null);
+            };
             if body != wanted {
                 return (400, json!({ "detail": "what?" }));
             }
             (one.state, one.asked) = ("apply", 0);
             (200, json!({ "state": "apply" }))
         }
-        ("GET", [place @ ("acl" | "interface")]) if revision == "applied" => (200, state.applied[*place].clone()),
+        ("GET", [place @ ("acl" | "interface")]) if revision == "applied" => {
+            (200, state.applied[*place].clone())
+        }
         ("PATCH", ["acl"]) => {
             let unwanted = state.unwanted.clone();
-            if body.as_object().is_some_and(|lists| lists.keys().any(|name| Some(name) == unwanted.as_ref())) {
+            if body.as_object().is_some_and(|lists| lists.keys().any(|name| Some(name) == unwanted.as_ref()))
+            {
                 return (422, json!({ "detail": "it is not wanted" }));
             }
             edit(state, number(&revision), &["acl"], &body)
@@ -124,7 +131,8 @@ fn content(state: &mut State, request: &Request) -> (u16, Json) {
                 return (404, Json::Null);
             };
             let pointer: String = way.iter().map(|part| format!("/{part}")).collect();
-            let removed = one.tree.pointer_mut(&pointer).and_then(Json::as_object_mut).and_then(|o| o.remove(*name));
+            let removed =
+                one.tree.pointer_mut(&pointer).and_then(Json::as_object_mut).and_then(|o| o.remove(*name));
             (if removed.is_some() { 204 } else { 404 }, Json::Null)
         }
         _ => (405, Json::Null),
@@ -135,7 +143,11 @@ fn edit(state: &mut State, revision: Option<usize>, way: &[&str], body: &Json) -
     let Some(one) = revision.and_then(|n| state.revisions.get_mut(n)) else { return (404, Json::Null) };
     let mut place = &mut one.tree;
     for part in way {
-        place = place.as_object_mut().unwrap().entry((*part).to_owned()).or_insert_with(|| Json::Object(Map::new()));
+        place = place
+            .as_object_mut()
+            .unwrap()
+            .entry((*part).to_owned())
+            .or_insert_with(|| Json::Object(Map::new()));
     }
     merge(place, body);
     (200, body.clone())
