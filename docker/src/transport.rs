@@ -99,11 +99,10 @@ impl Connection {
         self.accepted(answer, &[200], call).await
     }
 
-    /// `POST path` with this body, JSON unless it is empty, on a connection that the error tells whether it took it.
-    /// The answer has one of the statuses that mean `done`.
+    /// `POST path` with this body, JSON unless it is empty: the answer with one of the statuses that mean `done`.
     ///
     /// # Errors
-    /// There is no answer, or it has another status.
+    /// There is no answer, or it has another status; the error tells whether the engine may have the request.
     pub(crate) async fn post(
         &mut self,
         path: &str,
