@@ -1,6 +1,7 @@
 //! What asks endpoints, against servers of its own.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+mod feeds;
 mod http;
 mod server;
 mod thread;

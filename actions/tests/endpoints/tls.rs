@@ -102,3 +102,18 @@ async fn a_client_certificate_is_shown_where_there_is_one() {
     let error = client(&server, other).get(&[]).await.unwrap_err();
     assert_eq!(error.label(), "file", "{error}");
 }
+
+#[tokio::test]
+async fn an_answer_over_tls_leads_to_none_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = authority("ca");
+    let ca_file = folder.path().join("ca.pem");
+    private(&ca_file, &ca.pem());
+    let acceptor = acceptor(issued(&ca, "127.0.0.1", false), None);
+    let plain = Server::start(vec![answer(200, "", "")], None).await;
+    let location = format!("location: http://{}/\r\n", plain.address);
+    let server = Server::start(vec![answer(302, &location, "")], Some(acceptor)).await;
+    let error = client(&server, Tls { ca_file: Some(ca_file), client: None }).get(&[]).await.unwrap_err();
+    assert!(error.to_string().contains("from https to http"), "{error}");
+    assert_eq!(plain.connections(), 0);
+}
