@@ -187,7 +187,7 @@ impl Shared {
     /// 404 when none of the named agents is known.
     pub(crate) async fn must_know(&self, agents: &Agents) -> Result<(), Failure> {
         match self.ask(Question::Agents(agents.clone())).await? {
-            Answer::Agents(known) if known.is_empty() && matches!(agents, Agents::Named(_)) => {
+            Answer::Agents(known) if known.is_empty() && !matches!(agents, Agents::All | Agents::Listed) => {
                 Err(Failure::not_found("no such agent; /agents/json lists them"))
             }
             _ => Ok(()),
