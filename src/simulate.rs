@@ -170,7 +170,7 @@ fn create<'p>(option: &str, path: &'p Path) -> anyhow::Result<(std::fs::File, &'
 pub struct Simulation {
     fabric: Arc<Mutex<Fabric>>,
     ending: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Simulation {
@@ -210,7 +210,7 @@ impl Simulation {
                 std::thread::sleep(PAUSE);
             }
         });
-        Ok(Self { fabric, ending, thread: thread.context("the fabric's thread")? })
+        Ok(Self { fabric, ending, thread: Mutex::new(Some(thread.context("the fabric's thread")?)) })
     }
 
     /// Asks the fabric, or changes it; it stands still meanwhile.
@@ -227,10 +227,11 @@ impl Simulation {
     }
 
     /// Ends it, and waits until its thread has ended.
-    pub fn shutdown(self) {
+    pub fn shutdown(&self) {
         self.ending.store(true, Ordering::Relaxed);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         // A thread that panicked has said so already.
-        let _ = self.thread.join();
+        thread.map(JoinHandle::join);
     }
 }
 

@@ -4,6 +4,8 @@
 //! hops count; random sampling skips over them, so that each packet is sampled with a probability of 1/N and every
 //! count is exact.
 
+use std::net::Ipv4Addr;
+
 use decode::build::RecordOut;
 use decode::flow::{EXTENDED_SWITCH, SampledHeader};
 use decode::layout::Value;
@@ -16,7 +18,7 @@ use crate::options::{FabricError, FabricOptions, limit};
 use crate::pace;
 use crate::packet::{self, FCS_BYTES, Link, SAMPLED_BYTES};
 use crate::random::{Random, Skip};
-use crate::service::{Container, HIGHEST_REPLICAS, Service, Volume, WEB};
+use crate::service::{Container, HIGHEST_REPLICAS, Service, Slot, Volume, WEB};
 use crate::topology::{Role, Topology};
 use crate::traffic::{Flow, Traffic, suspect};
 use crate::truth::{self, Listed, Truth};
@@ -146,12 +148,43 @@ impl Fabric {
         }
         limit("the number of replicas", replicas as f64, 0.0, HIGHEST_REPLICAS as f64)?;
         while self.service.replicas() < replicas {
-            self.service.start(&self.topology, &mut self.traffic, &mut self.random, self.now_us);
+            self.service.start(&self.topology, &mut self.traffic, &mut self.random, None, self.now_us);
         }
         while self.service.replicas() > replicas {
             self.stopped.extend(self.service.stop(&mut self.traffic));
         }
         Ok(())
+    }
+
+    /// Has a service run the containers of these names and no others: somebody else is its swarm.
+    ///
+    /// # Errors
+    /// There is no such service, or there are more than [`HIGHEST_REPLICAS`].
+    pub fn set_containers(&mut self, service: &str, names: &[String]) -> Result<(), FabricError> {
+        if service != WEB {
+            return Err(FabricError::Service(service.to_owned()));
+        }
+        limit("the number of replicas", names.len() as f64, 0.0, HIGHEST_REPLICAS as f64)?;
+        for place in 0..self.service.slots.len() {
+            let running = self.service.slots[place].running.as_ref();
+            if running.is_some_and(|container| !names.contains(&container.name)) {
+                self.stopped.extend(self.service.stop_at(place, &mut self.traffic));
+            }
+        }
+        for name in names {
+            let runs = |slot: &Slot| slot.running.as_ref().is_some_and(|container| container.name == *name);
+            if !self.service.slots.iter().any(runs) {
+                let (topology, traffic, random) = (&self.topology, &mut self.traffic, &mut self.random);
+                self.service.start(topology, traffic, random, Some(name), self.now_us);
+            }
+        }
+        Ok(())
+    }
+
+    /// The switches' agents.
+    pub fn switches(&self) -> impl Iterator<Item = Ipv4Addr> {
+        let switches = self.topology.spines + self.topology.leaves;
+        self.topology.devices[..switches].iter().map(|device| device.address)
     }
 
     /// Containers of a service that run; `None` when there is no such service.

@@ -121,12 +121,14 @@ impl Service {
         }
     }
 
-    /// Starts a container in a slot that is free, or in a new one; its first sample is due at once.
+    /// Starts a container in a slot that is free, or in a new one; its first sample is due at once. Without a name it has
+    /// one as a swarm gives them.
     pub(crate) fn start(
         &mut self,
         topology: &Topology,
         traffic: &mut Traffic,
         random: &mut Random,
+        name: Option<&str>,
         now_us: u64,
     ) {
         let place = match self.slots.iter().position(|slot| slot.running.is_none()) {
@@ -140,7 +142,7 @@ impl Service {
         let uuid = random.identity();
         let index = FIRST_INDEX + self.had[slot.host];
         self.had[slot.host] += 1;
-        let name = format!("{WEB}.{}.{task}", place + 1);
+        let name = name.map_or_else(|| format!("{WEB}.{}.{task}", place + 1), str::to_owned);
         slot.running = Some(Container { name, uuid, index, counter_samples: 0, poll_us: now_us, start });
         slot.set_idle(traffic, false);
     }
@@ -148,6 +150,11 @@ impl Service {
     /// Stops the container of the highest slot; the slot and the container as it was.
     pub(crate) fn stop(&mut self, traffic: &mut Traffic) -> Option<(usize, Container)> {
         let place = self.slots.iter().rposition(|slot| slot.running.is_some())?;
+        self.stop_at(place, traffic)
+    }
+
+    /// Stops the container of a slot; the slot and the container as it was.
+    pub(crate) fn stop_at(&mut self, place: usize, traffic: &mut Traffic) -> Option<(usize, Container)> {
         let slot = &mut self.slots[place];
         let container = slot.running.take()?;
         slot.set_idle(traffic, true);

@@ -40,7 +40,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tables::trust::Trust;
 
-use demo::Demo;
+use demo::{Demo, Stage};
 use file::{Beneath, Config};
 use losses::Losses;
 use names::Resolver;
@@ -78,11 +78,8 @@ const DEMO_FAILED: &str =
 /// # Errors
 /// The state directory is in use, or an address cannot be listened on.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let mut beneath = Beneath::default();
-    if args.demo {
-        beneath.settings = demo::settings();
-        beneath.definitions.extend(demo::definitions());
-    }
+    let stage = args.demo.then(Stage::set).transpose().context(DEMO_FAILED)?;
+    let beneath = stage.as_ref().map_or_else(|| Ok(Beneath::default()), Stage::beneath)?;
     let config = match file::read(args.config.as_deref(), &args.given, beneath) {
         Ok(config) => config,
         Err(wrong) => {
@@ -93,12 +90,12 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     if args.check_config {
         return Ok(ExitCode::SUCCESS);
     }
-    let outcome = collect(args, &config);
+    let outcome = collect(args, &config, stage);
     if args.demo { outcome.context(DEMO_FAILED) } else { outcome }
 }
 
 /// Runs the collector until a signal ends it.
-fn collect(args: &RunArgs, config: &Config) -> anyhow::Result<ExitCode> {
+fn collect(args: &RunArgs, config: &Config, stage: Option<Stage>) -> anyhow::Result<ExitCode> {
     crate::log::start();
     // Taken before the threads start, so that none of them is interrupted.
     let signals = signals()?;
@@ -127,8 +124,8 @@ fn collect(args: &RunArgs, config: &Config) -> anyhow::Result<ExitCode> {
     )?;
     announce(&engine, &api, settings);
     let resolver = settings.references.dns.then(|| Resolver::start(engine.handle())).transpose()?;
-    let demo = match engine.addresses().first() {
-        Some(sflow) if args.demo => Some(Demo::start(*sflow, api.address())?),
+    let demo = match (engine.addresses().first(), stage) {
+        (Some(sflow), Some(stage)) => Some(Demo::start(stage, *sflow, api.address())?),
         _ => None,
     };
     wait_for_the_end(&signals, &defined, &mut Losses::new(engine.handle()));
