@@ -8,6 +8,7 @@ mod configuration;
 mod demo;
 mod docker_engine;
 mod docker_services;
+mod feeds;
 mod layering;
 mod learned;
 mod names;

@@ -5,11 +5,21 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer};
 
 use crate::mode::Mode;
-use crate::{autoscale, capture, notify};
+use crate::{autoscale, capture, feeds, notify};
 
 /// The names of the sections, as they stand in the file.
-pub const SECTIONS: [&str; 8] =
-    ["actions", "swarm", "autoscale", "switch", "capture", "capture_limits", "webhook", "syslog"];
+pub const SECTIONS: [&str; 10] = [
+    "actions",
+    "swarm",
+    "autoscale",
+    "switch",
+    "capture",
+    "capture_limits",
+    "feeds",
+    "feed",
+    "webhook",
+    "syslog",
+];
 
 /// The section `[actions]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -31,6 +41,8 @@ pub struct Config {
     pub autoscale: autoscale::config::Config,
     /// `[[switch]]`, `[capture.NAME]` and `[capture_limits]`.
     pub capture: capture::config::Raw,
+    /// `[feeds]` and `[feed.NAME]`.
+    pub feeds: feeds::config::Config,
     /// `[webhook.NAME]` and `[syslog.NAME]`.
     pub notify: notify::Config,
 }
@@ -57,6 +69,8 @@ impl Config {
             "switch" => self.capture.switch = Deserialize::deserialize(value)?,
             "capture" => self.capture.capture = Deserialize::deserialize(value)?,
             "capture_limits" => self.capture.capture_limits = Deserialize::deserialize(value)?,
+            "feeds" => self.feeds.feeds = Deserialize::deserialize(value)?,
+            "feed" => self.feeds.feed = Deserialize::deserialize(value)?,
             "webhook" => self.notify.webhook = Deserialize::deserialize(value)?,
             "syslog" => self.notify.syslog = Deserialize::deserialize(value)?,
             _ => return Err(serde::de::Error::custom(format_args!("{name:?} is no section of actions"))),
@@ -72,7 +86,7 @@ impl Config {
             Some((key, why)) => (key.to_owned(), why.to_owned()),
             None => (String::new(), line),
         });
-        let all = scale.chain(capture).chain(self.notify.problems());
+        let all = scale.chain(capture).chain(self.feeds.problems()).chain(self.notify.problems());
         all.map(|(key, why)| Problem { key, why }).collect()
     }
 
@@ -93,6 +107,10 @@ impl Config {
             ];
             files.into_iter().flatten().for_each(one);
         }
+        for feed in self.feeds.feed.values_mut() {
+            let files = [&mut feed.path, &mut feed.ca_file, &mut feed.password_file, &mut feed.token_file];
+            files.into_iter().flatten().for_each(one);
+        }
         for webhook in self.notify.webhook.values_mut() {
             [&mut webhook.ca_file, &mut webhook.token_file].into_iter().flatten().for_each(one);
         }
@@ -104,6 +122,7 @@ impl Config {
             && self.autoscale.autoscale.service.is_empty()
             && self.capture.switch.is_empty()
             && self.capture.capture.is_empty()
+            && self.feeds.feed.is_empty()
             && self.notify.webhook.is_empty()
             && self.notify.syslog.is_empty()
     }

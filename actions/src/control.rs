@@ -11,6 +11,7 @@ use crate::audit::{self, Audit};
 use crate::autoscale::{Autoscaler, ControlError};
 use crate::capture::controller::Controller;
 use crate::config::Config;
+use crate::feeds::{self, Feeds};
 use crate::mode::{Mode, Switch};
 use crate::notify::{Notice, Notices, Severity};
 use crate::row::Row;
@@ -30,6 +31,8 @@ pub struct Start<'s> {
     pub changed: Json,
     /// Keeps that.
     pub keep: Keep,
+    /// Feeds of the same configuration, whose sets are defined already.
+    pub feeds: Feeds,
     /// Whose rules these are, where the configuration does not say.
     pub owner: String,
 }
@@ -64,6 +67,8 @@ pub struct Control {
     keep: Keep,
     /// The autoscaler.
     pub autoscale: autoscale::control::Control,
+    /// Feeds.
+    pub feeds: feeds::Control,
     /// Captures.
     pub captures: capture::control::Control,
 }
@@ -109,13 +114,17 @@ pub fn start(config: Config, start: Start<'_>) -> Result<(Actions, Control), Sta
     let trusted = Arc::new(move |agent: IpAddr| sees.trusts(agent.into()));
     let (controller, captures) = Controller::new(config.capture.check().map_err(wrong)?, &owner, trusted)
         .map_err(StartError::Config)?;
+    let feeds_control = start.feeds.control();
+    let feeds = start.feeds;
     let components = vec![
+        Component::new("feeds", |context| feeds.run(context)),
         Component::new("capture", |context| controller.run(context)),
         Component::new("autoscale", |context| scaler.run(context)),
     ];
     let actions = Actions::start(start.engine, audit.clone(), mode.clone(), notices.clone(), components)?;
     let broken = actions.broken_list();
-    let control = Control { mode, audit, notices, broken, keep: start.keep, autoscale, captures };
+    let control =
+        Control { mode, audit, notices, broken, keep: start.keep, autoscale, feeds: feeds_control, captures };
     Ok((actions, control))
 }
 
@@ -200,6 +209,7 @@ impl Control {
         let mut rows = self.own_rows();
         rows.extend(self.autoscale.metrics());
         rows.extend(self.captures.metrics());
+        rows.extend(self.feeds.rows());
         rows
     }
 

@@ -396,6 +396,23 @@ fn actions() -> Json {
             ("seconds", "integer?", "for how long"),
             ("policy", "string?", "the policy whose analyzer it goes to; the first one by default"),
         ]),
+        "Feeds": by_name("Feed"),
+        "Feed": some(json!({
+            "set": { "type": "string", "description": "the group set that it is a label of" },
+            "label": { "type": "string" },
+            "source": { "type": "string", "description": "its address without query, or its path" },
+            "entries": { "type": "integer", "description": "prefixes in use" },
+            "coveredIPv4": { "type": "integer", "description": "addresses of IPv4 that they cover" },
+            "coveredIPv6Of64": { "type": "number", "description": "networks of 64 bits of IPv6 that they cover" },
+            "rejected": { "type": "object", "description": "entries that are not taken, by reason" },
+            "ageSeconds": { "type": "integer", "nullable": true },
+            "late": { "type": "boolean", "description": "older than three periods" },
+            "readings": { "type": "object", "description": "readings by what became of them" },
+            "last": { "type": "object", "nullable": true, "description": "what became of the last one" },
+        }), "a list of addresses"),
+        "FeedRefresh": object(&[
+            ("acceptChange", "boolean?", "whatever it changes is right"),
+        ]),
     })
 }
 

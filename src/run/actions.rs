@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actions::config::Config;
 use actions::control::{Control, Start, start as start_all};
+use actions::feeds::Feeds;
 use actions::thread::Actions;
 use engine::Engine;
 use serde_json::Value as Json;
@@ -18,6 +19,7 @@ pub fn start(
     engine: &Engine,
     config: Config,
     state: Option<&Arc<StateDir>>,
+    feeds: Feeds,
 ) -> anyhow::Result<(Actions, Control)> {
     let kept = state.map(Arc::clone);
     let keep = move |changed: &Json| match kept.as_ref().map(|state| state.store_actions(changed)) {
@@ -35,10 +37,21 @@ pub fn start(
             state: state.map(|state| state.path()),
             changed: state.map(|state| state.actions()).unwrap_or_default(),
             keep: Arc::new(keep),
+            feeds,
             owner: host_name(),
         },
     )?;
     Ok(started)
+}
+
+/// The feeds of a configuration with their last good lists, and their sets defined, so that flows can look them up.
+///
+/// # Errors
+/// The engine does not take them.
+pub fn feeds(engine: &Engine, config: &Config, state: Option<&Arc<StateDir>>) -> anyhow::Result<Feeds> {
+    let feeds = Feeds::new(&config.feeds, &config.capture.never(), state.map(|state| state.path()));
+    engine.handle().define_all(feeds.initial())?;
+    Ok(feeds)
 }
 
 /// This host's name, as the kernel has it.

@@ -2,9 +2,11 @@
 //! that make one of another.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use actions::capture::watch::PREFIX as OF_CAPTURES;
 use serde_json::{Value as Json, json};
+use tables::flow::group::GroupSet;
 use tables::flow::reference::References;
 use tables::program::TOPOLOGY;
 use tables::{Change, ChangeError, Program};
@@ -114,10 +116,20 @@ pub struct Refused {
     pub why: ChangeError,
 }
 
-/// The program of these definitions over this reference data, without those that cannot be made.
-pub fn compile(references: &References, definitions: &Definitions) -> (Program, Vec<Refused>) {
+/// Group sets that are made of feeds: nobody's definitions, but flows may look them up.
+pub type Lists = BTreeMap<String, Arc<GroupSet>>;
+
+/// Those of a program.
+pub fn lists(program: &Program) -> Lists {
+    let groups = program.lookups.groups.iter().filter(|(_, set)| set.is_list());
+    groups.map(|(name, set)| (name.clone(), Arc::clone(set))).collect()
+}
+
+/// The program of these definitions over this reference data and these lists, without those that cannot be made.
+pub fn compile(references: &References, lists: Lists, definitions: &Definitions) -> (Program, Vec<Refused>) {
     let mut program = Program::default();
     program.lookups.references = references.clone();
+    program.lookups.groups.extend(lists);
     let mut refused = Vec::new();
     for (id, definition) in definitions {
         match program.changed(change(id, Some(definition.clone()))) {
@@ -154,7 +166,7 @@ mod tests {
 
     #[test]
     fn the_built_in_ones_can_be_made_and_any_set_becomes_any_other() {
-        let (program, refused) = compile(&References::default(), &built_in());
+        let (program, refused) = compile(&References::default(), Lists::new(), &built_in());
         assert!(refused.is_empty(), "{refused:?}");
         assert_eq!((program.flows.len(), program.lookups.groups.len()), (1, 1));
         assert_eq!(of_json(&to_json(&built_in())), built_in());
@@ -167,7 +179,7 @@ mod tests {
             "forwarding": {"archive": {"address": "127.0.0.1"}},
             "topology": {"links": {"l": {"node1": "a", "port1": 1, "node2": "b", "port2": 1}}},
         }));
-        let (target, refused) = compile(&References::default(), &others);
+        let (target, refused) = compile(&References::default(), Lists::new(), &others);
         assert!(refused.is_empty(), "{refused:?}");
         let target = of_json(&target.to_json());
         let there = made(&program, &target);
@@ -182,7 +194,7 @@ mod tests {
         let definitions = of_json(&json!({
             "flows": {"f": {"keys": "group:ipsource:sites", "value": "bytes"}, "g": {"value": "bytes"}},
         }));
-        let (program, refused) = compile(&References::default(), &definitions);
+        let (program, refused) = compile(&References::default(), Lists::new(), &definitions);
         assert_eq!(program.flows.keys().collect::<Vec<_>>(), ["g"]);
         assert_eq!(called(&refused[0].id), "flows.f");
     }

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use actions::config::{Config as ActionsConfig, SECTIONS as ACTIONS};
+use actions::feeds::Feeds;
 use serde_json::Value as Json;
 use tables::flow::SpecError;
 use tables::flow::reference::References;
@@ -123,7 +124,8 @@ fn parse(path: &Path, text: &str, given: &Given, beneath: Beneath) -> Result<Con
         }
         References::default()
     });
-    let (program, refused) = definitions::compile(&references, &all);
+    let lists = Feeds::empty_sets(&reading.actions.feeds);
+    let (program, refused) = definitions::compile(&references, lists, &all);
     for refused in refused {
         reading.refused(&refused);
     }

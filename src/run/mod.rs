@@ -109,8 +109,9 @@ fn collect(args: &RunArgs, config: &Config, stage: Option<Stage>) -> anyhow::Res
     let kept = state.clone();
     let trust = Arc::new(Trust::new(settings.trust.clone()));
     let engine = Engine::start(&EngineOptions { trust, ..settings.engine.clone() })?;
+    let feeds = actions::feeds(&engine, &config.actions, kept.as_ref())?;
     let defined = Defined::start(engine.handle(), config, state, args.config.clone(), args.given.clone())?;
-    let (actions, control) = actions::start(&engine, config.actions.clone(), kept.as_ref())?;
+    let (actions, control) = actions::start(&engine, config.actions.clone(), kept.as_ref(), feeds)?;
     let api = Api::start(
         engine.handle(),
         control,

@@ -81,7 +81,8 @@ impl Defined {
         let configured = definitions::of_program(&config.program);
         let references = &config.program.lookups.references;
         let overlay = state.as_ref().map(|state| state.stored()).unwrap_or_default();
-        let (program, refused) = definitions::compile(references, &overlay.over(&configured));
+        let lists = definitions::lists(&handle.program());
+        let (program, refused) = definitions::compile(references, lists, &overlay.over(&configured));
         let target = definitions::of_program(&program);
         if let (Some(state), false) = (&state, refused.is_empty()) {
             let aside = state.set_aside()?;
@@ -159,7 +160,8 @@ impl Defined {
         for _ in 0..TRIES {
             let current = self.handle.program();
             let overlay = self.shared.overlay(&current);
-            let (target, refused) = definitions::compile(references, &overlay.over(&configured));
+            let lists = definitions::lists(&current);
+            let (target, refused) = definitions::compile(references, lists, &overlay.over(&configured));
             if let Some(refused) = refused.first() {
                 let called = definitions::called(&refused.id);
                 return Err(format!("{called}, which REST defined, does not go with it: {}", refused.why));

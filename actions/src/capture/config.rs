@@ -272,6 +272,11 @@ pub struct Config {
 }
 
 impl Raw {
+    /// What is never captured: no feed may list it either.
+    pub fn never(&self) -> Vec<IpNetwork> {
+        self.capture_limits.never.iter().map(|prefix| prefix.0).collect()
+    }
+
     /// What it says when all of it is right.
     ///
     /// # Errors

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 use tokio::sync::{mpsc, oneshot};
 
 use super::config::{Feed, Source};
 use super::standing::Standing;
+use crate::row::Row;
 
 /// A feed, shared by its task and those who ask about it.
 #[derive(Debug)]
@@ -97,16 +98,22 @@ pub struct Control {
 impl Control {
     /// All feeds by name, for `/feeds/json`.
     pub fn json(&self) -> Json {
-        let now = self.began.elapsed();
-        let one = |shared: &Arc<Shared>| {
-            let mut json = shared.standing().json(now);
-            json["set"] = shared.set.clone().into();
-            json["label"] = (*shared.label).into();
-            json["source"] = shared.source.named().into();
-            json["refresh_s"] = shared.feed.refresh_s.into();
-            (shared.name.clone(), json)
-        };
-        json!(self.feeds.iter().map(one).collect::<serde_json::Map<_, _>>())
+        let all = self.feeds.iter().map(|shared| (shared.name.clone(), self.one(shared)));
+        Json::Object(all.collect())
+    }
+
+    /// A feed, for `/feed/NAME/json`.
+    pub fn feed_json(&self, name: &str) -> Option<Json> {
+        self.feeds.iter().find(|shared| shared.name == name).map(|shared| self.one(shared))
+    }
+
+    fn one(&self, shared: &Shared) -> Json {
+        let mut json = shared.standing().json(self.began.elapsed());
+        json["set"] = shared.set.clone().into();
+        json["label"] = (*shared.label).into();
+        json["source"] = shared.source.named().into();
+        json["refreshSeconds"] = shared.feed.refresh_s.into();
+        json
     }
 
     /// What is counted and measured, by feed.
@@ -130,6 +137,50 @@ impl Control {
             }
         };
         self.feeds.iter().map(one).collect()
+    }
+
+    /// The same as rows of `/metrics`, families together.
+    pub fn rows(&self) -> Vec<Row> {
+        let all = self.metrics();
+        let mut rows = Vec::new();
+        let mut family = |name, help, value: &dyn Fn(&Metrics) -> Option<f64>| {
+            for feed in &all {
+                let row = value(feed).map(|value| Row::new(name, help, value));
+                rows.extend(row.map(|row| row.with("feed", &*feed.feed).with("set", &*feed.set)));
+            }
+        };
+        let flag = |is: bool| Some(f64::from(u8::from(is)));
+        family("finderscope_feed_age_seconds", "Age of the list that is in use", &|feed| feed.age_s);
+        family("finderscope_feed_late", "1 where the list is older than three periods", &|feed| {
+            flag(feed.late)
+        });
+        family("finderscope_feed_failing", "1 where the last reading was no good", &|feed| {
+            flag(feed.failing)
+        });
+        family("finderscope_feed_entries", "Prefixes in use", &|feed| Some(feed.entries as f64));
+        let help = "Addresses of IPv4 that the list covers";
+        family("finderscope_feed_covered_ipv4", help, &|feed| Some(feed.covered_ipv4 as f64));
+        let help = "Networks of 64 bits of IPv6 that the list covers";
+        family("finderscope_feed_covered_ipv6_64", help, &|feed| Some(feed.covered_ipv6_64));
+        let help = "Lists that could not be written to the state directory";
+        family("finderscope_feed_unsaved_total", help, &|feed| Some(feed.unsaved as f64));
+        let help = "Seconds that building the set took when it was last swapped";
+        family("finderscope_feed_built_in_seconds", help, &|feed| Some(feed.built_in_s));
+        for feed in &all {
+            for (reason, many) in &feed.rejected {
+                let help = "Entries of the list in use that are not taken, by reason";
+                let row = Row::new("finderscope_feed_rejected", help, *many as f64);
+                rows.push(row.with("feed", &*feed.feed).with("set", &*feed.set).with("reason", *reason));
+            }
+        }
+        for feed in &all {
+            for (result, many) in &feed.readings {
+                let help = "Readings of the feed by what became of them";
+                let row = Row::new("finderscope_feed_readings_total", help, *many as f64);
+                rows.push(row.with("feed", &*feed.feed).with("set", &*feed.set).with("result", *result));
+            }
+        }
+        rows
     }
 
     /// Reads a feed now; with `accept_change` whatever it changes is right. What became of it, in words.

@@ -23,6 +23,7 @@ pub mod parse;
 mod source;
 mod standing;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -107,6 +108,12 @@ impl Feeds {
         sets.into_iter()
             .map(|set| Change::List(set.to_owned(), Some(Arc::new(build(&self.control.feeds, set)))))
             .collect()
+    }
+
+    /// The same sets by name, empty, of a configuration: for whoever only checks what looks them up.
+    pub fn empty_sets(config: &Config) -> BTreeMap<String, Arc<GroupSet>> {
+        let empty = Arc::new(GroupSet::from_lists([]));
+        config.sets().into_iter().map(|set| (set.to_owned(), Arc::clone(&empty))).collect()
     }
 
     /// For other threads.

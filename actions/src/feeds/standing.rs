@@ -95,20 +95,20 @@ impl Standing {
             .map(|(label, words, at_ms)| json!({ "status": label, "words": words, "at": stamp(*at_ms) }));
         json!({
             "entries": self.networks.len(),
-            "covered_ipv4": self.covered.0,
-            "covered_ipv6_64": self.covered.1,
+            "coveredIPv4": self.covered.0,
+            "coveredIPv6Of64": self.covered.1,
             "rejected": rejected,
             "duplicates": self.duplicates,
-            "host_bits": self.host_bits,
+            "hostBits": self.host_bits,
             "unparsed": self.unparsed,
             "added": self.change.added,
             "removed": self.change.removed,
-            "age_s": self.confirmed.map(|_| self.age(now).as_secs()),
+            "ageSeconds": self.confirmed.map(|_| self.age(now).as_secs()),
             "confirmed": self.confirmed_ms.map(stamp),
             "late": self.late,
             "readings": self.readings,
             "last": last,
-            "next_s": self.next.saturating_sub(now).as_secs(),
+            "nextSeconds": self.next.saturating_sub(now).as_secs(),
             "unsaved": self.unsaved,
         })
     }

@@ -1,8 +1,9 @@
-//! Actions: the mode, the audit log, services that are scaled, captures.
+//! Actions: the mode, the audit log, services that are scaled, captures, feeds.
 
 use ::actions::autoscale::ControlError;
 use ::actions::capture::control::{Refusal, Start};
 use ::actions::control::Unsaved;
+use ::actions::feeds::RefreshError;
 use ::actions::mode::Mode;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
@@ -37,6 +38,17 @@ impl From<Refusal> for Failure {
             Refusal::Unknown(_) => Self::not_found(error.to_string()),
             Refusal::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
         }
+    }
+}
+
+impl From<RefreshError> for Failure {
+    fn from(error: RefreshError) -> Self {
+        let status = match &error {
+            RefreshError::Unknown(_) => StatusCode::NOT_FOUND,
+            RefreshError::Busy | RefreshError::Ended => StatusCode::SERVICE_UNAVAILABLE,
+            RefreshError::Failed(_) => StatusCode::BAD_GATEWAY,
+        };
+        Self::new(status, error.to_string())
     }
 }
 
@@ -104,5 +116,27 @@ pub(crate) async fn start_capture(
 
 pub(crate) async fn stop_capture(State(shared): State<Shared>, Path(id): Path<String>) -> Reply<StatusCode> {
     shared.actions.captures.stop(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn feeds(State(shared): State<Shared>) -> JsonAnswer {
+    JsonAnswer(shared.actions.feeds.json())
+}
+
+pub(crate) async fn feed(State(shared): State<Shared>, Path(name): Path<String>) -> Reply<JsonAnswer> {
+    let found = shared.actions.feeds.feed_json(&name);
+    found.map(JsonAnswer).ok_or_else(|| RefreshError::Unknown(name).into())
+}
+
+pub(crate) async fn refresh_feed(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    body: Body,
+) -> Reply<StatusCode> {
+    let asked = json_body(body).await?;
+    let known = asked.as_object().filter(|keys| keys.keys().all(|key| key == "acceptChange"));
+    let accept = known.and_then(|keys| keys.get("acceptChange").map_or(Some(false), Json::as_bool));
+    let wrong = "an object with one attribute at most: acceptChange, which is true or false";
+    shared.actions.feeds.refresh(&name, accept.ok_or_else(|| Failure::wrong(wrong))?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
