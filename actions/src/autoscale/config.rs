@@ -132,6 +132,8 @@ pub struct Service {
     pub samples: Option<u32>,
     /// How old a value may be, seconds.
     pub fresh_s: f64,
+    /// The share of the datagrams of a node's agent that may be lost.
+    pub most_loss: f64,
     /// What is done while a metric has no value.
     pub missing: Missing,
     /// How long engine and telemetry may differ before that is a warning, seconds.
@@ -161,6 +163,7 @@ impl Default for Service {
             period_s: 60.0,
             samples: None,
             fresh_s: 30.0,
+            most_loss: 0.2,
             missing: Missing::Hold,
             agreement_s: 60.0,
             manual_hold_s: 600.0,
@@ -399,6 +402,9 @@ impl Service {
         problems.check((0.0..1.0).contains(&self.tolerance), &at("tolerance"), || {
             "is a share, from 0 to less than 1".into()
         });
+        problems.check((0.0..=1.0).contains(&self.most_loss), &at("most_loss"), || {
+            "is a share, from 0 to 1".into()
+        });
         problems.check(self.samples.is_none_or(|samples| samples <= 100), &at("samples"), || {
             "must be 0 to 100".into()
         });
@@ -596,6 +602,7 @@ pub(crate) mod tests {
             ("/autoscale/service/apache/period_s", json!(0), "autoscale.service.apache.period_s"),
             ("/autoscale/service/apache/fresh_s", json!(-1), "autoscale.service.apache.fresh_s"),
             ("/autoscale/service/apache/tolerance", json!(1), "autoscale.service.apache.tolerance"),
+            ("/autoscale/service/apache/most_loss", json!(2), "autoscale.service.apache.most_loss"),
             ("/autoscale/service/apache/up", json!({"step": 0}), "autoscale.service.apache.up.step"),
             (
                 "/autoscale/service/apache/down",

@@ -21,7 +21,7 @@ pub struct Outlook {
 }
 
 /// How many replicas a service would have alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Wish {
     /// How many it has.
     pub from: u64,
@@ -79,7 +79,7 @@ pub struct Decision {
 }
 
 /// What a decision comes to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     /// Another number of replicas.
     Set {
@@ -107,7 +107,7 @@ impl Verdict {
 }
 
 /// Why nothing is done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Hold {
     /// The operator has not enabled it.
     Disabled,
@@ -142,8 +142,6 @@ pub enum Hold {
         strange: usize,
         /// For how long.
         since: Duration,
-        /// Whether that is longer than it should be.
-        long: bool,
     },
     /// A metric has no value, or too old a one.
     Missing {
@@ -153,6 +151,13 @@ pub enum Hold {
         task: Option<String>,
         /// How old it is, where there is one.
         age: Option<Duration>,
+    },
+    /// Too many datagrams of a node's agent are lost.
+    Loss {
+        /// Which agent.
+        agent: String,
+        /// The share of them that is lost.
+        share: f64,
     },
     /// The values are from before the last change.
     Settling {
@@ -195,6 +200,7 @@ impl Hold {
             Self::Manual { .. } => "manual",
             Self::Differ { .. } => "differ",
             Self::Missing { .. } => "missing",
+            Self::Loss { .. } => "loss",
             Self::Settling { .. } => "settling",
             Self::Cooldown { .. } => "cooldown",
             Self::Stabilising { .. } => "stabilising",
@@ -203,30 +209,15 @@ impl Hold {
         }
     }
 
-    /// Every word that [`Hold::label`] gives.
-    pub const LABELS: [&'static str; 15] = [
-        "disabled",
-        "paused",
-        "engine",
-        "telemetry",
-        "global",
-        "zero",
-        "updating",
-        "manual",
-        "differ",
-        "missing",
-        "settling",
-        "cooldown",
-        "stabilising",
-        "rate",
-        "budget",
-    ];
-
-    /// Whether somebody should look at it.
-    pub fn is_warning(&self) -> bool {
+    /// Whether something is missing that should be there: somebody should look at it when it lasts.
+    pub fn is_lack(&self) -> bool {
         matches!(
             self,
-            Self::Engine(_) | Self::Telemetry(_) | Self::Missing { .. } | Self::Differ { long: true, .. }
+            Self::Engine(_)
+                | Self::Telemetry(_)
+                | Self::Missing { .. }
+                | Self::Loss { .. }
+                | Self::Differ { .. }
         )
     }
 }
@@ -270,6 +261,9 @@ impl fmt::Display for Hold {
                     Some(age) => write!(f, ": the last one is {} s old", seconds(age)),
                     None => Ok(()),
                 }
+            }
+            Self::Loss { agent, share } => {
+                write!(f, "{:.0} % of the datagrams of agent {agent} are lost", share * 100.0)
             }
             Self::Settling { samples } => {
                 write!(f, "not every replica has sent {samples} new values since their number changed")

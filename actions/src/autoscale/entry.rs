@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::budget::Claim;
 use super::config::{Service, seconds};
-use super::decision::{Decision, Grant, Hold, Shown, Verdict};
+use super::decision::{Decision, Grant, Shown, Verdict};
 use super::observation::Observation;
 use super::policy::Policy;
 use super::sick::{Finding, Watch};
@@ -159,9 +159,7 @@ impl Entry {
     /// Tells of a hold that lasts, and of its end.
     fn held(&mut self, name: &str, now: Duration, decision: &Decision) -> Option<News> {
         let label = match &decision.verdict {
-            Verdict::Hold(
-                hold @ (Hold::Engine(_) | Hold::Telemetry(_) | Hold::Missing { .. } | Hold::Differ { .. }),
-            ) => hold.label(),
+            Verdict::Hold(hold) if hold.is_lack() => hold.label(),
             _ => {
                 let (_, _, told) = self.held.take()?;
                 let text = format!("{name} is looked after again");

@@ -1,7 +1,9 @@
 //! What is seen of a service: by its engine, and by telemetry.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+use super::loss::Datagrams;
 
 /// What is seen of a service at a moment. What could not be seen is the reason why.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +32,8 @@ pub struct Telemetry {
     pub replicas: Vec<Replica>,
     /// For each metric of the service the value that is the service's in all, where it is such a metric.
     pub totals: Vec<Option<Sample>>,
+    /// The datagrams of the agents that tell of its containers.
+    pub datagrams: BTreeMap<String, Datagrams>,
 }
 
 /// A container that runs.

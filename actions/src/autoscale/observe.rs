@@ -3,15 +3,19 @@
 //! A container is one of a service by its whole name, `SERVICE.SLOT.TASK`; whether its task is one that the swarm
 //! knows is for the policy to see.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use engine::Handle;
+use tables::agent::AgentSummary;
 use tables::question::{Column, Metric as Cell};
 use tables::select::{Agents, Filter, MetricRef};
+use tables::sequence::Sequence;
 use tables::{Answer, Question};
 
 use super::config::{Metric, Service};
 use super::expression::Expression;
+use super::loss::Datagrams;
 use super::observation::{Replica, Sample, Telemetry};
 
 /// Letters of a task's id.
@@ -32,12 +36,31 @@ pub(super) fn telemetry(handle: &Handle, name: &str, rules: &Service) -> Result<
     let Answer::Table(rows) = handle.ask(question).map_err(|why| why.to_string())? else {
         return Err("the collector gave another answer than a table".to_owned());
     };
-    let replicas = rows.iter().filter_map(|row| columns.replica(name, rules, row)).collect();
+    let replicas: Vec<Replica> = rows.iter().filter_map(|row| columns.replica(name, rules, row)).collect();
+    let tellers: BTreeSet<String> =
+        replicas.iter().filter_map(|replica| replica.node.last().cloned()).collect();
     let total = |metric: &Metric| {
         if metric.total { total(handle, metric) } else { Ok(None) }
     };
     let totals = rules.metric.iter().map(total).collect::<Result<_, String>>()?;
-    Ok(Telemetry { replicas, totals })
+    let datagrams = datagrams(handle, tellers)?;
+    Ok(Telemetry { replicas, totals, datagrams })
+}
+
+/// What came and what was lost of these agents.
+fn datagrams(handle: &Handle, agents: BTreeSet<String>) -> Result<BTreeMap<String, Datagrams>, String> {
+    if agents.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let question = Question::Agents(Agents::Named(agents.into_iter().collect()));
+    let Answer::Agents(summaries) = handle.ask(question).map_err(|why| why.to_string())? else {
+        return Err("the collector gave another answer than agents".to_owned());
+    };
+    let counted = |summary: &AgentSummary| {
+        let Sequence { received, lost, .. } = summary.datagrams;
+        (summary.agent.to_string(), Datagrams { received, lost })
+    };
+    Ok(summaries.iter().map(counted).collect())
 }
 
 /// The containers whose names begin as those of the service's tasks do, and that run.

@@ -13,6 +13,7 @@ use super::config::{Metric, Missing, Service, seconds};
 use super::decision::{Decision, Grant, Hold, Outlook, Shown, Verdict, Wish};
 use super::expression::Fold;
 use super::history::{Changes, Wishes};
+use super::loss::Losses;
 use super::observation::{Observation, Pool, Replica, Sample, Telemetry};
 
 /// Two ages of one value differ by less than this: they are read at slightly different times.
@@ -37,6 +38,9 @@ pub struct Policy {
     /// How many values each has sent since, and when the last one came.
     samples: BTreeMap<String, (u32, Duration)>,
     differ_since: Option<Duration>,
+    /// The agent that loses most, and the share that it loses.
+    loss: Option<(String, f64)>,
+    losses: Losses,
     wishes: Wishes,
     changes: Changes,
 }
@@ -66,6 +70,8 @@ impl Policy {
             settled: Duration::ZERO,
             samples: BTreeMap::new(),
             differ_since: None,
+            loss: None,
+            losses: Losses::default(),
             wishes: Wishes::default(),
             changes: Changes::default(),
         }
@@ -122,6 +128,7 @@ impl Policy {
         }
         if let Some(telemetry) = telemetry {
             self.count_samples(now, telemetry);
+            self.loss = self.losses.note(now, &telemetry.datagrams);
         }
         let values =
             telemetry.map(|telemetry| self.values(telemetry, replicas.unwrap_or(0))).unwrap_or_default();
@@ -298,6 +305,7 @@ impl Policy {
         }
         let telemetry = seen.telemetry.as_ref().map_err(|why| Hold::Telemetry(why.clone()))?;
         self.agree(now, pool, telemetry, replicas)?;
+        self.hears_enough()?;
         let missing = self.missing(telemetry);
         if let Some(hold) = &missing
             && self.rules.missing == Missing::Hold
@@ -358,15 +366,23 @@ impl Policy {
             return Ok(());
         }
         let since = now.saturating_sub(*self.differ_since.get_or_insert(now));
-        let long = since >= seconds(self.rules.agreement_s);
         Err(Hold::Differ {
             asked,
             running: pool.running.len(),
             seen: telemetry.replicas.len(),
             strange,
             since,
-            long,
         })
+    }
+
+    /// Whether the agents of its nodes are heard well enough.
+    fn hears_enough(&self) -> Result<(), Hold> {
+        match &self.loss {
+            Some((agent, share)) if *share > self.rules.most_loss => {
+                Err(Hold::Loss { agent: agent.clone(), share: *share })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The first metric that a replica has no fresh value of.

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::super::loss::Datagrams;
 use super::super::world::{Pace, STEP, World};
 use super::*;
 
@@ -40,7 +41,7 @@ fn seen(values: &[f64]) -> Observation {
             running: replicas.iter().map(|replica| replica.task.clone()).collect(),
             updating: false,
         }),
-        telemetry: Ok(Telemetry { replicas, totals: vec![None] }),
+        telemetry: Ok(Telemetry { replicas, totals: vec![None], ..Telemetry::default() }),
     }
 }
 
@@ -148,13 +149,27 @@ fn nothing_is_done_without_data() {
 }
 
 #[test]
+fn heavy_loss_is_no_ground_to_decide_on() {
+    let mut policy = ready(thresholds(json!({})));
+    for (at, received, lost, label) in
+        [(100, 0, 0, "up"), (101, 90, 10, "up"), (102, 100, 50, "loss"), (140, 1000, 50, "up")]
+    {
+        let mut observation = seen(&[9.0]);
+        let datagrams = [("10.0.0.1".to_owned(), Datagrams { received, lost })];
+        observation.telemetry.as_mut().unwrap().datagrams = datagrams.into();
+        let decision = policy.tick(S * at, &observation);
+        assert_eq!(hold_of(&decision), label, "{}", decision.reason);
+    }
+}
+
+#[test]
 fn what_the_engine_does_not_know_is_no_replica() {
-    let mut policy = ready(thresholds(json!({"agreement_s": 10})));
+    let mut policy = ready(thresholds(json!({})));
     let mut observation = seen(&[9.0, 9.0]);
     observation.telemetry.as_mut().unwrap().replicas[0].task = "forged".into();
-    for (at, warning) in [(100, false), (109, false), (110, true)] {
+    for (at, since) in [(100, 0), (109, 9), (110, 10)] {
         let Verdict::Hold(hold) = policy.tick(S * at, &observation).verdict else { panic!("it acted") };
-        assert_eq!(hold.is_warning(), warning, "{hold}");
+        assert!(hold.is_lack() && hold.to_string().contains(&format!("for {since} s")), "{hold}");
         assert!(hold.to_string().contains("1 of those seen are no tasks"), "{hold}");
     }
     // The same container seen twice is not two.

@@ -161,7 +161,7 @@ mod tests {
         let running = replicas.iter().map(|replica| replica.task.clone()).collect();
         Observation {
             pool: Ok(Pool { replicas: Some(replicas.len() as u64), running, updating: false }),
-            telemetry: Ok(Telemetry { replicas, totals: Vec::new() }),
+            telemetry: Ok(Telemetry { replicas, ..Telemetry::default() }),
         }
     }
 

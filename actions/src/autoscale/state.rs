@@ -376,7 +376,11 @@ mod tests {
             running: (0..replicas).map(|at| at.to_string()).collect(),
             updating: false,
         };
-        let telemetry = Telemetry { replicas: (0..replicas).map(replica).collect(), totals: vec![None] };
+        let telemetry = Telemetry {
+            replicas: (0..replicas).map(replica).collect(),
+            totals: vec![None],
+            ..Telemetry::default()
+        };
         (name.to_owned(), Observation { pool: Ok(pool), telemetry: Ok(telemetry) })
     }
 

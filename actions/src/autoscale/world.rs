@@ -1,6 +1,7 @@
 //! A service as it would be: replicas that take time to start and stop, share a load evenly, and tell its rates by
 //! interval. What policies are simulated and tested with.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::observation::{Observation, Pool, Replica, Sample, Telemetry};
@@ -137,6 +138,7 @@ impl World {
             telemetry: Ok(Telemetry {
                 replicas: running().filter_map(replica).collect(),
                 totals: loads.iter().map(|load| load.map(|value| Sample { value, age: STEP })).collect(),
+                datagrams: BTreeMap::new(),
             }),
         }
     }

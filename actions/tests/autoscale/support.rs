@@ -107,6 +107,7 @@ fn eyes(swarms: Vec<Arc<StandIn>>, loads: Loads, alter: Option<Alter>) -> Eyes {
         Ok(Telemetry {
             replicas: running.iter().map(replica).collect(),
             totals: vec![None; rules.metric.len()],
+            datagrams: BTreeMap::new(),
         })
     })
 }
