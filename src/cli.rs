@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::escape::escape;
-use crate::{decode_cmd, replay, run, simulate, top};
+use crate::{autoscale_cmd, capture_cmd, decode_cmd, replay, run, simulate, top};
 
 /// sFlow collector for network and platform engineers: live metrics, decoding, replay.
 #[derive(Debug, Parser)]
@@ -28,6 +28,10 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// Show the largest flows of a running collector, live
     Top(top::TopArgs),
+    /// Show, begin and end captures of a running collector
+    Capture(capture_cmd::CaptureArgs),
+    /// Try the autoscaler on a load curve
+    Autoscale(autoscale_cmd::AutoscaleArgs),
     /// Print the completions of a shell
     Completions {
         /// Which shell
@@ -76,6 +80,8 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Replay(args) => return replay::run(args),
         Command::Simulate(args) => return simulate::run(args),
         Command::Top(args) => return top::run(args),
+        Command::Capture(args) => return capture_cmd::run(args),
+        Command::Autoscale(args) => return autoscale_cmd::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "finderscope", &mut std::io::stdout());
         }

@@ -9,11 +9,16 @@
 //! | `sending` | what these two share |
 //! | [`run`] | `finderscope run`, the collector |
 //! | [`top`] | `finderscope top` |
+//! | [`capture_cmd`], [`autoscale_cmd`] | `finderscope capture`, `finderscope autoscale` |
+//! | [`client`] | asking a collector over HTTP, for those that do |
 //! | [`log`] | log lines |
 //! | [`escape`] | names from the network in lines of text |
 #![forbid(unsafe_code)]
 
+pub mod autoscale_cmd;
+pub mod capture_cmd;
 pub mod cli;
+pub mod client;
 pub mod decode_cmd;
 pub mod escape;
 pub mod log;

@@ -1,7 +1,8 @@
 //! Log lines: `2016-09-24T00:57:10+0000 INFO: text` on standard error, one line each whatever the text holds.
 //!
 //! Warnings and errors are limited: of each reason (the place in the code) and agent (the field `agent`) one line is
-//! written in ten seconds, and then a line with the number of those that were left out.
+//! written in ten seconds, and then a line with the number of those that were left out. A line whose text says whom it is
+//! about has the field `about` instead, which is not written.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -99,6 +100,10 @@ impl Visit for Text {
         // Writing to a text never fails.
         let _ = match field.name() {
             "message" => write!(self.line, "{value:?}"),
+            "about" => {
+                self.agent = Some(format!("{value:?}"));
+                Ok(())
+            }
             name => {
                 if name == "agent" {
                     self.agent = Some(format!("{value:?}"));

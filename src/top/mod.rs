@@ -2,12 +2,10 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`client`] | HTTP |
 //! | [`watch`] | the flow that is watched, and what the collector says of it |
 //! | [`table`] | order, numbers, plain text |
 //! | [`screen`] | the terminal |
 
-pub mod client;
 pub mod screen;
 pub mod table;
 pub mod watch;
@@ -22,8 +20,9 @@ use anyhow::bail;
 use clap::Args;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use client::Client;
 use watch::{Wanted, Watch};
+
+use crate::client::Client;
 
 /// How long `--once` gives a flow of its own to see some packets.
 const FILLING: Duration = Duration::from_secs(3);
@@ -85,10 +84,7 @@ pub fn run(args: &TopArgs) -> anyhow::Result<ExitCode> {
         signal_hook::flag::register(signal, Arc::clone(&ended))?;
     }
     let most = if args.once { args.rows } else { ROWS };
-    let mut client = Client::new(&args.url)?;
-    if let Ok(token) = std::env::var(client::TOKEN) {
-        client = client.with_token(&token)?;
-    }
+    let client = Client::with_token_of_environment(&args.url)?;
     let watch = Watch::start(client, &wanted, &args.agents, most)?;
     if args.once { once(watch, &ended) } else { screen::run(watch, &args.url, &ended) }
 }

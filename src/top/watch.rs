@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use ratatui::text::Span;
 use serde_json::{Value as Json, json};
 
-use super::client::{Client, segment};
+use crate::client::{Client, segment};
 use crate::escape::escape;
 
 /// Which flow is meant.

@@ -197,8 +197,8 @@ impl Notices {
             _ if kind == thresholds::KIND => tracing::debug!("{text}"),
             Severity::Info => tracing::info!("{text}"),
             // Lines are limited for each agent: here, for each that is told about.
-            Severity::Warning => tracing::warn!(agent = %format_args!("{kind} {name}"), "{text}"),
-            Severity::Error => tracing::error!(agent = %format_args!("{kind} {name}"), "{text}"),
+            Severity::Warning => tracing::warn!(about = %format_args!("{kind} {name}"), "{text}"),
+            Severity::Error => tracing::error!(about = %format_args!("{kind} {name}"), "{text}"),
         }
         let number = self.shared.told.fetch_add(1, Ordering::Relaxed);
         let id = format!("{:x}-{number}", self.shared.began_ms);

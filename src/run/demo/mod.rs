@@ -18,8 +18,8 @@ use serde_json::{Value as Json, json};
 
 use super::definitions::{self, Definitions};
 use super::file::Beneath;
+use crate::client::Client;
 use crate::simulate::Simulation;
-use crate::top::client::Client;
 use crate::top::table::short;
 use crate::top::watch::{Wanted, Watch};
 use others::Others;

@@ -27,6 +27,13 @@ pub struct Client {
     authorization: Option<HeaderValue>,
 }
 
+/// What a collector answers.
+struct Answer {
+    status: StatusCode,
+    location: Option<String>,
+    body: Vec<u8>,
+}
+
 /// The variable that holds the token that a write must show.
 pub const TOKEN: &str = "FINDERSCOPE_HTTP_TOKEN";
 
@@ -53,11 +60,23 @@ impl Client {
         })
     }
 
+    /// A client that shows the token of the environment, if there is one.
+    ///
+    /// # Errors
+    /// It is another URL, or no header could carry the token.
+    pub fn with_token_of_environment(url: &str) -> anyhow::Result<Self> {
+        let client = Self::new(url)?;
+        match std::env::var(TOKEN) {
+            Ok(token) => client.with_token(&token),
+            Err(_) => Ok(client),
+        }
+    }
+
     /// Shows this token with every question.
     ///
     /// # Errors
     /// No header could carry it.
-    pub fn with_token(mut self, token: &str) -> anyhow::Result<Self> {
+    fn with_token(mut self, token: &str) -> anyhow::Result<Self> {
         let mut value = HeaderValue::try_from(format!("Bearer {}", token.trim()))
             .with_context(|| format!("${TOKEN}: it has signs that no header can carry"))?;
         value.set_sensitive(true);
@@ -70,14 +89,14 @@ impl Client {
     /// # Errors
     /// Nobody answers, or the answer is an error.
     pub fn get(&self, path: &str) -> anyhow::Result<Option<Json>> {
-        let (status, body) = self.ask(Method::GET, path, String::new())?;
-        match status {
+        let answer = self.ask(Method::GET, path, String::new())?;
+        match answer.status {
             StatusCode::OK => Ok(Some(
-                serde_json::from_slice(&body)
+                serde_json::from_slice(&answer.body)
                     .with_context(|| format!("{}{path}: no JSON came: is this a collector?", self.url))?,
             )),
             StatusCode::NOT_FOUND => Ok(None),
-            _ => Err(self.refused(path, status, &body)),
+            _ => Err(self.refused(path, &answer)),
         }
     }
 
@@ -86,8 +105,16 @@ impl Client {
     /// # Errors
     /// Nobody answers, or it is refused.
     pub fn put(&self, path: &str, body: &Json) -> anyhow::Result<()> {
-        let (status, answer) = self.ask(Method::PUT, path, body.to_string())?;
-        if status.is_success() { Ok(()) } else { Err(self.refused(path, status, &answer)) }
+        self.begin(path, body).map(drop)
+    }
+
+    /// The same where the answer says where what was made is shown.
+    ///
+    /// # Errors
+    /// Nobody answers, or it is refused.
+    pub fn begin(&self, path: &str, body: &Json) -> anyhow::Result<Option<String>> {
+        let answer = self.ask(Method::PUT, path, body.to_string())?;
+        if answer.status.is_success() { Ok(answer.location) } else { Err(self.refused(path, &answer)) }
     }
 
     /// Takes a definition away.
@@ -95,21 +122,29 @@ impl Client {
     /// # Errors
     /// Nobody answers, or it is refused.
     pub fn delete(&self, path: &str) -> anyhow::Result<()> {
-        let (status, answer) = self.ask(Method::DELETE, path, String::new())?;
-        if status.is_success() || status == StatusCode::NOT_FOUND {
-            Ok(())
-        } else {
-            Err(self.refused(path, status, &answer))
+        self.end(path).map(drop)
+    }
+
+    /// The same, and whether there was such a thing.
+    ///
+    /// # Errors
+    /// Nobody answers, or it is refused.
+    pub fn end(&self, path: &str) -> anyhow::Result<bool> {
+        let answer = self.ask(Method::DELETE, path, String::new())?;
+        match answer.status {
+            StatusCode::NOT_FOUND => Ok(false),
+            status if status.is_success() => Ok(true),
+            _ => Err(self.refused(path, &answer)),
         }
     }
 
-    fn refused(&self, path: &str, status: StatusCode, body: &[u8]) -> anyhow::Error {
-        let json: Json = serde_json::from_slice(body).unwrap_or_default();
+    fn refused(&self, path: &str, answer: &Answer) -> anyhow::Error {
+        let json: Json = serde_json::from_slice(&answer.body).unwrap_or_default();
         let why = json["error"].as_str().unwrap_or_default();
-        anyhow!("{}{path}: {status}: {why}", self.url)
+        anyhow!("{}{path}: {}: {why}", self.url, answer.status)
     }
 
-    fn ask(&self, method: Method, path: &str, body: String) -> anyhow::Result<(StatusCode, Vec<u8>)> {
+    fn ask(&self, method: Method, path: &str, body: String) -> anyhow::Result<Answer> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -134,7 +169,7 @@ impl Client {
         })
     }
 
-    async fn send(&self, request: Request<String>) -> anyhow::Result<(StatusCode, Vec<u8>)> {
+    async fn send(&self, request: Request<String>) -> anyhow::Result<Answer> {
         let stream = TcpStream::connect((self.address.0.as_str(), self.address.1)).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         // It ends with the answer, and what went wrong with it shows there.
@@ -150,7 +185,8 @@ impl Client {
                 bail!("the answer is longer than {LARGEST} bytes");
             }
         }
-        Ok((answer.status(), body))
+        let location = answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+        Ok(Answer { status: answer.status(), location: location.map(str::to_owned), body })
     }
 }
 
