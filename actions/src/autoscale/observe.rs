@@ -43,16 +43,16 @@ pub(super) fn telemetry(handle: &Handle, name: &str, rules: &Service) -> Result<
         if metric.total { total(handle, metric) } else { Ok(None) }
     };
     let totals = rules.metric.iter().map(total).collect::<Result<_, String>>()?;
-    let datagrams = datagrams(handle, tellers)?;
+    let datagrams = datagrams(handle, &tellers)?;
     Ok(Telemetry { replicas, totals, datagrams })
 }
 
 /// What came and what was lost of these agents.
-fn datagrams(handle: &Handle, agents: BTreeSet<String>) -> Result<BTreeMap<String, Datagrams>, String> {
+fn datagrams(handle: &Handle, agents: &BTreeSet<String>) -> Result<BTreeMap<String, Datagrams>, String> {
     if agents.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let question = Question::Agents(Agents::Named(agents.into_iter().collect()));
+    let question = Question::Agents(Agents::Listed);
     let Answer::Agents(summaries) = handle.ask(question).map_err(|why| why.to_string())? else {
         return Err("the collector gave another answer than agents".to_owned());
     };
@@ -60,7 +60,7 @@ fn datagrams(handle: &Handle, agents: BTreeSet<String>) -> Result<BTreeMap<Strin
         let Sequence { received, lost, .. } = summary.datagrams;
         (summary.agent.to_string(), Datagrams { received, lost })
     };
-    Ok(summaries.iter().map(counted).collect())
+    Ok(summaries.iter().map(counted).filter(|(agent, _)| agents.contains(agent)).collect())
 }
 
 /// The containers whose names begin as those of the service's tasks do, and that run.
