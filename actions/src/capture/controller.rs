@@ -13,7 +13,6 @@ use engine::Handle;
 use serde_json::json;
 use tables::Change as Definition;
 use tables::flow::plan::ActiveFlow;
-use tables::question::Address;
 use tables::select::Agents;
 use tables::{Answer, Question};
 use tokio::sync::{Notify, mpsc};
@@ -196,6 +195,8 @@ impl Running {
                 }
             };
             let now_ms = self.now_ms();
+            // What was decided because of a packet is on its way first: what it came to is shown when it comes back.
+            let urgent = matches!(woken, Woken::Records);
             match woken {
                 Woken::Records => self.records(now_ms),
                 Woken::Came(came) => self.came(came, now_ms),
@@ -213,7 +214,9 @@ impl Running {
                 Woken::Time => self.time(now_ms),
             }
             self.drive(now_ms);
-            self.shared.show(|| self.view(now_ms), now_ms);
+            if !urgent {
+                self.shared.show(|| self.view(now_ms), now_ms);
+            }
             if self.stop_ms.is_some_and(|stop_ms| now_ms >= stop_ms || !self.policy.has_rules_in_reach()) {
                 return;
             }
@@ -240,17 +243,14 @@ impl Running {
             return;
         }
         let records = self.context.engine.records(self.last_record, MOST_RECORDS, &self.names);
+        let program = self.context.engine.program();
         let mut sightings = Vec::new();
         // Newest first is how they come.
         for record in records.iter().rev() {
             self.last_record = Some(record.id);
-            let agent = match record.owner.agent {
-                Address::V4(agent) => IpAddr::from(agent),
-                Address::V6(agent) => IpAddr::from(agent),
-                Address::Unknown => continue,
-            };
+            let Some(agent) = watch::ip(record.owner.agent) else { continue };
             if (self.trusted)(agent) {
-                sightings.extend(self.watch.record(record, now_ms));
+                sightings.extend(self.watch.record(record, &program, now_ms));
             } else {
                 self.untrusted += 1;
             }
@@ -287,9 +287,10 @@ impl Running {
         }
         // Nothing is known when the engine did not say: that is no silence of the flows.
         self.heard = Some(polled.heard.unwrap_or_default());
+        let program = self.context.engine.program();
         let mut sightings = Vec::new();
         for (followed, found) in &polled.rates {
-            sightings.extend(self.watch.rates(followed, found, polled.at_ms));
+            sightings.extend(self.watch.rates(followed, found, &program, polled.at_ms));
         }
         sightings.retain(|sighting: &Sighting| (self.trusted)(sighting.agent));
         self.step(now_ms, &sightings, &[], &[]);
@@ -347,7 +348,7 @@ impl Running {
     ) -> Vec<Result<String, String>> {
         let heard = self.heard.take();
         let mode = self.mode();
-        let seen = Observation { mode, sightings, heard, leaves: None, news, commands };
+        let seen = Observation { mode, sightings, heard, news, commands };
         let effects = self.policy.tick(now_ms, seen);
         self.touched.extend(effects.touched);
         for tell in effects.told {
@@ -473,12 +474,7 @@ fn heard(engine: &Handle, agents: BTreeSet<String>, within: Duration) -> Option<
     let question = Question::Agents(Agents::Named(agents.into_iter().collect()));
     let Ok(Answer::Agents(agents)) = engine.ask(question) else { return None };
     let lately = agents.into_iter().filter(|agent| u128::from(agent.last_seen_us) <= within.as_micros());
-    let address = |agent: Address| match agent {
-        Address::V4(agent) => Some(agent.into()),
-        Address::V6(agent) => Some(agent.into()),
-        Address::Unknown => None,
-    };
-    Some(lately.filter_map(|agent| address(agent.agent)).collect())
+    Some(lately.filter_map(|agent| watch::ip(agent.agent)).collect())
 }
 
 /// The rates of flows, wherever they are seen; those that could not be asked for are left out.

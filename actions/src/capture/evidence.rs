@@ -54,6 +54,8 @@ pub struct Sighting {
     pub source: Arc<str>,
     /// What is known of that.
     pub role: Role,
+    /// The agent that our host is attached to, where that is known.
+    pub leaf: Option<IpAddr>,
     /// New samples since the last sighting there; 0 tells the rate only.
     pub samples: f64,
     /// Frames that these stand for.
@@ -102,7 +104,7 @@ pub struct Evidence {
     pub crowded: u64,
     /// Samples.
     pub samples: f64,
-    /// Frames that they stand for, the most that one place has seen of one direction at a time.
+    /// Frames that they stand for, at all places together.
     pub frames: f64,
     /// When the last ones came.
     pub last_ms: u64,
@@ -206,6 +208,7 @@ mod tests {
             agent: [10, 0, 1, agent].into(),
             source: "3".into(),
             role,
+            leaf: None,
             samples: 1.0,
             frames: 400.0,
             bits_per_second: 1000.0,

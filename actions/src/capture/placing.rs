@@ -4,8 +4,9 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use super::budget::Loads;
+use super::known::Known;
 use super::pair::Pair;
-use super::policy::{Effects, Known, Policy, TellKind};
+use super::policy::{Effects, Policy, TellKind};
 use super::session::{Session, State};
 use crate::mode::Mode;
 
@@ -239,7 +240,7 @@ impl Known {
         if session.local.is_ipv6() && !own.ipv6 {
             return None;
         }
-        let leaf = self.leaves.get(&session.local) == Some(&own.agent);
+        let leaf = session.leaf == Some(own.agent);
         match session.evidence.score(own.agent) {
             Some(score) => Some(score + LEAF * u32::from(leaf)),
             None => leaf.then_some(LEAF),
@@ -253,9 +254,7 @@ impl Known {
         }
         let seen = session.evidence.places.iter().map(|place| place.agent);
         let mut found: Vec<(usize, u32)> = Vec::new();
-        for switch in
-            seen.chain(self.leaves.get(&session.local).copied()).filter_map(|agent| self.switch(agent))
-        {
+        for switch in seen.chain(session.leaf).filter_map(|agent| self.switch(agent)) {
             if found.iter().any(|(known, _)| *known == switch) {
                 continue;
             }

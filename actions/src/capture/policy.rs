@@ -9,10 +9,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::budget::{Loads, Pace};
-use super::config::{self, Config, End};
+use super::config::{self, Config};
 use super::evidence::Sighting;
+use super::known::Known;
 use super::pair::Pair;
 use super::session::{Manual, Session, State};
+pub use super::tick::{Command, Counts, Effects, Observation, SwitchNews, Tell, TellKind};
 use super::wanted::{Desired, Found, Observed, Wanted};
 use crate::mode::Mode;
 
@@ -28,166 +30,11 @@ const MOST_STOPPED: usize = 4096;
 /// How long a rule that was found at a start may wait for evidence (promise A13).
 const ADOPTED_MS: u64 = 60_000;
 
-/// How long a direction may have no frames before that is said.
-const ONE_WAY_MS: u64 = 10_000;
-
 /// A commit that fails within this time after a rule was wanted may have failed because of it.
 const BLAMED_MS: u64 = 30_000;
 
 /// The longest time until what was refused is tried again.
 const LONGEST_RETRY_MS: u64 = 600_000;
-
-/// What was observed since the last tick.
-#[derive(Debug, Default)]
-pub struct Observation<'o> {
-    /// Whether anything is done at all.
-    pub mode: Mode,
-    /// Packets of listed hosts, of trusted agents only.
-    pub sightings: &'o [Sighting],
-    /// Trusted agents of which something was heard lately; as before when `None`.
-    pub heard: Option<BTreeSet<IpAddr>>,
-    /// Which agent a host is attached to, where that is known; as before when `None`.
-    pub leaves: Option<BTreeMap<IpAddr, IpAddr>>,
-    /// What was read from switches, and what failed there.
-    pub news: &'o [SwitchNews],
-    /// What persons ask for.
-    pub commands: &'o [Command],
-}
-
-/// What is new of a switch, by its place in the configuration.
-#[derive(Clone, Debug, PartialEq)]
-pub enum SwitchNews {
-    /// All its rules were read.
-    Read {
-        /// Which.
-        switch: usize,
-        /// What it has.
-        observed: Observed,
-        /// What its last commit failed with: it does not have what it was told last.
-        failing: Option<String>,
-    },
-    /// It does not answer, or its answer makes no sense.
-    Unreachable(usize, String),
-    /// It refuses the rule of this name.
-    Refused(usize, String, String),
-}
-
-/// What a person asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Capture a pair.
-    Start {
-        /// The host that is ours.
-        local: IpAddr,
-        /// The other one.
-        remote: IpAddr,
-        /// Agent of the switch that is to capture; the best one when `None`.
-        agent: Option<IpAddr>,
-        /// For how long, seconds; as long as the policy's captures last without evidence when `None`.
-        seconds: Option<u64>,
-        /// The policy that says the analyzer; the first one when `None`.
-        policy: Option<String>,
-    },
-    /// End the session with this id, and leave its pair alone for a while.
-    Stop(String),
-}
-
-/// What has happened that others should know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tell {
-    /// What.
-    pub kind: TellKind,
-    /// Id of the session.
-    pub session: String,
-    /// Its host.
-    pub local: IpAddr,
-    /// The listed host.
-    pub remote: IpAddr,
-    /// The switch that it is about.
-    pub agent: Option<IpAddr>,
-    /// The same in words.
-    pub text: String,
-}
-
-/// What has happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TellKind {
-    /// A rule was read back.
-    Capturing,
-    /// A rule would be wanted if more was done than observing.
-    Would,
-    /// A session has changed its switch.
-    Moved,
-    /// A rule was refused.
-    Failed,
-    /// A session gives way.
-    Shed,
-    /// One direction has no frames.
-    OneWay,
-    /// A session has ended.
-    Ended,
-}
-
-/// What a tick has decided.
-#[derive(Debug, Default)]
-pub struct Effects {
-    /// Switches that have to be looked at.
-    pub touched: BTreeSet<usize>,
-    /// What has happened.
-    pub told: Vec<Tell>,
-    /// An answer for each command: the id of the session, or why not.
-    pub answers: Vec<Result<String, String>>,
-}
-
-/// What was counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Sightings.
-    pub sightings: u64,
-    /// Sightings of hosts that are never captured.
-    pub excluded: u64,
-    /// Sightings of pairs that a person has stopped.
-    pub stopped: u64,
-    /// Sightings of pairs for which there was no room.
-    pub crowded: u64,
-    /// Rules that were wanted.
-    pub begun: u64,
-    /// Rules that were read back.
-    pub confirmed: u64,
-    /// Sessions that have changed their switch.
-    pub moved: u64,
-    /// Sessions that gave way because of a budget.
-    pub shed: u64,
-    /// Rules that were refused.
-    pub refused: u64,
-    /// Rules that were found at a start and kept.
-    pub adopted: u64,
-    /// Rules that were missing or changed, and were put again.
-    pub mended: u64,
-    /// Sessions that have ended.
-    pub ended: u64,
-}
-
-/// What is known beside the sessions.
-#[derive(Debug)]
-pub(super) struct Known {
-    pub(super) config: Arc<Config>,
-    pub(super) instance: String,
-    pub(super) mode: Mode,
-    by_agent: BTreeMap<IpAddr, usize>,
-    /// Whether a policy's flows show both directions.
-    both_ways: Vec<bool>,
-    /// Names of our rules at each switch; `None` before it was read.
-    pub(super) observed: Vec<Option<BTreeSet<String>>>,
-    /// Switches whose last commit failed, and what it said.
-    pub(super) failing: BTreeMap<usize, String>,
-    /// Switches that do not answer, and why.
-    pub(super) down: BTreeMap<usize, String>,
-    /// Pairs that other instances capture: which, and where.
-    pub(super) others: BTreeMap<Pair, BTreeSet<(usize, String)>>,
-    pub(super) heard: BTreeSet<IpAddr>,
-    pub(super) leaves: BTreeMap<IpAddr, IpAddr>,
-}
 
 /// The policies and their sessions.
 #[derive(Debug)]
@@ -204,27 +51,9 @@ pub struct Policy {
 impl Policy {
     /// No sessions. `instance` marks our rules, see [`super::pair::is_instance`].
     pub fn new(config: Arc<Config>, instance: String) -> Self {
-        let by_agent = (0..).zip(&config.switches).map(|(at, switch)| (switch.agent, at)).collect();
-        let ipv6 = config.switches.iter().any(|switch| switch.ipv6);
-        let both = |policy: &config::Policy| {
-            let flows = policy.flows(ipv6);
-            [End::Source, End::Destination].iter().all(|end| flows.iter().any(|flow| flow.local == *end))
-        };
         Self {
             pace: Pace::new(&config.limits),
-            known: Known {
-                instance,
-                mode: Mode::Observe,
-                by_agent,
-                both_ways: config.policies.iter().map(|named| both(&named.policy)).collect(),
-                observed: vec![None; config.switches.len()],
-                failing: BTreeMap::new(),
-                down: BTreeMap::new(),
-                others: BTreeMap::new(),
-                heard: BTreeSet::new(),
-                leaves: BTreeMap::new(),
-                config,
-            },
+            known: Known::new(config, instance),
             sessions: BTreeMap::new(),
             ended: VecDeque::new(),
             stopped: BTreeMap::new(),
@@ -240,9 +69,6 @@ impl Policy {
         let was = std::mem::replace(&mut self.known.mode, seen.mode);
         if let Some(heard) = seen.heard {
             self.known.heard = heard;
-        }
-        if let Some(leaves) = seen.leaves {
-            self.known.leaves = leaves;
         }
         self.stopped.retain(|_, until_ms| *until_ms > now_ms);
         self.age(passed_ms, now_ms, &mut effects);
@@ -541,6 +367,9 @@ impl Policy {
                 session.label = Arc::clone(&sighting.label);
             }
         }
+        if session.local == local {
+            session.leaf = sighting.leaf;
+        }
         // Where both hosts are listed, it is seen from either side.
         let outward = sighting.outward == (session.local == local);
         session.evidence.add(&Sighting { outward, ..sighting.clone() }, now_ms);
@@ -593,7 +422,7 @@ impl Policy {
                 .ok_or_else(|| format!("there is no capture policy {name:?}"))?,
         };
         let switch = agent.map(|agent| {
-            let switch = self.known.by_agent.get(&agent).copied();
+            let switch = self.known.switch(agent);
             switch.ok_or_else(|| format!("no switch of the inventory has the agent {agent}"))
         });
         let switch = switch.transpose()?;
@@ -695,81 +524,6 @@ impl Policy {
             }
         }
         loads
-    }
-}
-
-impl Effects {
-    pub(super) fn tell(&mut self, kind: TellKind, session: &Session, agent: Option<IpAddr>, text: String) {
-        let (local, remote) = (session.local, session.remote);
-        self.told.push(Tell { kind, session: session.name.clone(), local, remote, agent, text });
-    }
-
-    /// Whether it was told in this tick that a session's rule was read back.
-    fn confirmed(&self, session: &Session) -> bool {
-        let last = self.told.last();
-        last.is_some_and(|told| told.kind == TellKind::Capturing && told.session == session.name)
-    }
-}
-
-impl Known {
-    /// What a session says.
-    pub(super) fn policy(&self, session: &Session) -> Option<&config::Policy> {
-        self.config.policies.get(session.policy).map(|named| &named.policy)
-    }
-
-    /// The agent of a switch.
-    pub(super) fn agent(&self, switch: usize) -> IpAddr {
-        let none = IpAddr::from([0; 4]);
-        self.config.switches.get(switch).map_or(none, |switch| switch.agent)
-    }
-
-    /// The switch of an agent.
-    pub(super) fn switch(&self, agent: IpAddr) -> Option<usize> {
-        self.by_agent.get(&agent).copied()
-    }
-
-    /// The pair of a rule of ours.
-    fn pair(&self, name: &str) -> Option<Pair> {
-        let (instance, pair) = Pair::of_rule(name)?;
-        (instance == self.instance).then_some(pair)
-    }
-
-    /// The rule that a session wants at a switch.
-    fn wanted(&self, session: &Session, switch: usize) -> Wanted {
-        let own = self.config.switches.get(switch);
-        let named = self.config.policies.get(session.policy);
-        let nowhere = std::net::Ipv4Addr::UNSPECIFIED;
-        Wanted {
-            local: session.local,
-            remote: session.remote,
-            erspan_source: own.and_then(config::Switch::erspan_source).unwrap_or(nowhere),
-            analyzer: named.map_or(nowhere, |named| named.policy.analyzer),
-            interfaces: own.map(config::Switch::rule_interfaces).unwrap_or_default(),
-            policy: named.map(|named| named.name.clone()).unwrap_or_default(),
-        }
-    }
-
-    /// Whether the traffic of one of two hosts is never captured: it is no host, the operator says so, or what is
-    /// mirrored would be mirrored again.
-    fn is_excluded(&self, local: IpAddr, remote: IpAddr) -> bool {
-        let config = &self.config;
-        [local, remote].into_iter().any(|host| {
-            !config::is_host(host)
-                || config.limits.never.iter().any(|prefix| prefix.0.contains(host))
-                || config.policies.iter().any(|named| IpAddr::from(named.policy.analyzer) == host)
-        })
-    }
-
-    /// Which direction has no frames, in words.
-    pub(super) fn one_way(&self, session: &Session, now_ms: u64) -> Option<String> {
-        let long = session.placed_ms.is_some_and(|placed| now_ms.saturating_sub(placed) >= ONE_WAY_MS);
-        let both = self.both_ways.get(session.policy).copied().unwrap_or(false);
-        let missing = match session.evidence.ways_seen() {
-            [true, false] if long && both => (session.remote, session.local),
-            [false, true] if long && both => (session.local, session.remote),
-            _ => return None,
-        };
-        Some(format!("no frames from {} to {} were seen", missing.0, missing.1))
     }
 }
 

@@ -75,6 +75,8 @@ pub struct Session {
     pub began_ms: u64,
     /// Why it is there.
     pub evidence: Evidence,
+    /// The agent that its host is attached to, where that is known.
+    pub leaf: Option<IpAddr>,
     /// What a person asked for.
     pub manual: Option<Manual>,
     /// Whether it was found on a switch at a start, and evidence is still waited for.
@@ -131,6 +133,7 @@ impl Session {
             label,
             began_ms: now_ms,
             evidence: Evidence { last_ms: now_ms, ..Evidence::default() },
+            leaf: None,
             manual: None,
             adopted: false,
             at: None,

@@ -50,7 +50,7 @@ struct Open {
 
 /// What was counted of a switch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub(super) struct Counts {
     /// Times that it was read.
     pub reads: u64,
     /// Rules that were put, and taken away.

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use engine::LoggedFlow;
 use serde_json::{Value as Json, json};
+use tables::Program;
 use tables::flow::plan::ActiveFlow;
-use tables::question::{Address, Owner};
+use tables::question::{Address, Owner, Source};
+use tables::topology::{Role as PortRole, Topology};
 
 use super::config::{Config, End};
 use super::evidence::{Role, Sighting};
@@ -104,7 +106,7 @@ impl Watch {
     }
 
     /// What a record says; `None` when it is not of ours, or says nothing new.
-    pub fn record(&mut self, record: &LoggedFlow, now_ms: u64) -> Option<Sighting> {
+    pub fn record(&mut self, record: &LoggedFlow, program: &Program, now_ms: u64) -> Option<Sighting> {
         let definition = *self.by_name.get(&*record.name)?;
         let keys = hosts(&record.keys).zip(address(&record.owner));
         let Some((([source, destination], label), agent)) = keys else {
@@ -131,7 +133,7 @@ impl Watch {
         }
         let bytes = record.values.first().copied().unwrap_or(0.0);
         let of = Of { definition, source, destination, label, agent, owner: &record.owner };
-        self.sighting(&of, 1.0, record.value, bytes * 8.0 / SMOOTHING_S)
+        self.sighting(&of, program, 1.0, record.value, bytes * 8.0 / SMOOTHING_S)
     }
 
     /// The flows of these pairs, whose rates are to be asked for; those of others are forgotten.
@@ -143,7 +145,13 @@ impl Watch {
     }
 
     /// What the rates of a flow say, at every place that has it. Where it is not found any more nothing is left of it.
-    pub fn rates(&mut self, followed: &Followed, found: &[ActiveFlow], now_ms: u64) -> Vec<Sighting> {
+    pub fn rates(
+        &mut self,
+        followed: &Followed,
+        found: &[ActiveFlow],
+        program: &Program,
+        now_ms: u64,
+    ) -> Vec<Sighting> {
         let Some(([source, destination], label)) = hosts(&followed.keys) else { return Vec::new() };
         let Some(pair) = Pair::new(source, destination) else { return Vec::new() };
         let Some(places) = self.flows.get_mut(&pair).and_then(|flows| flows.get_mut(followed)) else {
@@ -169,12 +177,19 @@ impl Watch {
             let agent = address(&flow.owner)?;
             let definition = followed.definition;
             let of = Of { definition, source, destination, label, agent, owner: &flow.owner };
-            self.sighting(&of, samples, frames, bits)
+            self.sighting(&of, program, samples, frames, bits)
         });
         sightings.collect()
     }
 
-    fn sighting(&self, of: &Of<'_>, samples: f64, frames: f64, bits_per_second: f64) -> Option<Sighting> {
+    fn sighting(
+        &self,
+        of: &Of<'_>,
+        program: &Program,
+        samples: f64,
+        frames: f64,
+        bits_per_second: f64,
+    ) -> Option<Sighting> {
         let definition = self.definitions.get(of.definition)?;
         let outward = definition.local == End::Source;
         let (local, remote) = if outward { (of.source, of.destination) } else { (of.destination, of.source) };
@@ -186,7 +201,8 @@ impl Watch {
             label: Arc::from(of.label),
             agent: of.agent,
             source: Arc::from(of.owner.source.to_string()),
-            role: Role::Unknown,
+            role: role(&program.topology, of.owner),
+            leaf: leaf(program, local),
             samples,
             frames,
             bits_per_second,
@@ -213,9 +229,32 @@ fn hosts(keys: &str) -> Option<([IpAddr; 2], &str)> {
     Some(([source, destination], parts.next().unwrap_or_default()))
 }
 
+/// What a data source is in the topology.
+fn role(topology: &Topology, owner: &Owner) -> Role {
+    let Source::Of(source) = owner.source else { return Role::Unknown };
+    match topology.role(owner.agent, source) {
+        PortRole::Edge => Role::Edge,
+        PortRole::Core => Role::Core,
+        PortRole::Unknown => Role::Unknown,
+    }
+}
+
+/// The agent that a host is attached to. A sender may lie about who it is: where two agents have seen one host come in
+/// nothing is known.
+fn leaf(program: &Program, host: IpAddr) -> Option<IpAddr> {
+    let mut places = program.located.by_address(&program.topology, host).map(|place| place.location.agent);
+    let first = places.next()?;
+    places.all(|other| other == first).then(|| ip(first))?
+}
+
 /// The address of an agent.
 fn address(owner: &Owner) -> Option<IpAddr> {
-    match owner.agent {
+    ip(owner.agent)
+}
+
+/// An agent's address; `None` for one that has none.
+pub(super) fn ip(agent: Address) -> Option<IpAddr> {
+    match agent {
         Address::V4(address) => Some(address.into()),
         Address::V6(address) => Some(address.into()),
         Address::Unknown => None,
@@ -262,15 +301,20 @@ mod tests {
     #[test]
     fn a_record_is_a_sample_of_a_pair() {
         let mut watch = watch();
-        let seen =
-            watch.record(&record("fs_capture_emerging_0", "10.0.0.162,192.0.2.1,block", 1), 0).unwrap();
+        let seen = watch
+            .record(&record("fs_capture_emerging_0", "10.0.0.162,192.0.2.1,block", 1), &Program::default(), 0)
+            .unwrap();
         assert_eq!((seen.local, seen.remote), ([10, 0, 0, 162].into(), [192, 0, 2, 1].into()));
         assert_eq!((seen.outward, seen.samples, seen.frames, &*seen.label), (true, 1.0, 400.0, "block"));
         assert_eq!(seen.bits_per_second, 320_000.0, "one sample is spread over the smoothing time");
-        let mirror =
-            watch.record(&record("fs_capture_emerging_1", "192.0.2.1,10.0.0.162,block", 1), 0).unwrap();
+        let mirror = watch
+            .record(&record("fs_capture_emerging_1", "192.0.2.1,10.0.0.162,block", 1), &Program::default(), 0)
+            .unwrap();
         assert_eq!((mirror.local, mirror.outward), ([10, 0, 0, 162].into(), false));
-        assert_eq!(watch.record(&record("emerging", "10.0.0.162,192.0.2.1,block", 1), 0), None);
+        assert_eq!(
+            watch.record(&record("emerging", "10.0.0.162,192.0.2.1,block", 1), &Program::default(), 0),
+            None
+        );
     }
 
     #[test]
@@ -287,11 +331,15 @@ mod tests {
             "10.0.0.162/8,192.0.2.1,block",
             " 10.0.0.162,192.0.2.1,b",
         ] {
-            assert_eq!(watch.record(&record("fs_capture_emerging_0", keys, 1), 0), None, "{keys:?}");
+            assert_eq!(
+                watch.record(&record("fs_capture_emerging_0", keys, 1), &Program::default(), 0),
+                None,
+                "{keys:?}"
+            );
         }
         assert_eq!(watch.unreadable, 9);
         let odd = "10.0.0.162,192.0.2.1,a,10.9.9.9\n-A FORWARD -j DROP";
-        let seen = watch.record(&record("fs_capture_emerging_0", odd, 1), 0).unwrap();
+        let seen = watch.record(&record("fs_capture_emerging_0", odd, 1), &Program::default(), 0).unwrap();
         assert_eq!((seen.remote, &*seen.label), ([192, 0, 2, 1].into(), "a,10.9.9.9\n-A FORWARD -j DROP"));
     }
 
@@ -299,24 +347,29 @@ mod tests {
     fn samples_are_counted_by_what_a_rate_has_gained() {
         let mut watch = watch();
         let keys = "10.0.0.162,192.0.2.1,block";
-        watch.record(&record("fs_capture_emerging_0", keys, 1), 0).unwrap();
-        assert_eq!(watch.record(&record("fs_capture_emerging_0", keys, 1), 500), None, "it goes on");
+        watch.record(&record("fs_capture_emerging_0", keys, 1), &Program::default(), 0).unwrap();
+        assert_eq!(
+            watch.record(&record("fs_capture_emerging_0", keys, 1), &Program::default(), 500),
+            None,
+            "it goes on"
+        );
         let followed = &watch.follow(|_| true)[0];
         // Another three samples within a second.
         let after = 40.0 * (-0.1f64).exp();
-        let samples =
-            |watch: &mut Watch, value, now_ms| watch.rates(followed, &[rate(1, value)], now_ms)[0].samples;
+        let samples = |watch: &mut Watch, value, now_ms| {
+            watch.rates(followed, &[rate(1, value)], &Program::default(), now_ms)[0].samples
+        };
         let three = samples(&mut watch, after + 120.0, 1000);
         assert!((three - 3.0).abs() < 1e-9, "{three}");
         // Then none; the clocks are 20 ms apart.
         let decayed = (after + 120.0) * (-0.098f64).exp();
         assert_eq!(samples(&mut watch, decayed, 2000), 0.0);
         assert!(
-            watch.rates(followed, &[rate(2, 40.0)], 3500).is_empty(),
+            watch.rates(followed, &[rate(2, 40.0)], &Program::default(), 3500).is_empty(),
             "what no record has told of is not followed"
         );
-        assert!(watch.rates(followed, &[rate(1, 40.0)], 3600).is_empty(), "it was gone");
-        assert!(watch.record(&record("fs_capture_emerging_0", keys, 1), 4000).is_some());
+        assert!(watch.rates(followed, &[rate(1, 40.0)], &Program::default(), 3600).is_empty(), "it was gone");
+        assert!(watch.record(&record("fs_capture_emerging_0", keys, 1), &Program::default(), 4000).is_some());
         assert!(watch.follow(|_| false).is_empty());
     }
 }

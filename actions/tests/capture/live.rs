@@ -157,7 +157,7 @@ fn killed_at_fifty_random_moments_what_is_there_is_what_is_wanted_within_three_i
     let server = AclServer::start(&["--open"]);
     let collector = Collector::start();
     let switch = json!([{"agent": AGENT.to_string(), "url": server.url(), "commit_ms": 50}]);
-    let config = config(switch, json!({"ttl_s": 2, "hold_s": 0}), json!({}));
+    let config = config(switch, json!({"ttl_s": 2, "hold_s": 0}), json!({"on_stop": "keep"}));
     let interval = Duration::from_millis(200);
     let mut random = 0x9e37_79b9_u64;
     for round in 0..50u32 {
@@ -320,5 +320,40 @@ fn a_failing_command_of_the_real_server_is_told() {
     assert_eq!(capture.metric("finderscope_capture_confirmed_total"), 0.0);
     server.mode("work");
     until("it works when the switch does", || capture.state(RULE) == "active");
+    capture.shutdown();
+}
+
+#[test]
+fn with_a_topology_the_leaf_captures_what_only_a_spine_has_seen() {
+    let (leaf, spine) = (Wrapper::start(Duration::ZERO), Wrapper::start(Duration::ZERO));
+    let collector = Collector::start();
+    let topology = json!({
+        "nodes": {
+            "leaf": {"agent": "10.0.0.253", "ports": {"swp3": {"ifindex": "3"}, "swp5": {"ifindex": "5"}}},
+            "spine": {"agent": "10.0.0.254", "ports": {"swp3": {"ifindex": "3"}}},
+        },
+        "links": {"l": {"node1": "leaf", "port1": "swp5", "node2": "spine", "port2": "swp3"}},
+    });
+    let handle = collector.engine.handle();
+    handle.define(tables::Change::Topology(Some(topology))).unwrap();
+    let switches = json!([
+        {"agent": "10.0.0.254", "url": spine.url(), "commit_ms": 50},
+        {"agent": "10.0.0.253", "url": leaf.url(), "commit_ms": 50},
+    ]);
+    let capture = collector.capture(config(switches, json!({}), json!({})));
+    // An ordinary packet that comes in at the leaf's port tells where the host is.
+    until("the host is located", || {
+        collector.sample(AGENT, "10.0.0.162", "198.51.100.1");
+        std::thread::sleep(Duration::from_millis(50));
+        !handle.program().located.is_empty()
+    });
+    collector.sample([10, 0, 0, 254].into(), "10.0.0.162", "192.0.2.1");
+    until("it is captured", || capture.state(RULE) == "active");
+    assert_eq!((leaf.names(), spine.names().len()), (vec![RULE.to_owned()], 0));
+    let session = capture.control.session_json(RULE).unwrap();
+    assert_eq!(
+        (&session["agent"], &session["evidence"]["places"][0]["role"]),
+        (&json!("10.0.0.253"), &json!("core"))
+    );
     capture.shutdown();
 }

@@ -74,8 +74,7 @@ fn a_better_switch_within_the_settling_time_takes_it_over_once() {
 #[test]
 fn with_topology_the_leaf_of_the_local_host_captures() {
     let mut world = World::with(3);
-    world.leaves.insert(ip("10.0.0.162"), agent(2));
-    world.tick(&[Sighting { role: Role::Core, ..pair(0) }], &[], &[]);
+    world.tick(&[Sighting { role: Role::Core, leaf: Some(agent(2)), ..pair(0) }], &[], &[]);
     world.round();
     assert_eq!(world.rules(2), [RULE], "at once, though a spine has seen it first");
     let mut roles = World::with(3);

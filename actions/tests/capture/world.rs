@@ -1,6 +1,5 @@
 //! Switches that do at once what they are told, and a clock that stands still.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -25,7 +24,6 @@ pub(crate) struct World {
     pub(crate) failing: Option<String>,
     /// Whether agents are heard.
     pub(crate) heard: bool,
-    pub(crate) leaves: BTreeMap<IpAddr, IpAddr>,
     /// Everything that was told.
     pub(crate) told: Vec<String>,
     /// Writes so far.
@@ -52,6 +50,7 @@ pub(crate) fn seen(local: &str, remote: &str, switch: u8) -> Sighting {
         agent: agent(switch),
         source: "3".into(),
         role: Role::Unknown,
+        leaf: None,
         samples: 1.0,
         frames: 400.0,
         bits_per_second: 1000.0,
@@ -83,7 +82,6 @@ impl World {
             down: vec![false; count],
             failing: None,
             heard: true,
-            leaves: BTreeMap::new(),
             told: Vec::new(),
             writes: 0,
         };
@@ -114,7 +112,6 @@ impl World {
                 mode: self.mode,
                 sightings,
                 heard: Some(agents.filter(|_| self.heard).collect()),
-                leaves: Some(self.leaves.clone()),
                 news,
                 commands,
             },
