@@ -39,7 +39,7 @@ fn a_feed_is_a_set_that_flows_look_up_and_is_there_again_after_a_restart() {
     let metrics = collector.get("/metrics").1;
     let row = metrics.lines().find(|line| line.starts_with("finderscope_feed_entries{")).unwrap();
     assert!(
-        row.contains("feed=\"bad\"") && row.contains("set=\"emerging\"") && row.trim_end().ends_with(" 1"),
+        row.contains("feed=\"bad\"") && row.contains("set=\"emerging\"") && row.trim_end().ends_with(" 1.0"),
         "{row}"
     );
 
