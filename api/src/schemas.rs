@@ -324,13 +324,13 @@ fn actions() -> Json {
     let open = |kind: &str, what: &str| json!({ "type": kind, "nullable": true, "description": what });
     let some = |properties: Json, what: &str| json!({ "type": "object", "description": what, "properties": properties });
     json!({
-        "Actions": object(&[
-            ("mode", "string", "observe, act or withdraw"),
-            ("trouble", "string?", "what keeps actions from being done"),
-            ("broken", "list object", "components that ended though nobody asked them to, and why"),
-            ("notices", "list object", "who is told, and what was lost on the way"),
-            ("audit", "object", "what was meant to be done, by what became of it"),
-        ]),
+        "Actions": some(json!({
+            "mode": { "type": "string", "description": "observe, act or withdraw" },
+            "trouble": open("string", "what keeps actions from being done"),
+            "broken": { "type": "array", "items": { "type": "object" }, "description": "components that ended by themselves" },
+            "notices": { "type": "array", "items": { "type": "object" }, "description": "who is told, and what was lost" },
+            "audit": { "type": "object", "description": "what was meant to be done, by what became of it" },
+        }), "whether actions are done"),
         "ActionsChange": object(&[("mode", "string", "observe, act or withdraw")]),
         "AuditEntries": list("AuditEntry"),
         "AuditEntry": some(json!({

@@ -6,6 +6,7 @@ use std::net::UdpSocket;
 
 use api::ENDPOINTS;
 use api::endpoints::{ABSENT, Content};
+use docker::stand_in::{Config as StandIn, Pace, Planned};
 use serde_json::{Value as Json, json};
 
 use super::schema;
@@ -92,6 +93,7 @@ fn every_endpoint_answers_with_what_is_known_from_elsewhere() {
     definitions(&shown);
     logs(&shown);
     topology(&shown);
+    shown.done.borrow_mut().extend(actions());
     let all: BTreeSet<_> = ENDPOINTS
         .iter()
         .flat_map(|endpoint| endpoint.methods().iter().map(|method| (endpoint.path, *method)))
@@ -231,6 +233,82 @@ fn metrics(shown: &Shown) {
 }
 
 /// A link between two ports, one of which has its name from the counters, and a host at a port of a third switch.
+/// Actions, by a collector that has some: a stand-in's swarm, a switch that only notes, a list.
+fn actions() -> BTreeSet<(&'static str, &'static str)> {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name).display().to_string();
+    let apache =
+        Planned { name: "apache".into(), replicas: 2, image: "httpd:2.4".into(), labels: Vec::new() };
+    let planned = StandIn { services: vec![apache], nodes: 1, pace: Pace::default() };
+    let _swarm = docker::stand_in::StandIn::start(&folder.path().join("swarm.sock"), planned).unwrap();
+    std::fs::write(place("list.txt"), "45.9.148.0/24\n").unwrap();
+    let config = format!(
+        "[actions]\nmode = 'act'\n[swarm.main]\nmanagers = ['unix://{}']\n\
+         [autoscale.service.apache]\nmetric = [{{ metric = 'vir_cpu_utilization', low = 1, high = 2 }}]\n\
+         [[switch]]\nagent = '10.0.0.253'\ndriver = 'dry-run'\n\
+         [capture.listed]\ngroup = 'bad'\nanalyzer = '10.0.0.70'\n[feed.bad]\npath = 'list.txt'\n\
+         [[agents.listed]]\naddress = '10.0.0.0/24'\nsources = '127.0.0.1'\n",
+        place("swarm.sock")
+    );
+    std::fs::write(place("finderscope.toml"), config).unwrap();
+    let shown = Shown::new(Collector::start(&["--config", &place("finderscope.toml")]));
+    let put = |template, path: &str, body: &str| {
+        shown.note(template, "PUT", path);
+        shown.collector.request("PUT", path, Some(body))
+    };
+
+    let feed =
+        shown.collector.wait_for("/feed/bad/json", |feed| (feed["entries"] == 1).then(|| feed.clone()));
+    assert_eq!(shown.json("/feeds/json", "/feeds/json")["bad"]["coveredIPv4"], 256);
+    assert_eq!(
+        (shown.json("/feed/{name}/json", "/feed/bad/json")["set"].clone(), &feed["set"]),
+        ("bad".into(), &"bad".into())
+    );
+    assert_eq!(put("/feed/{name}/json", "/feed/bad/json", "{}").0, 204);
+
+    let service = "/autoscale/{name}/json";
+    shown.collector.wait_for("/autoscale/apache/json", |one| (one["replicas"] == 2).then_some(()));
+    let all = shown.json("/autoscale/json", "/autoscale/json");
+    assert_eq!(
+        (&all["replicas"], &all["services"]["apache"]["hold"]),
+        (&2.into(), &"differ".into()),
+        "{all}"
+    );
+    assert_eq!(put(service, "/autoscale/apache/json", "{paused: true, max: 7}").0, 204);
+    let one = shown.json(service, "/autoscale/apache/json");
+    assert_eq!((&one["paused"], &one["max"]), (&true.into(), &7.into()));
+    assert_eq!(put(service, "/autoscale/apache/json", "{max: 0}").0, 400);
+    assert_eq!(put(service, "/autoscale/nginx/json", "{max: 1}").0, 404);
+
+    let start = "{local: '10.0.0.162', remote: '45.9.148.7', agent: '10.0.0.253', seconds: 60}";
+    assert_eq!(put("/captures/json", "/captures/json", start), (204, String::new()));
+    let id = shown.collector.wait_for("/captures/json", |captures| {
+        let session = captures["sessions"].as_array()?.iter().find(|session| session["state"] == "active")?;
+        session["id"].as_str().map(str::to_owned)
+    });
+    let session = format!("/capture/{id}/json");
+    assert_eq!(shown.json("/captures/json", "/captures/json")["sessions"].as_array().unwrap().len(), 1);
+    let one = shown.json("/capture/{name}/json", &session);
+    assert_eq!((&one["local"], &one["agent"]), (&"10.0.0.162".into(), &"10.0.0.253".into()));
+    let said = shown.collector.wait_for_log("capturing ");
+    assert!(said[0].ends_with(&format!("capturing 10.0.0.162 rule {id} on 10.0.0.253")), "{said:?}");
+    let audit = shown.json("/audit/json", "/audit/json?maxEntries=1000");
+    let installed = audit.as_array().unwrap().iter().find(|entry| entry["name"] == *id).unwrap();
+    assert_eq!(installed["outcome"], "done", "{audit}");
+    shown.note("/capture/{name}/json", "DELETE", &session);
+    assert_eq!(shown.collector.request("DELETE", &session, None).0, 204);
+    shown.collector.wait_for("/captures/json", |now| now["sessions"].as_array()?.is_empty().then_some(()));
+    assert_eq!(shown.collector.request("DELETE", &session, None).0, 404);
+
+    assert_eq!(shown.json("/actions/json", "/actions/json")["mode"], "act");
+    assert_eq!(put("/actions/json", "/actions/json", "{mode: 'withdraw'}").0, 204);
+    assert_eq!(put("/actions/json", "/actions/json", "{mode: 'maybe'}").0, 400);
+    let state = shown.json("/actions/json", "/actions/json");
+    assert_eq!((&state["mode"], &state["trouble"]), (&"withdraw".into(), &Json::Null));
+    assert!(shown.collector.get("/metrics").1.contains("finderscope_actions_mode{mode=\"withdraw\"} 1.0"));
+    shown.done.into_inner()
+}
+
 fn topology(shown: &Shown) {
     let path = "/topology/json";
     assert_eq!(shown.collector.get(path).0, 404);
