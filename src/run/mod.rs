@@ -131,11 +131,12 @@ fn collect(args: &RunArgs, config: &Config, stage: Option<Stage>) -> anyhow::Res
     };
     wait_for_the_end(&signals, &defined, &mut Losses::new(engine.handle()));
     tracing::info!("Ending");
+    api.shutdown();
+    // What they take back is taken from the demo's switches too.
+    actions::shutdown(actions);
     if let Some(demo) = demo {
         demo.shutdown();
     }
-    api.shutdown();
-    actions::shutdown(actions);
     if let Some(resolver) = resolver {
         resolver.shutdown();
     }
