@@ -186,27 +186,24 @@ impl StateDir {
         &self.path
     }
 
-    /// What persons have changed of actions; null where there is nothing, or nothing that is understood, with a line in
-    /// the log.
+    /// What persons have changed of actions; null where there is nothing. Where it cannot be read, perhaps the kill switch
+    /// is among it: actions then observe, with a line in the log.
     pub fn actions(&self) -> Json {
         let file = self.path.join(ACTIONS_FILE);
-        match fs::read(&file) {
-            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-                tracing::error!(
-                    "{} is not understood ({error}): actions are as the configuration says",
-                    file.display()
-                );
-                Json::Null
-            }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Json::Null,
-            Err(error) => {
-                tracing::error!(
-                    "{} cannot be read ({error}): actions are as the configuration says",
-                    file.display()
-                );
-                Json::Null
+        let read = match fs::read(&file) {
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map_err(|error| format!("is not understood: {error}"))
             }
-        }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Json::Null),
+            Err(error) => Err(format!("cannot be read: {error}")),
+        };
+        read.unwrap_or_else(|why| {
+            tracing::error!(
+                "{} {why}; actions only observe until PUT /actions/json says otherwise",
+                file.display()
+            );
+            json!({ "mode": "observe" })
+        })
     }
 
     /// Replaces that; returns when it is on disk.
