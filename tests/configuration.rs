@@ -122,6 +122,83 @@ fn a_reload_that_what_rest_defined_does_not_go_with_changes_nothing() {
 }
 
 #[test]
+fn a_reload_takes_what_is_said_of_scaling_and_names_what_else_of_actions_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("none.sock");
+    let scaling = |service: &str| {
+        format!(
+            "[swarm.main]\nmanagers = ['unix://{}']\n[autoscale.service.{service}]\n\
+             metric = [{{ metric = 'vir_cpu_utilization', low = 0.5, high = 1 }}]\n",
+            socket.display()
+        )
+    };
+    let feed = "[feed.listed]\npath = 'listed.txt'\n";
+    let capture = "[capture.a]\ngroup = 'listed'\nanalyzer = '10.0.0.70'\n";
+    std::fs::write(folder.path().join("listed.txt"), "198.51.100.7\n").unwrap();
+    let path = file(folder.path(), &format!("{}{feed}{capture}", scaling("apache")));
+    let collector = Collector::start(&["--config", path.to_str().unwrap()]);
+    define(&collector, "/autoscale/apache/json", "{max:7}");
+    assert_eq!(collector.json("/autoscale/apache/json")["max"], 7);
+
+    // A file that is wrong about scaling changes nothing at all.
+    let wrong = format!("{}max = 0\n[flows.b]\nvalue = 'bytes'\n", scaling("apache"));
+    file(folder.path(), &wrong);
+    collector.signal("HUP");
+    let said = collector.wait_for_log("Nothing changed");
+    assert!(said[0].contains("autoscale.service.apache.min: 1 must be"), "{said:?}");
+
+    // What a person has changed of a service lies over the file; other services come and go.
+    let rest = "[actions]\nmode = 'act'\n[[switch]]\nagent = '10.0.0.253'\ndriver = 'dry-run'\n\
+                [capture.b]\ngroup = 'listed'\nanalyzer = '10.0.0.70'\n\
+                [syslog.central]\naddress = '127.0.0.1:9'\n";
+    let both = scaling("apache") + "min = 2\n" + &scaling("shop").replace("[swarm.main]\n", "# ");
+    let both = both + capture + rest;
+    file(folder.path(), &both);
+    collector.signal("HUP");
+    let said = collector.wait_for_log("A restart is needed for");
+    assert!(
+        said[0].ends_with(
+            "A restart is needed for actions.mode = act (PUT /actions/json changes it at once); switch; \
+             capture.b; feed.listed; syslog.central"
+        ),
+        "{said:?}"
+    );
+    let services = collector.json("/autoscale/json")["services"].clone();
+    assert_eq!((&services["apache"]["min"], &services["apache"]["max"]), (&2.into(), &7.into()));
+    assert_eq!(services["shop"]["enabled"], true);
+    assert_eq!(collector.json("/actions/json")["mode"], "observe");
+    assert_eq!(collector.json("/feeds/json").as_object().unwrap().len(), 1);
+    file(folder.path(), &format!("{}{feed}{capture}", scaling("shop")));
+    collector.signal("HUP");
+    collector.wait_for("/autoscale/json", |all| {
+        (all["services"].as_object()?.keys().collect::<Vec<_>>() == ["shop"]).then_some(())
+    });
+    assert_eq!(collector.end(), Some(0));
+}
+
+#[test]
+fn a_mode_that_nobody_said_by_rest_follows_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "[swarm.main]\nmanagers = ['unix:///nosuch.sock']\n[autoscale.service.apache]\n\
+                metric = [{ metric = 'vir_cpu_utilization', low = 0.5, high = 1 }]\n";
+    let path = file(folder.path(), text);
+    let state = folder.path().join("state");
+    let args = ["--config", path.to_str().unwrap(), "--state-dir", state.to_str().unwrap()];
+    let collector = Collector::start(&args);
+    define(&collector, "/autoscale/apache/json", "{max:7}");
+    drop(collector);
+    file(folder.path(), &format!("[actions]\nmode = 'act'\n{text}"));
+    let collector = Collector::start(&args);
+    assert_eq!(collector.json("/autoscale/apache/json")["max"], 7);
+    assert_eq!(collector.json("/actions/json")["mode"], "act");
+    define(&collector, "/actions/json", "{mode:'withdraw'}");
+    drop(collector);
+    let collector = Collector::start(&args);
+    assert_eq!(collector.json("/actions/json")["mode"], "withdraw");
+    collector.wait_for_log("the mode is withdraw, as REST has said; the configuration says act");
+}
+
+#[test]
 fn what_rest_defined_is_there_after_kill_and_lies_over_the_configuration() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");

@@ -1,5 +1,6 @@
 //! All that the configuration file says about actions: which of its sections are ours, and what is wrong with them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
@@ -116,6 +117,32 @@ impl Config {
         }
     }
 
+    /// What of `newer` only a start takes, named as it stands in the file: all that differs but `[swarm.NAME]` and
+    /// `[autoscale]`, which are taken at once.
+    pub fn waiting(&self, newer: &Self) -> Vec<String> {
+        let mut names = Vec::new();
+        if self.actions.mode != newer.actions.mode {
+            names.push(format!(
+                "actions.mode = {} (PUT /actions/json changes it at once)",
+                newer.actions.mode
+            ));
+        }
+        let (ours, theirs) = (&self.capture, &newer.capture);
+        for (name, differs) in [
+            ("actions.owner", self.actions.owner != newer.actions.owner),
+            ("switch", ours.switch != theirs.switch),
+            ("capture_limits", ours.capture_limits != theirs.capture_limits),
+            ("feeds", self.feeds.feeds != newer.feeds.feeds),
+        ] {
+            names.extend(differs.then(|| name.to_owned()));
+        }
+        differing("capture", &ours.capture, &theirs.capture, &mut names);
+        differing("feed", &self.feeds.feed, &newer.feeds.feed, &mut names);
+        differing("webhook", &self.notify.webhook, &newer.notify.webhook, &mut names);
+        differing("syslog", &self.notify.syslog, &newer.notify.syslog, &mut names);
+        names
+    }
+
     /// Whether there is anything to do.
     pub fn is_empty(&self) -> bool {
         self.autoscale.swarm.is_empty()
@@ -126,4 +153,16 @@ impl Config {
             && self.notify.webhook.is_empty()
             && self.notify.syslog.is_empty()
     }
+}
+
+/// The tables of a section that are new, gone or others now.
+fn differing<T: PartialEq>(
+    section: &str,
+    ours: &BTreeMap<String, T>,
+    theirs: &BTreeMap<String, T>,
+    names: &mut Vec<String>,
+) {
+    let all: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+    let others = all.into_iter().filter(|name| ours.get(*name) != theirs.get(*name));
+    names.extend(others.map(|name| format!("{section}.{name}")));
 }

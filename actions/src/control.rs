@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::Handle;
 use serde_json::{Value as Json, json};
@@ -61,6 +62,8 @@ pub enum StartError {
 #[derive(Clone)]
 pub struct Control {
     mode: Switch,
+    /// Whether a person has said the mode: what nobody has said follows the configuration at the next start.
+    said: Arc<AtomicBool>,
     audit: Audit,
     notices: Notices,
     broken: Broken,
@@ -89,11 +92,19 @@ pub struct Unsaved;
 /// # Errors
 /// The configuration cannot be done, the audit log cannot be opened, or the system has no thread left.
 pub fn start(config: Config, start: Start<'_>) -> Result<(Actions, Control), StartError> {
-    let mode = match start.changed.get("mode").and_then(Json::as_str) {
+    let said = start.changed.get("mode").and_then(Json::as_str);
+    let mode = match said {
         // What a person has said is not forgotten: where it cannot be read, nothing is done.
         Some(text) => text.parse().unwrap_or(Mode::Observe),
         None => config.actions.mode,
     };
+    if mode != config.actions.mode {
+        tracing::info!(
+            "actions: the mode is {mode}, as REST has said; the configuration says {}",
+            config.actions.mode
+        );
+    }
+    let said = Arc::new(AtomicBool::new(said.is_some()));
     if !config.is_empty() && !start.engine.lists_agents() {
         tracing::warn!(
             "no agent is listed, and actions go by listed agents only: [[agents.listed]] says which, and where they send from"
@@ -123,8 +134,17 @@ pub fn start(config: Config, start: Start<'_>) -> Result<(Actions, Control), Sta
     ];
     let actions = Actions::start(start.engine, audit.clone(), mode.clone(), notices.clone(), components)?;
     let broken = actions.broken_list();
-    let control =
-        Control { mode, audit, notices, broken, keep: start.keep, autoscale, feeds: feeds_control, captures };
+    let control = Control {
+        mode,
+        said,
+        audit,
+        notices,
+        broken,
+        keep: start.keep,
+        autoscale,
+        feeds: feeds_control,
+        captures,
+    };
     Ok((actions, control))
 }
 
@@ -149,6 +169,7 @@ impl Control {
                 ..Notice::default()
             });
         }
+        self.said.store(true, Ordering::Relaxed);
         self.kept()
     }
 
@@ -162,11 +183,10 @@ impl Control {
     }
 
     fn kept(&self) -> Result<(), Unsaved> {
-        let changed = json!({
-            "version": 1,
-            "mode": self.mode.get().to_string(),
-            "autoscale": self.autoscale.settings_json(),
-        });
+        let mut changed = json!({ "version": 1, "autoscale": self.autoscale.settings_json() });
+        if self.said.load(Ordering::Relaxed) {
+            changed["mode"] = self.mode.get().to_string().into();
+        }
         if (self.keep)(&changed) { Ok(()) } else { Err(Unsaved) }
     }
 

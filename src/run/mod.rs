@@ -51,7 +51,7 @@ use state::StateDir;
 /// Options of `finderscope run`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Options win over the configuration file. SIGHUP reads its definitions again: all of them are taken, or none. \
+Options win over the configuration file. SIGHUP reads its definitions and services to scale again: all of them are taken, or none. \
 SIGINT and SIGTERM end the collector, orderly; a second signal ends it at once.\n\n\
 Exit codes: 0 ended by a signal, or the configuration that was checked is right; 1 could not start, or the \
 configuration is wrong (the reason is on standard error, with file, line and column); 2 the command line is wrong.")]
@@ -114,7 +114,7 @@ fn collect(args: &RunArgs, config: &Config, stage: Option<Stage>) -> anyhow::Res
     let (actions, control) = actions::start(&engine, config.actions.clone(), kept.as_ref(), feeds)?;
     let api = Api::start(
         engine.handle(),
-        control,
+        control.clone(),
         &ApiOptions {
             listen: settings.http.listen,
             hosts: settings.http.hosts.clone(),
@@ -129,7 +129,7 @@ fn collect(args: &RunArgs, config: &Config, stage: Option<Stage>) -> anyhow::Res
         (Some(sflow), Some(stage)) => Some(Demo::start(stage, *sflow, api.address())?),
         _ => None,
     };
-    wait_for_the_end(&signals, &defined, &mut Losses::new(engine.handle()));
+    wait_for_the_end(&signals, &defined, &control, &mut Losses::new(engine.handle()));
     tracing::info!("Ending");
     api.shutdown();
     // What they take back is taken from the demo's switches too.
@@ -176,10 +176,15 @@ fn signals() -> anyhow::Result<Receiver<i32>> {
 }
 
 /// Reloads on SIGHUP, tells what was lost, and returns on the first signal that ends the collector.
-fn wait_for_the_end(signals: &Receiver<i32>, defined: &Defined, losses: &mut Losses) {
+fn wait_for_the_end(
+    signals: &Receiver<i32>,
+    defined: &Defined,
+    control: &::actions::control::Control,
+    losses: &mut Losses,
+) {
     loop {
         match signals.recv_timeout(Duration::from_secs(1)) {
-            Ok(SIGHUP) => defined.reload(),
+            Ok(SIGHUP) => defined.reload(control),
             Err(RecvTimeoutError::Timeout) => {
                 losses.tell(Instant::now());
                 defined.keep_again();

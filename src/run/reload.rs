@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use actions::config::Config as ActionsConfig;
+use actions::control::Control;
 use anyhow::Context;
 use engine::{DefineError, Handle};
 use tables::Program;
@@ -24,6 +26,8 @@ pub struct Defined {
     given: Given,
     /// Those of the start: what a reload cannot change.
     settings: Settings,
+    /// Likewise, but for what the autoscaler takes.
+    actions: ActionsConfig,
 }
 
 struct Shared {
@@ -102,7 +106,8 @@ impl Defined {
             Arc::new(Shared { configured: Mutex::new(configured), state, unsaved: Mutex::default() });
         let keeping = Arc::clone(&shared);
         handle.on_define(Box::new(move |program| keeping.keep(|| definitions::of_program(program))));
-        Ok(Self { handle, shared, path, given, settings: config.settings.clone() })
+        let (settings, actions) = (config.settings.clone(), config.actions.clone());
+        Ok(Self { handle, shared, path, given, settings, actions })
     }
 
     /// Tries anew to keep what is defined, where that failed. To be called about once a second.
@@ -117,8 +122,9 @@ impl Defined {
         definitions::of_program(&self.handle.program())
     }
 
-    /// Reads the configuration again: all of its definitions are taken, or none. The outcome is logged.
-    pub fn reload(&self) {
+    /// Reads the configuration again: all of its definitions and what it says of scaling are taken, or nothing. The
+    /// outcome is logged, with what takes a restart.
+    pub fn reload(&self, control: &Control) {
         let Some(path) = &self.path else {
             tracing::info!("Nothing to read again: no configuration file was named (--config)");
             return;
@@ -139,6 +145,11 @@ impl Defined {
             tracing::error!("Nothing changed: {}: {why}", path.display());
             return;
         }
+        // It was checked when it was read, and that is all that could be wrong with it.
+        if let Err(wrong) = control.autoscale.set_config(config.actions.autoscale.clone()) {
+            let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+            tracing::error!("Scaling goes on as before: {}", wrong.join("; "));
+        }
         let settings = config.settings;
         let waiting: Vec<String> = SETTINGS
             .iter()
@@ -146,6 +157,7 @@ impl Defined {
             .filter(|setting| setting.key != "defaults")
             .map(|setting| format!("{} = {}", setting.name(), (setting.shown)(&settings)))
             .chain((settings.trust.listed != self.settings.trust.listed).then(|| "agents.listed".to_owned()))
+            .chain(self.actions.waiting(&config.actions))
             .collect();
         tracing::info!("The definitions of {} are in effect", path.display());
         if !waiting.is_empty() {
@@ -164,7 +176,13 @@ impl Defined {
             let (target, refused) = definitions::compile(references, lists, &overlay.over(&configured));
             if let Some(refused) = refused.first() {
                 let called = definitions::called(&refused.id);
-                return Err(format!("{called}, which REST defined, does not go with it: {}", refused.why));
+                let why = &refused.why;
+                // The file alone is right: it was compiled when it was read.
+                return Err(if overlay.over(&Definitions::new()).contains_key(&refused.id) {
+                    format!("{called}, which REST defined, does not go with it: {why}")
+                } else {
+                    format!("{called} needs what REST took away, or a new feed, which takes a restart: {why}")
+                });
             }
             let target = definitions::of_program(&target);
             let changes = definitions::changes(&definitions::of_program(&current), &target);

@@ -15,7 +15,7 @@ pub const MOST_SWITCHES: usize = 1000;
 pub const MOST_POLICIES: usize = 20;
 
 /// All of it, as it stands in the file.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Raw {
     /// `[[switch]]`.
