@@ -19,6 +19,7 @@ mod peers;
 mod reference;
 mod replay;
 mod rest;
+mod scaling;
 mod simulate;
 mod support;
 mod top;
