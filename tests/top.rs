@@ -58,6 +58,29 @@ fn one_table_of_a_defined_flow() {
 }
 
 #[test]
+fn what_is_acted_on_stands_below_the_table_where_it_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("finderscope.toml");
+    let config = "[[switch]]\nagent = '10.0.0.253'\ndriver = 'dry-run'\n[flows.pairs]\nvalue = 'bytes'\n\
+                  [groups.bad]\nlisted = ['45.9.148.0/24']\n\
+                  [capture.listed]\ngroup = 'bad'\nanalyzer = '10.0.0.70'\n";
+    std::fs::write(&path, config).unwrap();
+    let collector = Collector::start(&["--config", path.to_str().unwrap()]);
+    let start = "{local: '10.0.0.162', remote: '45.9.148.7', agent: '10.0.0.253', seconds: 60}";
+    assert_eq!(collector.request("PUT", "/captures/json", Some(start)).0, 204);
+    collector.wait_for("/captures/json", |all| (!all["sessions"].as_array()?.is_empty()).then_some(()));
+    assert_eq!(stdout(&once(&collector, &["--flow", "pairs"]).output().unwrap()).lines().count(), 1);
+    let said = stdout(&once(&collector, &["--flow", "pairs", "--actions"]).output().unwrap());
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!((lines.len(), lines[1]), (3, "actions: observe"), "{said}");
+    assert!(lines[2].starts_with("10.0.0.162 <-> 45.9.148.7 ("), "{said}");
+    assert!(lines[2].contains(" on 10.0.0.253: pending"), "{said}");
+    let nothing = Collector::start(&[]);
+    assert_eq!(nothing.request("PUT", "/flow/pairs/json", Some("{value:'bytes'}")).0, 204);
+    assert_eq!(stdout(&once(&nothing, &["--actions"]).output().unwrap()).lines().count(), 1);
+}
+
+#[test]
 fn a_flow_of_its_own_is_gone_afterwards() {
     let collector = Collector::start(&[]);
     let child = once(&collector, &["--keys", "ipsource", "--value", "frames", "--filter", "ipprotocol=6"])

@@ -154,6 +154,11 @@ impl Control {
         self.mode.get()
     }
 
+    /// What keeps actions from being done; `None` where nothing does.
+    pub fn trouble(&self) -> Option<String> {
+        self.audit.trouble()
+    }
+
     /// Says whether actions are done. `Withdraw` is the kill switch.
     ///
     /// # Errors
@@ -210,6 +215,7 @@ impl Control {
             "mode": self.mode.get().to_string(),
             "trouble": self.audit.trouble(),
             "broken": broken,
+            "overview": self.overview(),
             "notices": destinations,
             "audit": {
                 "intents": counts.intents, "refused": counts.refused, "done": counts.done,

@@ -16,6 +16,7 @@ pub mod feeds;
 pub mod http;
 pub mod mode;
 pub mod notify;
+mod overview;
 pub mod retry;
 pub mod row;
 pub mod text;

@@ -328,6 +328,7 @@ fn actions() -> Json {
             "mode": { "type": "string", "description": "observe, act or withdraw" },
             "trouble": open("string", "what keeps actions from being done"),
             "broken": { "type": "array", "items": { "type": "object" }, "description": "components that ended by themselves" },
+            "overview": open("object", "all of it in a few words; null where nothing is configured"),
             "notices": { "type": "array", "items": { "type": "object" }, "description": "who is told, and what was lost" },
             "audit": { "type": "object", "description": "what was meant to be done, by what became of it" },
         }), "whether actions are done"),

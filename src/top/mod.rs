@@ -3,9 +3,11 @@
 //! | module | owns |
 //! |---|---|
 //! | [`watch`] | the flow that is watched, and what the collector says of it |
+//! | [`acting`] | what the collector does about what it sees |
 //! | [`table`] | order, numbers, plain text |
 //! | [`screen`] | the terminal |
 
+pub mod acting;
 pub mod screen;
 pub mod table;
 pub mod watch;
@@ -59,6 +61,9 @@ pub struct TopArgs {
     /// Print one table as text, and end
     #[arg(long)]
     once: bool,
+    /// Print what the collector acts on after the table, with --once
+    #[arg(long, requires = "once")]
+    actions: bool,
     /// Flows at most, with --once
     #[arg(long, value_name = "N", default_value_t = 20, requires = "once")]
     rows: usize,
@@ -86,10 +91,10 @@ pub fn run(args: &TopArgs) -> anyhow::Result<ExitCode> {
     let most = if args.once { args.rows } else { ROWS };
     let client = Client::with_token_of_environment(&args.url)?;
     let watch = Watch::start(client, &wanted, &args.agents, most)?;
-    if args.once { once(watch, &ended) } else { screen::run(watch, &args.url, &ended) }
+    if args.once { once(watch, args.actions, &ended) } else { screen::run(watch, &args.url, &ended) }
 }
 
-fn once(mut watch: Watch, ended: &AtomicBool) -> anyhow::Result<ExitCode> {
+fn once(mut watch: Watch, actions: bool, ended: &AtomicBool) -> anyhow::Result<ExitCode> {
     if watch.is_own() {
         let began = Instant::now();
         while began.elapsed() < FILLING && !ended.load(Ordering::Relaxed) {
@@ -97,6 +102,11 @@ fn once(mut watch: Watch, ended: &AtomicBool) -> anyhow::Result<ExitCode> {
         }
     }
     let snapshot = watch.look()?;
-    std::io::stdout().write_all(table::text(&snapshot).as_bytes())?;
+    let mut text = table::text(&snapshot);
+    for line in snapshot.actions.iter().filter(|_| actions) {
+        text.push_str(line);
+        text.push('\n');
+    }
+    std::io::stdout().write_all(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -183,13 +183,19 @@ impl Screen {
     }
 
     fn draw(&self, frame: &mut Frame<'_>) {
-        let [head, body, foot] =
-            Layout::vertical([Constraint::Length(2), Constraint::Min(1), Constraint::Length(1)])
-                .areas(frame.area());
+        let acting = self.acting(usize::from(frame.area().height) / 3);
+        let [head, body, below, foot] = Layout::vertical([
+            Constraint::Length(2),
+            Constraint::Min(1),
+            Constraint::Length(u16::try_from(acting.len()).unwrap_or(0)),
+            Constraint::Length(1),
+        ])
+        .areas(frame.area());
         frame.render_widget(ratatui::widgets::Paragraph::new(self.head()), head);
         if let Some(snapshot) = &self.snapshot {
             frame.render_widget(self.table(snapshot, usize::from(body.height)), body);
         }
+        frame.render_widget(ratatui::widgets::Paragraph::new(acting), below);
         let keys = "q end   left right sort   r reverse   up down other flow   p hold";
         frame.render_widget(Line::styled(keys, Style::new().add_modifier(Modifier::DIM)), foot);
     }
@@ -212,6 +218,20 @@ impl Screen {
             None => Line::raw(""),
         };
         vec![Line::styled(first, Style::new().add_modifier(Modifier::BOLD)), second]
+    }
+
+    /// What the collector does about what it sees, in so many lines at most.
+    fn acting(&self, most: usize) -> Vec<Line<'static>> {
+        let lines = self.snapshot.as_ref().map(|snapshot| snapshot.actions.as_slice()).unwrap_or_default();
+        let mut shown: Vec<Line<'static>> =
+            lines.iter().take(most).map(|line| Line::raw(line.clone())).collect();
+        if let (true, Some(last)) = (lines.len() > shown.len(), shown.last_mut()) {
+            *last = Line::raw(format!("and {} more lines at /actions/json", lines.len() + 1 - most));
+        }
+        if let Some(first) = shown.first_mut() {
+            *first = std::mem::take(first).style(Style::new().add_modifier(Modifier::BOLD));
+        }
+        shown
     }
 
     fn table(&self, snapshot: &Snapshot, height: usize) -> Table<'static> {
@@ -270,6 +290,7 @@ mod tests {
             rows: vec![row(2_000_000.0, "10.0.0.1"), row(5.0, "10.0.0.2")],
             agents: 2,
             datagram_rate: Some(12.0),
+            actions: Vec::new(),
         };
         let (order, url) = (Order::default(), "http://127.0.0.1:8008".to_owned());
         Screen { url, own: false, order, held: false, snapshot: Some(snapshot), failure: None }
@@ -306,6 +327,19 @@ mod tests {
         let page = drawn(&screen);
         assert!(page.contains("no collector answers") && page.contains("2.00M"), "{page}");
         assert!(!screen.key(KeyCode::Char('q').into(), &select));
+    }
+
+    #[test]
+    fn actions_take_a_third_of_the_screen_at_most() {
+        let mut screen = screen();
+        screen.snapshot.as_mut().unwrap().actions =
+            vec!["actions: act".to_owned(), "web: replicas 2".to_owned()];
+        let page = drawn(&screen);
+        assert!(page.contains("actions: act") && page.contains("web: replicas 2"), "{page}");
+        assert!(page.contains("2.00M") && page.contains("q end"), "{page}");
+        screen.snapshot.as_mut().unwrap().actions.push("db: replicas 3".to_owned());
+        let page = drawn(&screen);
+        assert!(page.contains("actions: act") && page.contains("and 2 more lines"), "{page}");
     }
 
     #[test]

@@ -149,6 +149,7 @@ mod tests {
             ],
             agents: 2,
             datagram_rate: None,
+            actions: Vec::new(),
         }
     }
 

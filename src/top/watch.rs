@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use ratatui::text::Span;
 use serde_json::{Value as Json, json};
 
+use super::acting;
 use crate::client::{Client, segment};
 use crate::escape::escape;
 
@@ -65,6 +66,8 @@ pub struct Snapshot {
     pub agents: u64,
     /// Datagrams per second, from the second snapshot on.
     pub datagram_rate: Option<f64>,
+    /// What it does about what it sees, in lines.
+    pub actions: Vec<String>,
 }
 
 /// Watches a flow; what was defined for it is taken away when it is dropped.
@@ -159,7 +162,9 @@ impl Watch {
             let seconds = now.0.duration_since(before.0).as_secs_f64();
             (seconds > 0.0 && now.1 >= before.1).then(|| (now.1 - before.1) / seconds)
         });
-        Ok(Snapshot { flow, flows, rows, agents: number("sFlowAgents") as u64, datagram_rate })
+        let actions = self.client.get("/actions/json")?.unwrap_or_default();
+        let actions = acting::lines(&actions["overview"]);
+        Ok(Snapshot { flow, flows, rows, agents: number("sFlowAgents") as u64, datagram_rate, actions })
     }
 }
 

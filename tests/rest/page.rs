@@ -71,6 +71,41 @@ fn the_live_page_shows_agents_rates_and_flows() {
     );
 }
 
+/// What is configured of actions is on the page, and where nothing is the page has nothing of it.
+#[test]
+fn the_live_page_shows_actions_where_there_are_any() {
+    assert_eq!(Events::of(&Collector::start(&[]), "/live").next().get("actions"), None);
+    let folder = tempfile::tempdir().unwrap();
+    let (path, list) = (folder.path().join("finderscope.toml"), folder.path().join("list.txt"));
+    std::fs::write(&list, "45.9.148.0/24\n").unwrap();
+    let config = "[actions]\nmode = 'act'\n[swarm.main]\nmanagers = ['unix:///nosuch.sock']\n\
+                  [autoscale.service.apache]\nmetric = [{ metric = 'vir_cpu_utilization', low = 1, high = 2 }]\n\
+                  [[switch]]\nagent = '10.0.0.253'\ndriver = 'dry-run'\n\
+                  [capture.listed]\ngroup = 'bad'\nanalyzer = '10.0.0.70'\n[feed.bad]\npath = 'list.txt'\n\
+                  [[agents.listed]]\naddress = '10.0.0.0/24'\nsources = '127.0.0.1'\n";
+    std::fs::write(&path, config).unwrap();
+    let collector = Collector::start(&["--config", path.to_str().unwrap()]);
+    let start = "{local: '10.0.0.162', remote: '45.9.148.7', agent: '10.0.0.253', seconds: 60}";
+    assert_eq!(collector.request("PUT", "/captures/json", Some(start)).0, 204);
+    let mut events = Events::of(&collector, "/live");
+    let actions = loop {
+        let actions = events.next()["actions"].clone();
+        if actions["captures"][0]["state"] == "active"
+            && actions["swarmsInTrouble"]["main"].is_string()
+            && actions["services"][0]["verdict"] == "engine"
+            && actions["feeds"][0]["entries"] == 1
+        {
+            break actions;
+        }
+    };
+    assert_eq!((&actions["mode"], &actions["servicesAll"]), (&"act".into(), &1.into()));
+    assert_eq!(actions["services"][0]["name"], "apache");
+    let capture = &actions["captures"][0];
+    assert_eq!((&capture["local"], &capture["agent"]), (&"10.0.0.162".into(), &"10.0.0.253".into()));
+    assert_eq!((&actions["feeds"][0]["late"], &actions["switches"]), (&false.into(), &1.into()));
+    assert_eq!(collector.json("/actions/json")["overview"]["capturesAll"], 1);
+}
+
 /// Names come from the network: the page may only ever make text of them.
 #[test]
 fn the_page_makes_no_markup_of_what_it_is_told() {

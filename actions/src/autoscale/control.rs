@@ -33,6 +33,19 @@ pub enum ControlError {
     Wrong(String),
 }
 
+/// All services on one screen.
+#[derive(Clone, Debug)]
+pub struct Brief {
+    /// Name, bounds, replicas, verdict and reason of each.
+    pub services: Vec<Json>,
+    /// How many there are.
+    pub all: usize,
+    /// Swarms that are looked after.
+    pub swarms: usize,
+    /// Those of them that do not answer, and why.
+    pub troubles: BTreeMap<String, String>,
+}
+
 impl Control {
     /// For a configuration that was checked, with the operator's changes as [`Control::settings_json`] gave them. What
     /// cannot be read of these is left out.
@@ -118,6 +131,31 @@ impl Control {
             "services": services,
             "swarms": swarms,
         })
+    }
+
+    /// Services in a few words, at most so many.
+    pub fn brief(&self, most: usize) -> Brief {
+        let state = self.lock();
+        let one = |(name, entry): (&String, &Entry)| {
+            let (last, rules) = (entry.last.as_ref(), entry.policy.rules());
+            json!({
+                "name": name, "min": rules.min, "max": rules.max,
+                "replicas": last.and_then(|decision| decision.outlook.replicas),
+                "running": last.map(|decision| decision.outlook.running),
+                "seen": last.map(|decision| decision.outlook.seen),
+                "verdict": last.map(|decision| decision.verdict.label()),
+                "reason": last.map(|decision| &decision.reason),
+            })
+        };
+        let troubles = state.swarms.iter();
+        Brief {
+            services: state.services.iter().take(most).map(one).collect(),
+            all: state.services.len(),
+            swarms: state.swarms.len(),
+            troubles: troubles
+                .filter_map(|(name, swarm)| Some((name.clone(), swarm.trouble.clone()?)))
+                .collect(),
+        }
     }
 
     /// Counters and gauges.

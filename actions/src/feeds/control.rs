@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use tokio::sync::{mpsc, oneshot};
 
 use super::config::{Feed, Source};
@@ -100,6 +100,18 @@ impl Control {
     pub fn json(&self) -> Json {
         let all = self.feeds.iter().map(|shared| (shared.name.clone(), self.one(shared)));
         Json::Object(all.collect())
+    }
+
+    /// Each feed in a few words.
+    pub fn brief(&self) -> Vec<Json> {
+        let one = |shared: &Arc<Shared>| {
+            let standing = shared.standing();
+            json!({
+                "name": shared.name, "set": shared.set, "entries": standing.networks.len(), "late": standing.late,
+                "failing": standing.failing(), "last": standing.last.as_ref().map(|(_, words, _)| words),
+            })
+        };
+        self.feeds.iter().map(one).collect()
     }
 
     /// A feed, for `/feed/NAME/json`.

@@ -219,6 +219,57 @@ function interfaces(seen) {
   fill(at('interfaces'), [['agent'], ['interface'], ['in', 'right'], ['out', 'right'], ['busy', 'right']], rows);
 }
 
+// A list that has nothing in it takes no room.
+function listed(id, heads, rows) {
+  if (rows.length) fill(at(id), heads, rows); else at(id).replaceChildren();
+}
+
+function worded(text) {
+  const cell = element('td', text ?? '', 'quiet wide');
+  cell.title = clean(text ?? '');
+  return cell;
+}
+
+const capped = (shown, all) => (all > shown ? ` (${shown} of ${all})` : '');
+
+function actions(seen) {
+  const doing = seen.actions;
+  at('actions').hidden = !doing;
+  if (!doing) return;
+  at('mode').textContent = clean(doing.mode);
+  at('mode').className = `state ${{ act: 'live', withdraw: 'lost' }[doing.mode] ?? ''}`;
+  const wrong = [
+    doing.trouble,
+    ...Object.entries(doing.swarmsInTrouble).map(([name, why]) => `swarm ${name}: ${why}`),
+    ...doing.switchesInTrouble.map((one) => `switch ${one.agent} is ${one.state}: ${one.reason}`),
+  ].filter((why) => why);
+  at('trouble').hidden = !wrong.length;
+  at('trouble').textContent = clean(wrong.join('; '));
+  listed('services', [[`service${capped(doing.services.length, doing.servicesAll)}`], ['replicas', 'right'], ['seen', 'right'], ['bounds', 'right wide'], ['', ''], ['why', 'wide']],
+    doing.services.map((one) => [
+      element('td', one.name),
+      element('td', one.replicas ?? '–', 'right'),
+      element('td', one.seen ?? '–', 'right'),
+      element('td', `${one.min} to ${one.max}`, 'right wide'),
+      element('td', one.verdict ?? 'not looked at yet'),
+      worded(one.reason),
+    ]));
+  listed('captures', [[`capture${capped(doing.captures.length, doing.capturesAll)}`], ['with'], ['listed as', 'wide'], ['switch'], [''], ['why', 'wide']],
+    doing.captures.map((one) => [
+      element('td', one.local),
+      element('td', one.remote),
+      element('td', one.label, 'wide'),
+      element('td', one.agent ?? 'none yet'),
+      element('td', one.state, one.state === 'failed' ? 'bad' : ''),
+      worded(one.reason),
+    ]));
+  at('feeds').textContent = clean(doing.feeds.map((one) => {
+    const how = one.late ? 'late' : one.failing ? one.last : '';
+    return `feed ${one.name}: ${one.entries.toLocaleString('en')} prefixes${how ? `, ${how}` : ''}`;
+  }).join('; '));
+  at('feeds').className = doing.feeds.some((one) => one.late) ? 'bad' : 'quiet';
+}
+
 function state(text, kind) {
   at('state').textContent = text;
   at('state').className = `state ${kind}`;
@@ -233,6 +284,7 @@ function show(event) {
   at('version').textContent = clean(seen.version);
   cards(seen);
   flows(seen);
+  actions(seen);
   agents(seen);
   interfaces(seen);
   last = seen;

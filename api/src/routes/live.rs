@@ -58,7 +58,15 @@ pub(crate) async fn events(State(shared): State<Shared>, Query(query): Condition
         let _place = place;
         for tick in 0.. {
             let (flow, version, open) = (flow.clone(), shared.version.clone(), shared.guard.open());
-            let seen = shared.aside(move |handle| look(handle, flow, tick, &version, open)).await;
+            let actions = shared.actions.clone();
+            let look = move |handle: &Handle| {
+                let mut seen = look(handle, flow, tick, &version, open)?;
+                if let Some(overview) = actions.overview() {
+                    seen["actions"] = overview;
+                }
+                Ok(seen)
+            };
+            let seen = shared.aside(look).await;
             // A collector that is too busy to answer says nothing this time.
             let event = match seen {
                 Ok(seen) => format!("data: {seen}\n\n"),
