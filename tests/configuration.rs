@@ -195,7 +195,7 @@ fn a_mode_that_nobody_said_by_rest_follows_the_configuration() {
     drop(collector);
     let collector = Collector::start(&args);
     assert_eq!(collector.json("/actions/json")["mode"], "withdraw");
-    collector.wait_for_log("the mode is withdraw, as REST has said; the configuration says act");
+    collector.wait_for_log("the mode is withdraw, as the state directory has it; the configuration says act");
 }
 
 #[test]

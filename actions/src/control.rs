@@ -100,7 +100,7 @@ pub fn start(config: Config, start: Start<'_>) -> Result<(Actions, Control), Sta
     };
     if mode != config.actions.mode {
         tracing::info!(
-            "actions: the mode is {mode}, as REST has said; the configuration says {}",
+            "actions: the mode is {mode}, as the state directory has it; the configuration says {}",
             config.actions.mode
         );
     }
