@@ -35,9 +35,10 @@ pub fn lines(overview: &Json) -> Vec<String> {
     }
     lines.extend(beyond(overview, "services"));
     for one in list("captures") {
-        let [local, remote, label, agent] =
-            ["local", "remote", "label", "agent"].map(|attribute| text(one, attribute));
-        lines.push(format!("{local} <-> {remote} ({label}) on {agent}: {}", reasoned(one, "state")));
+        let (local, remote) = (text(one, "local"), text(one, "remote"));
+        let label = some(one, "label").map(|label| format!(" ({label})")).unwrap_or_default();
+        let place = some(one, "agent").map(|agent| format!(" on {agent}")).unwrap_or_default();
+        lines.push(format!("{local} <-> {remote}{label}{place}: {}", reasoned(one, "state")));
     }
     lines.extend(beyond(overview, "captures"));
     lines
@@ -59,13 +60,15 @@ fn text(of: &Json, attribute: &str) -> String {
     }
 }
 
+/// An attribute that says something.
+fn some(of: &Json, attribute: &str) -> Option<String> {
+    of[attribute].as_str().filter(|text| !text.is_empty()).map(escape)
+}
+
 /// An attribute, and why it is so.
 fn reasoned(of: &Json, attribute: &str) -> String {
     let what = text(of, attribute);
-    match of["reason"].as_str() {
-        None | Some("") => what,
-        Some(reason) => format!("{what}: {}", escape(reason)),
-    }
+    some(of, "reason").map_or(what.clone(), |reason| format!("{what}: {reason}"))
 }
 
 #[cfg(test)]
@@ -104,7 +107,7 @@ mod tests {
             "web: replicas 2 (1 to 10), seen 1, differ: 1 is seen",
             "new: replicas - (1 to 10), seen -, -",
             "and 1 more services",
-            "10.0.0.162 <-> 192.0.2.1 (bad) on -: pending: a switch is waited for",
+            "10.0.0.162 <-> 192.0.2.1 (bad): pending: a switch is waited for",
         ];
         assert_eq!(lines(&overview), expected);
     }

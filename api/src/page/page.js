@@ -245,23 +245,23 @@ function actions(seen) {
   ].filter((why) => why);
   at('trouble').hidden = !wrong.length;
   at('trouble').textContent = clean(wrong.join('; '));
-  listed('services', [[`service${capped(doing.services.length, doing.servicesAll)}`], ['replicas', 'right'], ['seen', 'right'], ['bounds', 'right wide'], ['', ''], ['why', 'wide']],
+  listed('services', [[`service${capped(doing.services.length, doing.servicesAll)}`], [''], ['why', 'wide'], ['bounds', 'right wide'], ['replicas', 'right'], ['seen', 'right']],
     doing.services.map((one) => [
       element('td', one.name),
-      element('td', one.replicas ?? '–', 'right'),
-      element('td', one.seen ?? '–', 'right'),
-      element('td', `${one.min} to ${one.max}`, 'right wide'),
       element('td', one.verdict ?? 'not looked at yet'),
       worded(one.reason),
+      element('td', `${one.min} to ${one.max}`, 'right wide'),
+      element('td', one.replicas ?? '–', 'right'),
+      element('td', one.seen ?? '–', 'right'),
     ]));
-  listed('captures', [[`capture${capped(doing.captures.length, doing.capturesAll)}`], ['with'], ['listed as', 'wide'], ['switch'], [''], ['why', 'wide']],
+  listed('captures', [[`capture${capped(doing.captures.length, doing.capturesAll)}`], ['with'], [''], ['why', 'wide'], ['listed as', 'wide'], ['switch', 'right']],
     doing.captures.map((one) => [
       element('td', one.local),
       element('td', one.remote),
-      element('td', one.label, 'wide'),
-      element('td', one.agent ?? 'none yet'),
       element('td', one.state, one.state === 'failed' ? 'bad' : ''),
       worded(one.reason),
+      element('td', one.label, 'wide'),
+      element('td', one.agent ?? 'none yet', 'right'),
     ]));
   at('feeds').textContent = clean(doing.feeds.map((one) => {
     const how = one.late ? 'late' : one.failing ? one.last : '';
