@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests say what broke by panicking")]
 
 mod agent;
+mod autoscale;
 mod captures;
 mod collector;
 mod configuration;
