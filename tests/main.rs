@@ -3,6 +3,7 @@
 
 mod agent;
 mod autoscale;
+mod capture;
 mod captures;
 mod collector;
 mod configuration;

@@ -16,7 +16,7 @@ fn file(folder: &tempfile::TempDir, more: &str) -> String {
 }
 
 /// A counter of the collector, of all workers together.
-fn counted(collector: &Collector, name: &str) -> f64 {
+pub(crate) fn counted(collector: &Collector, name: &str) -> f64 {
     let text = collector.get("/metrics").1;
     let lines =
         text.lines().filter(|line| name.split(' ').all(|part| line.contains(part)) && !line.starts_with('#'));

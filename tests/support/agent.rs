@@ -13,34 +13,14 @@ use decode::flow::{EXTENDED_ENTITIES, SAMPLED_HEADER, SampledHeader};
 use decode::layout::Value;
 use decode::{CountersSample, DataSource, Datagram, FlowSample, Interface, Sample, counter, flow};
 
-use super::PATIENCE;
 use super::ledger::{Conversation, conversation};
 use super::live::{Daemon, enlarge, temporary_folder};
+use super::{PATIENCE, build};
 
-/// The agent's program, built like the one that is tested here: cargo tells tests only of their own package's programs.
+/// The agent's program.
 pub(crate) fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let ours = Path::new(env!("CARGO_BIN_EXE_finderscope"));
-        let folder = ours.parent().unwrap();
-        let profile = match folder.file_name().unwrap().to_str().unwrap() {
-            "debug" => "dev",
-            other => other,
-        };
-        let mut target = folder.parent().unwrap().to_owned();
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
-        cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-        cargo.args(["build", "--locked", "--package", "agent", "--bin", "finderscope-agent"]);
-        cargo.args(["--profile", profile]);
-        // Built for a named target, the profile's folder is below one of that name.
-        if !target.join("CACHEDIR.TAG").exists() {
-            cargo.arg("--target").arg(target.file_name().unwrap());
-            target.pop();
-        }
-        let output = cargo.arg("--target-dir").arg(&target).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        folder.join("finderscope-agent")
-    })
+    PROGRAM.get_or_init(|| build("agent", "finderscope-agent"))
 }
 
 /// Runs the agent to its end.

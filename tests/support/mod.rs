@@ -1,5 +1,6 @@
 //! A collector of a test's own: the real binary, on ports that the kernel chooses, ended with the test.
 
+pub(crate) mod acl_server;
 pub(crate) mod agent;
 pub(crate) mod docker_lab;
 pub(crate) mod keys;
@@ -7,12 +8,14 @@ pub(crate) mod ledger;
 pub(crate) mod live;
 pub(crate) mod netns;
 pub(crate) mod observer;
+pub(crate) mod sampler;
 pub(crate) mod sfcapd;
 pub(crate) mod traffic;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
@@ -23,6 +26,29 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// The binary under test.
 pub(crate) fn finderscope() -> Command {
     Command::new(env!("CARGO_BIN_EXE_finderscope"))
+}
+
+/// A program of another package, built like the one that is tested here: cargo tells tests only of their own package's
+/// programs.
+pub(crate) fn build(package: &str, program: &str) -> PathBuf {
+    let ours = Path::new(env!("CARGO_BIN_EXE_finderscope"));
+    let folder = ours.parent().unwrap();
+    let profile = match folder.file_name().unwrap().to_str().unwrap() {
+        "debug" => "dev",
+        other => other,
+    };
+    let mut target = folder.parent().unwrap().to_owned();
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    cargo.args(["build", "--locked", "--package", package, "--bin", program, "--profile", profile]);
+    // Built for a named target, the profile's folder is below one of that name.
+    if !target.join("CACHEDIR.TAG").exists() {
+        cargo.arg("--target").arg(target.file_name().unwrap());
+        target.pop();
+    }
+    let output = cargo.arg("--target-dir").arg(&target).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    folder.join(program)
 }
 
 /// A running collector; dropping it kills it.
