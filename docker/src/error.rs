@@ -171,7 +171,7 @@ impl Error {
 const SHOWN: usize = 300;
 
 /// Somebody else's text as part of a line: what is not printable is escaped, what is long is cut.
-pub(crate) fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     let mut out = String::new();
     for (n, c) in text.chars().enumerate() {
         if n == SHOWN {

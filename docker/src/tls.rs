@@ -82,7 +82,7 @@ fn read(path: &Path, secret: bool) -> Result<Vec<u8>, Error> {
 
 /// Whether a file of this mode and owner is read by more than its owner. What root owns may be read by one group: that
 /// is how a key is given to a service.
-fn open_to_others(mode: u32, owner: u32) -> bool {
+pub fn open_to_others(mode: u32, owner: u32) -> bool {
     let allowed = if owner == 0 { 0o740 } else { 0o700 };
     mode & 0o777 & !allowed != 0
 }
@@ -122,7 +122,7 @@ pub(crate) fn refusal(error: &(dyn StdError + 'static), certs: &Path, host: &str
 }
 
 /// The TLS error that an error was made of.
-fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+pub fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {

@@ -5,6 +5,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use docker::open_to_others;
+
 use super::error::Error;
 
 /// Most bytes of a file of certificates, a key or a secret.
@@ -86,13 +88,6 @@ pub(super) fn read(path: &Path, secret: bool) -> Result<Vec<u8>, Error> {
     Ok(text)
 }
 
-/// Whether a file of this mode and owner is read by more than its owner. What root owns may be read by one group: that
-/// is how a secret is given to a service.
-fn open_to_others(mode: u32, owner: u32) -> bool {
-    let allowed = if owner == 0 { 0o740 } else { 0o700 };
-    mode & 0o777 & !allowed != 0
-}
-
 pub(super) fn wrong(path: &Path, why: impl Into<String>) -> Error {
     Error::File { path: path.to_owned(), why: why.into() }
 }
@@ -124,14 +119,5 @@ mod tests {
             assert!(bearer.header().unwrap_err().to_string().contains("one line"));
         }
         assert!(!format!("{basic:?}").contains("sesame"));
-    }
-
-    #[test]
-    fn a_secret_is_its_owners_or_of_one_group_of_roots() {
-        for (mode, owner, open) in
-            [(0o100_600, 1000, false), (0o100_640, 0, false), (0o100_640, 1000, true), (0o100_604, 0, true)]
-        {
-            assert_eq!(open_to_others(mode, owner), open, "{mode:o} of {owner}");
-        }
     }
 }

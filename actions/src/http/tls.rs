@@ -1,11 +1,11 @@
 //! TLS: who the other side must be, who we are, and why either was refused. Verification is always on.
 
 use std::error::Error as StdError;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use docker::tls_error;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -117,21 +117,4 @@ pub(super) fn refusal(error: &(dyn StdError + 'static), host: &str) -> Option<St
         }
         other => shown(&other.to_string()),
     })
-}
-
-/// The TLS error that an error was made of.
-fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        // An I/O error does not call what it carries its source.
-        let carried = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if let Some(found) = carried.and_then(|carried| carried.downcast_ref()) {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
 }
