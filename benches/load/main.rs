@@ -1,15 +1,18 @@
-//! What only load and time show, of the real program over loopback: `cargo bench --bench load` measures overload and
-//! many keys, `cargo bench --bench load -- soak` runs for `SOAK_S` seconds (default 600) at `SOAK_RATE` datagrams a
-//! second (default 2,000), which is `make soak`. Ends with 1 when a promise does not hold.
+//! What only load and time show, of the real program over loopback: `cargo bench --bench load` measures overload, many
+//! keys and how soon a capture begins, `cargo bench --bench load -- soak` runs for `SOAK_S` seconds (default 600) at
+//! `SOAK_RATE` datagrams a second (default 2,000), which is `make soak`. Ends with 1 when a promise does not hold.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a bench says what broke by panicking")]
 
+mod act;
 mod cardinality;
+mod floor;
 mod overload;
 mod pace;
 mod soak;
 #[path = "../../tests/support/mod.rs"]
 #[allow(dead_code, reason = "tests use the rest of it")]
 mod support;
+mod switches;
 mod table;
 
 use std::process::ExitCode;
@@ -29,6 +32,9 @@ fn main() -> ExitCode {
     }
     if wanted("cardinality") {
         holds &= cardinality::run();
+    }
+    if wanted("act") {
+        holds &= act::run();
     }
     if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -42,16 +42,16 @@ const DEFINED: [&str; 8] = [
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The collector under load, and what sends to it.
-struct Load<'c> {
-    collector: &'c Collector,
-    traffic: Traffic,
+pub(crate) struct Load<'c> {
+    pub(crate) collector: &'c Collector,
+    pub(crate) traffic: Traffic,
     /// Sent so far.
-    sent: u64,
+    pub(crate) sent: u64,
 }
 
 impl Load<'_> {
     /// Offers a rate for a time; what was offered, and the account before and after, when all of it is in it.
-    fn offer(&mut self, per_s: f64, time: Duration) -> (Offered, Account, Account) {
+    pub(crate) fn offer(&mut self, per_s: f64, time: Duration) -> (Offered, Account, Account) {
         let before = Account::wait_for(self.collector, self.sent);
         let offered = offer(self.collector.sflow, &mut self.traffic, per_s, time);
         self.sent += offered.sent;
@@ -72,7 +72,7 @@ impl Load<'_> {
     }
 
     /// The highest rate without loss: halving between a rate that has losses and one that has none.
-    fn sustainable(&mut self, highest: f64) -> f64 {
+    pub(crate) fn sustainable(&mut self, highest: f64) -> f64 {
         let (mut low, mut high) = (0.0, highest);
         for _ in 0..6 {
             let middle = (low + high) / 2.0;
@@ -112,13 +112,7 @@ pub(crate) fn run() -> bool {
     // The worker has the first processor, the sender the last one; REST and its client take what they get.
     let options = ["--workers", "1", "--pin", "--defaults", "--receive-buffer", RECEIVE_BUFFER];
     let collector = Collector::start(&options);
-    for (n, keys) in DEFINED.iter().enumerate() {
-        for value in ["frames", "bytes"] {
-            let flow = format!(r#"{{"keys":"{keys}","value":"{value}"}}"#);
-            let (status, said) = collector.request("PUT", &format!("/flow/{value}{n}/json"), Some(&flow));
-            assert!(status < 300, "{status} {said}");
-        }
-    }
+    define(&collector);
     let mut load = Load { collector: &collector, traffic: Traffic::of_fabric(STRETCH), sent: 0 };
     let (answers, ended) = (Mutex::<Answers>::default(), AtomicBool::new(false));
     let measured = std::thread::scope(|scope| {
@@ -130,6 +124,17 @@ pub(crate) fn run() -> bool {
     let holds = tell(&measured, load.sent).print();
     assert_eq!(collector.end(), Some(0), "an orderly end");
     holds
+}
+
+/// Defines what a collector in full use has.
+pub(crate) fn define(collector: &Collector) {
+    for (n, keys) in DEFINED.iter().enumerate() {
+        for value in ["frames", "bytes"] {
+            let flow = format!(r#"{{"keys":"{keys}","value":"{value}"}}"#);
+            let (status, said) = collector.request("PUT", &format!("/flow/{value}{n}/json"), Some(&flow));
+            assert!(status < 300, "{status} {said}");
+        }
+    }
 }
 
 fn measure(load: &mut Load<'_>, answers: &Mutex<Answers>) -> Measured {

@@ -1,6 +1,7 @@
 //! A sender on a processor of its own, which offers datagrams at a rate.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ingest::send::Sender;
@@ -44,6 +45,23 @@ pub(crate) fn offer(to: SocketAddr, traffic: &mut Traffic, per_s: f64, time: Dur
             traffic.next(BURST, |datagrams| sender.send_all(datagrams));
         } else {
             std::hint::spin_loop();
+        }
+    }
+    assert_eq!(sender.failed(), 0, "the kernel refused datagrams");
+    Offered { sent: sender.sent(), seconds: began.elapsed().as_secs_f64() }
+}
+
+/// The same until told to end, by a sender that sleeps between two bursts: it leaves its processor to others.
+pub(crate) fn offer_gently(to: SocketAddr, traffic: &mut Traffic, per_s: f64, ended: &AtomicBool) -> Offered {
+    let mut sender = Sender::new(to).unwrap();
+    let began = Instant::now();
+    while !ended.load(Ordering::Relaxed) {
+        let due_s = sender.sent() as f64 / per_s;
+        let early_s = due_s - began.elapsed().as_secs_f64();
+        if early_s <= 0.0 {
+            traffic.next(BURST, |datagrams| sender.send_all(datagrams));
+        } else {
+            std::thread::sleep(Duration::from_secs_f64(early_s));
         }
     }
     assert_eq!(sender.failed(), 0, "the kernel refused datagrams");

@@ -1,0 +1,258 @@
+//! P11: from the datagram of a listed host on the wire to the first byte of the `PUT` at its switch, over a connection
+//! that is there, with a minimum of evidence of one sample; idle, and at 80 % of the highest rate without loss. And the
+//! second half of P10: a list of 50,000 is swapped at that rate, and no sample is lost.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::floor::Floor;
+use crate::overload::{Load, define};
+use crate::pace::{keep_to_last_processor, offer_gently};
+use crate::support::Collector;
+use crate::support::observer::Account;
+use crate::support::sampler::Sampler;
+use crate::support::traffic::Traffic;
+use crate::switches::Switches;
+use crate::table::Table;
+
+/// Captures of a measurement.
+const CAPTURES: usize = 1200;
+
+/// Switches that take turns, so that none is asked for two things at once.
+const SWITCHES: usize = 64;
+
+/// The shortest pause between two captures, and what chance adds to it at most: no tick keeps time with them.
+const PAUSE_US: (u64, u64) = (4_000, 8_000);
+
+/// Entries of the list.
+const ENTRIES: u32 = 50_000;
+
+/// The part of the highest rate without loss that is offered.
+const SHARE: f64 = 0.8;
+
+/// How long lists are swapped for, and how often.
+const SWAPPING: Duration = Duration::from_secs(10);
+const SWAP_EVERY: Duration = Duration::from_millis(500);
+
+/// A listed host; the others are in 45.10.0.0 and on.
+const LISTED: &str = "45.9.148.7";
+
+/// The target for 99 of 100 captures on an idle machine.
+const P99: Duration = Duration::from_millis(1);
+
+/// Where the agents of the switches are.
+fn agent(switch: usize) -> Ipv4Addr {
+    Ipv4Addr::new(172, 16, 9, switch as u8 + 1)
+}
+
+/// A list of 50,000 that has the listed host; each number gives another one, of which most is the same.
+fn list(number: u32) -> String {
+    let mut text = "45.9.148.0/24\n".to_owned();
+    for n in 0..ENTRIES - 1 {
+        // Every second address, so that none makes one prefix with another.
+        let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(45, 10, 0, 0)) + 2 * (n + number));
+        let _ = writeln!(text, "{address}");
+    }
+    text
+}
+
+/// Configuration and list in a folder.
+fn configure(folder: &Path, switches: &Switches) {
+    fs::write(folder.join("list.txt"), list(0)).unwrap();
+    let mut text = "[actions]\nmode = 'act'\nowner = 'main'\n\
+        [feed.bad]\npath = 'list.txt'\nset = 'emerging'\n\
+        [capture.emerging]\ngroup = 'emerging'\nanalyzer = '10.0.0.70'\nttl_s = 1\nhold_s = 0\n\
+        [capture_limits]\nsessions = 4096\nsessions_per_switch = 1000\nsessions_per_analyzer = 4096\n\
+        begun_per_minute = 100000\nbegun_per_minute_per_switch = 100000\n\
+        bits_per_second = 1e12\nbits_per_second_per_switch = 1e12\nbits_per_second_per_analyzer = 1e12\n"
+        .to_owned();
+    for switch in 0..SWITCHES {
+        let (agent, url) = (agent(switch), switches.url(switch));
+        let _ = write!(
+            text,
+            "[[agents.listed]]\naddress = '{agent}'\nsources = ['127.0.0.1']\n[[switch]]\nagent = '{agent}'\nurl = '{url}'\n"
+        );
+    }
+    fs::write(folder.join("finderscope.toml"), text).unwrap();
+}
+
+/// A measurement: the times of all captures, those of the bare way between them, and how many were live at its end.
+struct Measured {
+    times: Vec<Duration>,
+    floor: Vec<Duration>,
+    live: usize,
+}
+
+/// The time within which this share came, of sorted ones.
+fn within(times: &[Duration], share: f64) -> Duration {
+    times[((times.len() as f64 * share).ceil() as usize).saturating_sub(1)]
+}
+
+/// Has `CAPTURES` captures begin, of hosts that nobody has seen: `turn` says which.
+fn measure(collector: &Collector, switches: &Switches, samplers: &mut [Sampler], turn: u8) -> Measured {
+    let mut random = 0x9e37_79b9_u64;
+    let mut pause = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        std::thread::sleep(Duration::from_micros(PAUSE_US.0 + (random >> 33) % PAUSE_US.1));
+    };
+    let bare = Floor::start();
+    let (mut times, mut floor) = (Vec::new(), Vec::new());
+    for n in 0..CAPTURES {
+        let local = Ipv4Addr::new(192, 168 + turn, (n / 250) as u8, (n % 250) as u8 + 1);
+        let sampler = &mut samplers[n % SWITCHES];
+        let bytes = sampler.packet_bytes(local.into(), LISTED.parse().unwrap(), "");
+        let [a, b, c, d] = local.octets();
+        let (name, other) =
+            (format!("fs_main_{a}_{b}_{c}_{d}_45_9_148_7"), format!("fs_main_45_9_148_7_{a}_{b}_{c}_{d}"));
+        let sent = Instant::now();
+        sampler.send(&bytes);
+        let at = loop {
+            let (put, at) = switches.puts.recv_timeout(Duration::from_secs(20)).unwrap_or_else(|_| {
+                let metrics = collector.get("/metrics").1;
+                let ours =
+                    |line: &&str| line.starts_with("finderscope_capture_") && !line.contains("switch_");
+                let said: Vec<&str> = metrics.lines().filter(ours).collect();
+                panic!("capture {n} does not begin: {said:#?}")
+            });
+            if put == name || put == other {
+                break at;
+            }
+        };
+        times.push(at - sent);
+        pause();
+        floor.push(bare.once());
+        pause();
+    }
+    let slow = |times: &[Duration]| times.iter().filter(|time| **time > P99).count();
+    eprintln!("act: more than {P99:?} took {} of {CAPTURES}, bare {}", slow(&times), slow(&floor));
+    times.sort_unstable();
+    floor.sort_unstable();
+    let live = collector.json("/captures/json")["sessions"].as_array().unwrap().len();
+    Measured { times, floor, live }
+}
+
+/// Measures; whether what is promised holds.
+pub(crate) fn run() -> bool {
+    let (folder, switches) = (tempfile::tempdir().unwrap(), Switches::start());
+    configure(folder.path(), &switches);
+    let config = folder.path().join("finderscope.toml");
+    let options = [
+        "--workers",
+        "1",
+        "--defaults",
+        "--receive-buffer",
+        "67108864",
+        "--config",
+        config.to_str().unwrap(),
+    ];
+    let collector = Collector::start(&options);
+    collector.wait_for("/captures/json", |captures| {
+        let up = captures["switches"].as_array()?.iter().all(|switch| switch["state"] == "up");
+        (up && collector.json("/flow/json")["fs_capture_emerging_1"].is_object()).then_some(())
+    });
+    let loopback = Ipv4Addr::LOCALHOST;
+    let mut samplers: Vec<Sampler> =
+        (0..SWITCHES).map(|switch| Sampler::new(collector.sflow, loopback, agent(switch))).collect();
+    let idle = measure(&collector, &switches, &mut samplers, 0);
+    define(&collector);
+    let sent = Account::read(&collector).all();
+    let mut load = Load { collector: &collector, traffic: Traffic::of_fabric(65_536), sent };
+    // The sender of the search keeps to one processor; this thread does not.
+    let sustainable = std::thread::scope(|scope| {
+        let search = scope.spawn(|| {
+            keep_to_last_processor();
+            let (fastest, ..) = load.offer(f64::INFINITY, Duration::from_secs(3));
+            load.sustainable(fastest.per_s())
+        });
+        search.join().unwrap()
+    });
+    let per_s = sustainable * SHARE;
+    let Load { traffic, .. } = &mut load;
+    let busy = under_load(traffic, &collector, per_s, CAPTURES as u64, || {
+        measure(&collector, &switches, &mut samplers, 1)
+    });
+    let swapped = under_load(traffic, &collector, per_s, 0, || swap(&collector, folder.path()));
+    let holds = tell(&idle, &busy, &swapped, sustainable).print();
+    assert_eq!(collector.end(), Some(0), "an orderly end");
+    holds
+}
+
+/// What was done while a rate was offered: what it gave, how many datagrams were sent, and the account before and after.
+struct Under<T> {
+    gave: T,
+    sent: u64,
+    per_s: f64,
+    before: Account,
+    after: Account,
+}
+
+/// Does work that itself sends `others` datagrams, while a rate is offered.
+fn under_load<T>(
+    traffic: &mut Traffic,
+    collector: &Collector,
+    per_s: f64,
+    others: u64,
+    work: impl FnOnce() -> T,
+) -> Under<T> {
+    let before = Account::read(collector);
+    let ended = AtomicBool::new(false);
+    let (gave, offered) = std::thread::scope(|scope| {
+        let sender = scope.spawn(|| offer_gently(collector.sflow, traffic, per_s, &ended));
+        // The load is there when the first is measured.
+        std::thread::sleep(Duration::from_millis(500));
+        let gave = work();
+        ended.store(true, Ordering::Relaxed);
+        (gave, sender.join().unwrap())
+    });
+    let sent = offered.sent + others;
+    let after = Account::wait_for(collector, before.all() + sent);
+    Under { gave, sent, per_s: offered.per_s(), before, after }
+}
+
+/// Swaps lists; how often.
+fn swap(collector: &Collector, folder: &Path) -> u32 {
+    let began = Instant::now();
+    let mut swaps = 0;
+    while began.elapsed() < SWAPPING {
+        swaps += 1;
+        fs::write(folder.join("list.new"), list(swaps)).unwrap();
+        fs::rename(folder.join("list.new"), folder.join("list.txt")).unwrap();
+        let (status, said) = collector.request("PUT", "/feed/bad/json", Some("{\"acceptChange\": true}"));
+        assert_eq!(status, 204, "{said}");
+        std::thread::sleep((SWAP_EVERY * swaps).saturating_sub(began.elapsed()));
+    }
+    let set = collector.json("/group/emerging/json");
+    assert_eq!(set["bad"].as_array().unwrap().len(), ENTRIES as usize);
+    swaps
+}
+
+fn tell(idle: &Measured, busy: &Under<Measured>, swapped: &Under<u32>, sustainable: f64) -> Table {
+    let mut table = Table::new(format!(
+        "From a listed host's datagram to the first byte of the PUT: {CAPTURES} captures, {SWITCHES} switches, a list of {ENTRIES}"
+    ));
+    let row = |times: &[Duration]| {
+        let [half, most, all] = [0.5, 0.99, 1.0].map(|share| within(times, share).as_secs_f64() * 1e3);
+        format!("p50 {half:.2} ms, p99 {most:.2} ms, slowest {all:.1} ms")
+    };
+    table.check("idle", row(&idle.times), within(&idle.times, 0.99) < P99);
+    table.say("the bare way through four threads between them", row(&idle.floor));
+    table.say("captures live at the end", idle.live);
+    table.say("highest rate without loss, 16 flow definitions more", format!("{sustainable:.0} datagrams/s"));
+    table.say(&format!("at 80 % of it ({:.0} datagrams/s)", busy.per_s), row(&busy.gave.times));
+    table.say("the bare way meanwhile", row(&busy.gave.floor));
+    table.say("dropped meanwhile", busy.after.dropped - busy.before.dropped);
+    let all = swapped.after.all() - swapped.before.all();
+    let missing = i128::from(swapped.sent) - i128::from(all);
+    let dropped = swapped.after.dropped - swapped.before.dropped;
+    table.check(
+        &format!("{} lists swapped: sent, less decoded, errors and drops", swapped.gave),
+        format!("{missing} of {}", swapped.sent),
+        missing == 0,
+    );
+    table.check("dropped meanwhile", dropped, dropped == 0);
+    table
+}
