@@ -89,6 +89,7 @@ fn an_agent_that_was_away_tells_what_it_finds() {
     let (lab, receiver) = (shared(), Receiver::start());
     let stays = lab.run(&["--name", "stays"], &["sleep", "1000"]);
     agent_of(lab, &receiver, &[]).end();
+    receiver.wait_for(&stays, "its first sample", |samples| (!samples.is_empty()).then_some(()));
     assert_eq!(states(&receiver.of(&stays)), [1], "an agent that ends does not say that containers do");
     // Now one has come, one is paused, and one has gone.
     let comes = lab.run(&["--name", "comes"], &["sleep", "1000"]);

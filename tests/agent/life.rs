@@ -26,7 +26,7 @@ fn traffic(sample: &Counters) -> (u64, u64) {
 fn a_container_of_a_third_of_a_second_has_its_first_and_its_exact_last_sample() {
     let _turn = turn();
     let (lab, receiver) = (shared(), Receiver::start());
-    let agent = agent_of(lab, &receiver, &["--polling", "10"]);
+    let mut agent = agent_of(lab, &receiver, &["--polling", "10"]);
     // It exchanges packets with the host, burns, and says what its interface has counted.
     let script = "ping -c 1 -q $(ip route | cut -d' ' -f3 | head -1) >/dev/null; burn 0.3; cat /proc/net/dev";
     let mut exact = 0;
@@ -67,7 +67,7 @@ fn a_container_of_a_third_of_a_second_has_its_first_and_its_exact_last_sample() 
         }
         assert!(n < 10, "{exact} of {n} are known");
     }
-    assert_eq!(agent.counter("finderscope_agent_containers"), 0);
+    agent.wait_for_counter("finderscope_agent_containers", 0);
     assert_eq!(agent.counter("finderscope_agent_containers_unopened_total"), 0);
     agent.end();
 }
