@@ -68,7 +68,10 @@ fn what_is_acted_on_stands_below_the_table_where_it_is_asked_for() {
     let collector = Collector::start(&["--config", path.to_str().unwrap()]);
     let start = "{local: '10.0.0.162', remote: '45.9.148.7', agent: '10.0.0.253', seconds: 60}";
     assert_eq!(collector.request("PUT", "/captures/json", Some(start)).0, 204);
-    collector.wait_for("/captures/json", |all| (!all["sessions"].as_array()?.is_empty()).then_some(()));
+    collector.wait_for("/captures/json", |all| {
+        let reason = all["sessions"][0]["reason"].as_str()?;
+        reason.starts_with("the mode is observe").then_some(())
+    });
     assert_eq!(stdout(&once(&collector, &["--flow", "pairs"]).output().unwrap()).lines().count(), 1);
     let said = stdout(&once(&collector, &["--flow", "pairs", "--actions"]).output().unwrap());
     let lines: Vec<&str> = said.lines().collect();
