@@ -151,6 +151,12 @@ fn whatever_a_bad_feed_gives_the_last_good_list_stays() {
     (0..bad.len()).for_each(|n| running.until(&format!("f{n}"), "taken", 1));
     let file = |n: usize| state.path().join(format!("feeds/f{n}.list"));
     let kept: Vec<String> = (0..bad.len()).map(|n| fs::read_to_string(file(n)).unwrap()).collect();
+    // A list is swapped a moment after it was taken.
+    let began = Instant::now();
+    while (0..bad.len()).any(|n| running.group(&format!("f{n}"), "45.9.148.99").is_none()) {
+        assert!(began.elapsed() < Duration::from_secs(20), "the lists were not swapped");
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let program = running.engine.handle().program();
     for (n, (label, _)) in bad.iter().enumerate() {
         let name = format!("f{n}");
