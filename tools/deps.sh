@@ -18,6 +18,13 @@ need() { # need COMMAND PACKAGE...
 
 need cc gcc libc6-dev
 need make make
+# AF_XDP: the program that steers is compiled by clang, and libxdp by cc; bindings are made by clang's library.
+need clang clang
+need pkg-config pkg-config
+need m4 m4
+has_header() { [ -e "/usr/include/$1" ]; }
+has_header libelf.h || packages+=(libelf-dev)
+has_header zlib.h || packages+=(zlib1g-dev)
 if [ "$for_what" = test ]; then
     need gzip gzip
     # The network namespaces of the live tests.
