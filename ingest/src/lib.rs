@@ -10,6 +10,7 @@
 //! | `linux`, `plain` | the back ends: many datagrams per call, and what every system has |
 //! | `port` | whose port it is |
 //! | `packets` | packet sockets that sample an interface (Linux) |
+//! | `xdp` | AF_XDP, with the feature of that name (Linux) |
 //! | [`wake`] | sleep until a datagram comes or another thread calls |
 //! | [`send`] | sockets that send |
 
@@ -24,3 +25,5 @@ mod port;
 pub mod receiver;
 pub mod send;
 pub mod wake;
+#[cfg(all(target_os = "linux", feature = "xdp"))]
+pub mod xdp;
