@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::Receiver as Incoming;
-use ingest::batch::{BATCH, Batch};
+use ingest::batch::BATCH;
 use ingest::receiver::Receiver;
 use ingest::wake::{Waker, wait};
 use tables::{Outbox, Shard};
@@ -54,7 +54,6 @@ pub(crate) struct Worker {
 /// What a worker has beside what it was given.
 struct Running {
     worker: Worker,
-    batch: Batch,
     outbox: Outbox,
     forwards: Forwards,
     epoch: u64,
@@ -72,7 +71,6 @@ impl Worker {
         };
         let running = Running {
             worker: self,
-            batch: Batch::default(),
             outbox: Outbox::default(),
             forwards: Forwards::default(),
             epoch: 0,
@@ -118,17 +116,20 @@ impl Running {
         let mut more = false;
         let worker = &mut self.worker;
         for receiver in &mut worker.receivers {
-            self.status.receive_errors += u64::from(receiver.receive(&mut self.batch).is_err());
-            if self.batch.is_empty() {
+            let Ok(batch) = receiver.receive() else {
+                self.status.receive_errors += 1;
+                continue;
+            };
+            if batch.is_empty() {
                 continue;
             }
-            more |= self.batch.len() == BATCH;
+            more |= batch.len() == BATCH;
             self.status.batches += 1;
             if !self.forwards.is_empty() {
-                self.batch.datagrams().for_each(|(bytes, _)| self.forwards.send(bytes));
+                batch.datagrams().for_each(|(bytes, _)| self.forwards.send(bytes));
             }
             process_batch(
-                self.batch.datagrams(),
+                batch.datagrams(),
                 micros(worker.began.elapsed()),
                 &mut worker.shard,
                 &mut self.outbox,

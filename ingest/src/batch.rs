@@ -1,4 +1,5 @@
-//! The datagrams that one call takes from the kernel, in buffers that are used again and again.
+//! The datagrams that one call takes from the kernel: how a receiver lends them, and the buffers, used again and again,
+//! of back ends that copy.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -12,9 +13,49 @@ pub const LARGEST_PAYLOAD: usize = 65_535;
 /// same few sets of the processor's caches. Pages that no datagram has reached take no memory.
 const STRIDE: usize = LARGEST_PAYLOAD + 1 + 1536;
 
-/// Datagrams and who sent them.
+/// What a receiver has taken last, where it lies.
+#[derive(Clone, Copy, Debug)]
+pub struct Received<'a>(Lent<'a>);
+
+/// Where it lies, by back end.
+#[derive(Clone, Copy, Debug)]
+enum Lent<'a> {
+    Batch(&'a Batch),
+}
+
+impl<'a> Received<'a> {
+    pub(crate) fn of(batch: &'a Batch) -> Self {
+        Self(Lent::Batch(batch))
+    }
+
+    /// How many datagrams there are.
+    pub fn len(self) -> usize {
+        match self.0 {
+            Lent::Batch(batch) => batch.taken,
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// The `n`th datagram and the address that it came from, an IPv4 address as such.
+    pub fn get(self, n: usize) -> Option<(&'a [u8], IpAddr)> {
+        match self.0 {
+            Lent::Batch(batch) => batch.get(n),
+        }
+    }
+
+    /// All datagrams, in the order of their arrival.
+    pub fn datagrams(self) -> impl Iterator<Item = (&'a [u8], IpAddr)> {
+        (0..self.len()).map_while(move |n| self.get(n))
+    }
+}
+
+/// Datagrams that the kernel has copied, and who sent them.
 #[derive(Debug)]
-pub struct Batch {
+pub(crate) struct Batch {
     bytes: Box<[u8]>,
     lengths: [usize; BATCH],
     senders: [IpAddr; BATCH],
@@ -33,28 +74,12 @@ impl Default for Batch {
 }
 
 impl Batch {
-    /// Datagrams in it.
-    pub fn len(&self) -> usize {
-        self.taken
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.taken == 0
-    }
-
-    /// The `n`th datagram and the address that it came from, an IPv4 address as such.
-    pub fn get(&self, n: usize) -> Option<(&[u8], IpAddr)> {
+    fn get(&self, n: usize) -> Option<(&[u8], IpAddr)> {
         if n >= self.taken {
             return None;
         }
         let begin = n * STRIDE;
         Some((self.bytes.get(begin..begin + *self.lengths.get(n)?)?, *self.senders.get(n)?))
-    }
-
-    /// All datagrams, in the order of their arrival.
-    pub fn datagrams(&self) -> impl Iterator<Item = (&[u8], IpAddr)> {
-        (0..self.taken).map_while(|n| self.get(n))
     }
 
     /// Forgets what is in it.

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`capture`] | capture files: frames, the UDP payloads in them, and writing |
 //! | [`receiver`] | what receives datagrams, one interface to the back ends, and groups of one address |
-//! | [`batch`] | the datagrams that one call takes from the kernel |
+//! | [`batch`] | the datagrams that one call takes from the kernel, and how they are lent |
 //! | `linux`, `plain` | the back ends: many datagrams per call, and what every system has |
 //! | `port` | whose port it is |
 //! | `packets` | packet sockets that sample an interface (Linux) |

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Received};
 #[cfg(target_os = "linux")]
 use crate::linux::{self, Many};
 use crate::plain::Plain;
@@ -75,15 +75,16 @@ pub struct OpenError {
     hint: String,
 }
 
-/// A bound socket, by back end.
+/// A bound socket, by back end, and the datagrams that were taken from it last.
 #[derive(Debug)]
 enum Kind {
     #[cfg(target_os = "linux")]
-    Many(Many),
-    Plain(Plain),
+    Many(Many, Batch),
+    Plain(Plain, Batch),
 }
 
-/// Takes datagrams that have arrived at an address.
+/// Takes datagrams that have arrived at an address. They stay with it until the next are taken, so that a back end
+/// can lend them where the kernel has put them.
 #[derive(Debug)]
 pub struct Receiver {
     kind: Kind,
@@ -152,7 +153,7 @@ impl Group {
         let socket: UdpSocket = socket.into();
         let receivers = (0..options.receivers.max(1))
             .map(|n| {
-                let kind = Kind::Plain(Plain::new(socket.try_clone()?)?);
+                let kind = Kind::Plain(Plain::new(socket.try_clone()?)?, Batch::default());
                 Ok(Receiver { kind, receive_buffer, shared: n > 0 })
             })
             .collect::<io::Result<Vec<_>>>()?;
@@ -197,14 +198,15 @@ impl Receiver {
     #[cfg(target_os = "linux")]
     fn many(socket: Socket) -> io::Result<Self> {
         let receive_buffer = granted(&socket)?;
-        Ok(Self { kind: Kind::Many(Many::new(socket.into())?), receive_buffer, shared: false })
+        let kind = Kind::Many(Many::new(socket.into())?, Batch::default());
+        Ok(Self { kind, receive_buffer, shared: false })
     }
 
     fn socket(&self) -> &UdpSocket {
         match &self.kind {
             #[cfg(target_os = "linux")]
-            Kind::Many(many) => many.socket(),
-            Kind::Plain(plain) => plain.socket(),
+            Kind::Many(many, _) => many.socket(),
+            Kind::Plain(plain, _) => plain.socket(),
         }
     }
 
@@ -225,15 +227,26 @@ impl Receiver {
         self.receive_buffer
     }
 
-    /// Takes what has arrived, as much as the batch holds, and never waits. What was in the batch is gone.
+    /// Takes what has arrived, [`BATCH`](crate::batch::BATCH) datagrams at most, and never waits. Those that were
+    /// taken before are gone.
     ///
     /// # Errors
-    /// Those of the kernel.
-    pub fn receive(&mut self, batch: &mut Batch) -> io::Result<()> {
+    /// Those of the kernel. Then nothing was received.
+    pub fn receive(&mut self) -> io::Result<Received<'_>> {
         match &mut self.kind {
             #[cfg(target_os = "linux")]
-            Kind::Many(many) => many.receive(batch),
-            Kind::Plain(plain) => plain.receive(batch),
+            Kind::Many(many, batch) => many.receive(batch)?,
+            Kind::Plain(plain, batch) => plain.receive(batch)?,
+        }
+        Ok(self.received())
+    }
+
+    /// What was taken last, once more.
+    pub fn received(&self) -> Received<'_> {
+        match &self.kind {
+            #[cfg(target_os = "linux")]
+            Kind::Many(_, batch) => Received::of(batch),
+            Kind::Plain(_, batch) => Received::of(batch),
         }
     }
 
@@ -246,11 +259,11 @@ impl Receiver {
         }
         match &mut self.kind {
             #[cfg(target_os = "linux")]
-            Kind::Many(many) => Some(many.drops()),
+            Kind::Many(many, _) => Some(many.drops()),
             #[cfg(target_os = "linux")]
-            Kind::Plain(plain) => linux::read_drops(plain.socket()).map(u64::from),
+            Kind::Plain(plain, _) => linux::read_drops(plain.socket()).map(u64::from),
             #[cfg(not(target_os = "linux"))]
-            Kind::Plain(_) => None,
+            Kind::Plain(..) => None,
         }
     }
 }
@@ -286,13 +299,12 @@ mod tests {
             for bytes in &sent {
                 sender.send(bytes);
             }
-            let mut batch = Batch::default();
             let mut arrived = Vec::new();
             let deadline = Instant::now() + Duration::from_secs(10);
             while arrived.len() < sent.len() {
                 assert!(Instant::now() < deadline);
                 wait(std::slice::from_ref(&receiver), None, Duration::from_millis(100)).unwrap();
-                receiver.receive(&mut batch).unwrap();
+                let batch = receiver.receive().unwrap();
                 assert!(batch.len() <= crate::batch::BATCH);
                 for (bytes, from) in batch.datagrams() {
                     assert_eq!(from, std::net::IpAddr::from([127, 0, 0, 1]));
@@ -301,8 +313,8 @@ mod tests {
             }
             assert_eq!(arrived, sent);
             assert_eq!((sender.sent(), sender.failed()), (100, 0));
-            receiver.receive(&mut batch).unwrap();
-            assert!(batch.is_empty(), "nothing is left of the batch before");
+            assert!(receiver.receive().unwrap().is_empty(), "nothing is left of the batch before");
+            assert!(receiver.received().is_empty());
         }
     }
 
@@ -314,10 +326,10 @@ mod tests {
             let sent: Vec<u8> = (0..65_507_u32).map(|n| n as u8).collect();
             sender.send(&sent);
             wait(std::slice::from_ref(&receiver), None, Duration::from_secs(10)).unwrap();
-            let mut batch = Batch::default();
-            receiver.receive(&mut batch).unwrap();
-            let (bytes, from) = batch.get(0).unwrap();
-            assert_eq!((bytes, from), (sent.as_slice(), "::1".parse().unwrap()));
+            receiver.receive().unwrap();
+            let batch = receiver.received();
+            assert_eq!((batch.len(), batch.get(1)), (1, None));
+            assert_eq!(batch.get(0).unwrap(), (sent.as_slice(), "::1".parse().unwrap()));
         }
     }
 
@@ -329,12 +341,10 @@ mod tests {
             for _ in 0..500 {
                 sender.send(&[0; 1400]);
             }
-            let mut batch = Batch::default();
             let mut taken = 0;
-            while {
-                receiver.receive(&mut batch).unwrap();
-                !batch.is_empty()
-            } {
+            while let batch = receiver.receive().unwrap()
+                && !batch.is_empty()
+            {
                 taken += batch.len() as u64;
             }
             assert_eq!(taken + receiver.drops().unwrap(), 500, "sent = received + dropped");
@@ -348,14 +358,13 @@ mod tests {
     fn drops_are_told_with_the_next_datagram() {
         let mut receiver = open("127.0.0.1:0", Backend::Many, 4096);
         let mut sender = Sender::new(receiver.local_address().unwrap()).unwrap();
-        let mut batch = Batch::default();
         for _ in 0..500 {
             sender.send(&[0; 1400]);
         }
-        receiver.receive(&mut batch).unwrap();
+        receiver.receive().unwrap();
         sender.send(b"next");
-        receiver.receive(&mut batch).unwrap();
-        let Kind::Many(many) = &mut receiver.kind else { panic!() };
+        receiver.receive().unwrap();
+        let Kind::Many(many, _) = &mut receiver.kind else { panic!() };
         let told = many.told();
         assert!(told > 0 && told == many.drops(), "{told}");
     }
@@ -379,8 +388,7 @@ mod tests {
         let mut sender = Sender::new(SocketAddr::from(([127, 0, 0, 1], port))).unwrap();
         sender.send(b"four");
         wait(std::slice::from_ref(&receiver), None, Duration::from_secs(10)).unwrap();
-        let mut batch = Batch::default();
-        receiver.receive(&mut batch).unwrap();
+        let batch = receiver.receive().unwrap();
         assert_eq!(batch.get(0), Some((b"four".as_slice(), std::net::IpAddr::from([127, 0, 0, 1]))));
     }
 
@@ -424,10 +432,9 @@ mod tests {
             for n in 0..64 {
                 sender.send(&[n; 10]);
             }
-            let mut batch = Batch::default();
             for (n, receiver) in group.receivers.iter_mut().enumerate() {
                 wait(std::slice::from_ref(receiver), None, Duration::from_secs(10)).unwrap();
-                receiver.receive(&mut batch).unwrap();
+                let batch = receiver.receive().unwrap();
                 let numbers: Vec<usize> = batch.datagrams().map(|(bytes, _)| bytes[0].into()).collect();
                 assert_eq!(numbers, (0..16).map(|turn| turn * 4 + n).collect::<Vec<_>>());
             }

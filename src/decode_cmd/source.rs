@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ingest::batch::Batch;
 use ingest::capture::{Payloads, Reader, Statistics};
 use ingest::receiver::Receiver;
 use ingest::wake::wait;
@@ -25,12 +24,11 @@ pub(super) enum Source {
     Socket(Box<Socket>),
 }
 
-/// A socket, and what was taken from it but not given yet.
+/// A socket, and how many of the datagrams that were taken last were given.
 pub(super) struct Socket {
     receiver: Receiver,
-    batch: Batch,
     given: usize,
-    /// When the batch was taken, microseconds since 1970.
+    /// When they were taken, microseconds since 1970.
     time_us: u64,
 }
 
@@ -45,7 +43,7 @@ impl Source {
     pub(super) fn open_socket(address: SocketAddr) -> anyhow::Result<Self> {
         let receiver = Receiver::open(address, RECEIVE_BUFFER)?;
         eprintln!("finderscope: listening on UDP {}", receiver.local_address()?);
-        let socket = Socket { receiver, batch: Batch::default(), given: 0, time_us: 0 };
+        let socket = Socket { receiver, given: 0, time_us: 0 };
         Ok(Self::Socket(Box::new(socket)))
     }
 
@@ -77,14 +75,14 @@ impl Source {
 
 impl Socket {
     fn next(&mut self, timeout: Duration) -> anyhow::Result<Option<Arrived<'_>>> {
-        if self.given == self.batch.len() {
+        if self.given == self.receiver.received().len() {
             wait(std::slice::from_ref(&self.receiver), None, timeout)?;
-            self.receiver.receive(&mut self.batch)?;
+            self.receiver.receive()?;
             self.given = 0;
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             self.time_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
         }
-        let Some((bytes, source)) = self.batch.get(self.given) else { return Ok(None) };
+        let Some((bytes, source)) = self.receiver.received().get(self.given) else { return Ok(None) };
         self.given += 1;
         Ok(Some(Arrived { bytes, source, time_us: self.time_us, from_file: false }))
     }
