@@ -11,7 +11,7 @@ use std::path::Path;
 
 use decode::Mac;
 
-use crate::netlink::{self, Attributes, Message, Messages, u16_at, u32_at, u64_at};
+use ingest::netlink::{self, Attributes, Message, Messages, u16_at, u32_at, u64_at};
 
 /// `IFF_UP`: set up by an administrator.
 pub const UP: u32 = 0x1;

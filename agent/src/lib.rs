@@ -8,7 +8,6 @@ pub mod export;
 pub mod host;
 pub mod interfaces;
 pub mod log;
-pub mod netlink;
 pub mod options;
 pub mod privileges;
 pub mod run;

@@ -9,6 +9,8 @@
 //! | [`batch`] | the datagrams that one call takes from the kernel, and how they are lent |
 //! | `linux`, `plain` | the back ends: many datagrams per call, and what every system has |
 //! | `port` | whose port it is |
+//! | `interface`, `machine` | what an interface and this machine can do (Linux) |
+//! | `netlink` | asking the kernel about interfaces (Linux) |
 //! | `packets` | packet sockets that sample an interface (Linux) |
 //! | `xdp` | AF_XDP, with the feature of that name (Linux) |
 //! | [`wake`] | sleep until a datagram comes or another thread calls |
@@ -17,7 +19,13 @@
 pub mod batch;
 pub mod capture;
 #[cfg(target_os = "linux")]
+pub mod interface;
+#[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "linux")]
+pub mod machine;
+#[cfg(target_os = "linux")]
+pub mod netlink;
 #[cfg(target_os = "linux")]
 pub mod packets;
 mod plain;

@@ -8,7 +8,7 @@ use decode::Mac;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use crate::interfaces::{self, Counters};
-use crate::netlink::{Attributes, Messages, u16_at, u32_at};
+use ingest::netlink::{Attributes, Messages, u16_at, u32_at};
 
 /// `RTM_GETSTATS`
 const GET_STATS: u16 = 94;

@@ -1,15 +1,16 @@
-//! Route netlink: one socket, dumps, and a parser of messages and attributes that is bounded by the bytes left.
+//! Netlink: route and generic sockets, dumps, single questions, and a parser of messages and attributes that is bounded
+//! by the bytes left.
 //!
-//! What the messages say about interfaces is read in [`crate::interfaces`].
+//! What the messages say is read by those who ask.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::net::netlink::{GENERIC, SocketAddrNetlink};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, netlink::SocketAddrNetlink, recv,
-    send, socket_with,
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with,
 };
 
 /// Largest answer that is read at once, bytes: the kernel fills at most 32 KiB into a datagram of a dump.
@@ -142,6 +143,69 @@ pub fn open(groups: u32) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Opens a generic socket in the network namespace of the calling thread.
+///
+/// # Errors
+/// What the kernel says.
+pub fn open_generic() -> io::Result<OwnedFd> {
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(GENERIC))?;
+    bind(&socket, &SocketAddrNetlink::new(0, 0))?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(ANSWER))?;
+    Ok(socket)
+}
+
+/// Puts one question that has one message as its answer; that message's body.
+///
+/// # Errors
+/// What the kernel says; what the question is about may not be there.
+pub fn ask(socket: impl AsFd, kind: u16, body: &[u8]) -> io::Result<Vec<u8>> {
+    let mut question = header(body.len(), kind, REQUEST, 1);
+    question.extend(body);
+    send(&socket, &question, SendFlags::empty())?;
+    let mut buffer = vec![0; BUFFER];
+    let (read, _) = recv(&socket, &mut *buffer, RecvFlags::empty())?;
+    match Messages::new(buffer.get(..read).unwrap_or_default()).next() {
+        Some(message) if message.kind == ERROR => Err(refused(message.body)),
+        Some(message) => Ok(message.body.to_vec()),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+/// The id of a family of generic netlink, by its name; this kernel may not have it.
+///
+/// # Errors
+/// What the kernel says.
+pub fn family(socket: impl AsFd, name: &str) -> io::Result<u16> {
+    /// The family that knows the others (`GENL_ID_CTRL`), its question (`CTRL_CMD_GETFAMILY`), and its attributes.
+    const CONTROL: u16 = 16;
+    const GET_FAMILY: u8 = 3;
+    const FAMILY_ID: u16 = 1;
+    const FAMILY_NAME: u16 = 2;
+    let mut question = generic(GET_FAMILY);
+    attribute(&mut question, FAMILY_NAME, &[name.as_bytes(), &[0]].concat());
+    let answer = ask(socket, CONTROL, &question)?;
+    let mut told = Attributes::new(answer.get(GENERIC_HEADER..).unwrap_or_default());
+    told.find_map(|(kind, value)| if kind == FAMILY_ID { u16_at(value, 0) } else { None })
+        .ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// What stands before the attributes of a generic message, bytes.
+pub const GENERIC_HEADER: usize = 4;
+
+/// The beginning of a generic question: its command, of version 1.
+pub fn generic(command: u8) -> Vec<u8> {
+    vec![command, 1, 0, 0]
+}
+
+/// Appends an attribute and its pad.
+pub fn attribute(to: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
+    to.extend(length.to_ne_bytes());
+    to.extend(kind.to_ne_bytes());
+    to.extend(value);
+    to.resize(to.len().next_multiple_of(4), 0);
+}
+
 /// Asks for everything of a kind ([`GET_LINK`], [`GET_ADDRESS`]) and hands over each message of the answer.
 /// The answer of a dump that was interrupted by a change is thrown away (`start` is called at each beginning).
 ///
@@ -176,22 +240,32 @@ fn take(socket: &impl AsFd, buffer: &mut [u8], mut each: impl FnMut(Message<'_>)
             whole &= message.flags & DUMP_INTERRUPTED == 0;
             match message.kind {
                 DONE => return Ok(whole),
-                ERROR => {
-                    let code = u32_at(message.body, 0).unwrap_or_default().cast_signed();
-                    return Err(io::Error::from_raw_os_error(code.saturating_neg()));
-                }
+                ERROR => return Err(refused(message.body)),
                 _ => each(message),
             }
         }
     }
 }
 
+/// The error that a message of the kernel tells.
+fn refused(body: &[u8]) -> io::Error {
+    let code = u32_at(body, 0).unwrap_or_default().cast_signed();
+    io::Error::from_raw_os_error(code.saturating_neg())
+}
+
+fn header(body: usize, kind: u16, flags: u16, sequence: u32) -> Vec<u8> {
+    let length = u32::try_from(16 + body).unwrap_or(u32::MAX);
+    let mut header = length.to_ne_bytes().to_vec();
+    header.extend(kind.to_ne_bytes());
+    header.extend(flags.to_ne_bytes());
+    header.extend(sequence.to_ne_bytes());
+    header.extend([0; 4]);
+    header
+}
+
 /// A request for a dump: the header, then as much of a zeroed `ifinfomsg` or `ifaddrmsg` as both need.
 fn request(kind: u16, sequence: u32) -> Vec<u8> {
-    let mut request = 32u32.to_ne_bytes().to_vec();
-    request.extend(kind.to_ne_bytes());
-    request.extend((REQUEST | DUMP).to_ne_bytes());
-    request.extend(sequence.to_ne_bytes());
+    let mut request = header(16, kind, REQUEST | DUMP, sequence);
     request.resize(32, 0);
     request
 }
@@ -230,5 +304,17 @@ mod tests {
         let message = Messages::new(&request).next().unwrap();
         assert_eq!((message.kind, message.flags, message.body), (18, 0x301, &[0; 16][..]));
         assert_eq!(u32_at(&request, 8), Some(7));
+    }
+    #[test]
+    fn the_kernel_answers_one_question_at_a_time() {
+        let socket = open_generic().unwrap();
+        assert_eq!(family(&socket, "nlctrl").unwrap(), 16, "the family of families is there in every kernel");
+        assert_eq!(family(&socket, "no_such_family").unwrap_err().kind(), io::ErrorKind::NotFound);
+        let mut attributes = Vec::new();
+        attribute(&mut attributes, 7, b"odd");
+        attribute(&mut attributes, 8, &[1; 4]);
+        assert_eq!(attributes.len(), 16);
+        let read: Vec<_> = Attributes::new(&attributes).collect();
+        assert_eq!(read, [(7, &b"odd"[..]), (8, &[1; 4][..])]);
     }
 }
