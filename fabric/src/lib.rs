@@ -15,17 +15,21 @@
 //! | `service` | the swarm service: its containers and the load on them |
 //! | `pace` | how much traffic makes a wanted number of datagrams |
 //! | [`truth`] | what really passed |
+//! | [`mix`] | full datagrams of packets of all kinds, for measuring |
+//! | [`stretch`] | datagrams that are sent again and again, with numbers that go on |
 //! | `random` | numbers from a seed |
 #![forbid(unsafe_code)]
 
 mod agent;
 mod counters;
 pub mod fabric;
+pub mod mix;
 pub mod options;
 mod pace;
 mod packet;
 mod random;
 mod service;
+pub mod stretch;
 mod topology;
 mod traffic;
 pub mod truth;
@@ -33,4 +37,5 @@ pub mod truth;
 pub use fabric::Fabric;
 pub use options::{Curve, FabricError, FabricOptions};
 pub use service::{HIGHEST_REPLICAS, WEB};
+pub use stretch::Stretch;
 pub use truth::{Listed, Truth};

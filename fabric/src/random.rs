@@ -18,6 +18,11 @@ impl Random {
         Self(mix(seed))
     }
 
+    /// The stream that goes on from here: neighbouring numbers are not far apart in it.
+    pub(crate) fn at(state: u64) -> Self {
+        Self(state)
+    }
+
     /// 64 random bits.
     pub(crate) fn bits(&mut self) -> u64 {
         let out = mix(self.0);
