@@ -2,6 +2,10 @@
 //!
 //! | module | owns |
 //! |---|---|
+//! | [`program`] | the XDP program that steers datagrams to the sockets, and counts |
 //! | [`object`] | BPF objects: programs and maps in the kernel |
+//! | [`interface`] | what is asked of an interface |
 
+pub mod interface;
 pub mod object;
+pub mod program;

@@ -1,0 +1,15 @@
+//! AF_XDP in network namespaces of the tests' own: what the program steers, and to whom.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod frames;
+mod netns;
+mod steering;
+
+#[path = "../../../tests/support/netns.rs"]
+#[allow(dead_code, reason = "shared with the root package's tests")]
+mod namespace;
+
+/// What the namespaces need of the root package's support.
+#[path = "../../../tests/support/alone.rs"]
+mod live;
