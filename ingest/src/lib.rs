@@ -10,6 +10,7 @@
 //! | `linux`, `plain` | the back ends: many datagrams per call, and what every system has |
 //! | `port` | whose port it is |
 //! | `interface`, `machine` | what an interface and this machine can do (Linux) |
+//! | `namespace` | network namespaces of our own (Linux) |
 //! | `netlink` | asking the kernel about interfaces (Linux) |
 //! | `packets` | packet sockets that sample an interface (Linux) |
 //! | `xdp` | AF_XDP, with the feature of that name (Linux) |
@@ -24,6 +25,8 @@ pub mod interface;
 mod linux;
 #[cfg(target_os = "linux")]
 pub mod machine;
+#[cfg(target_os = "linux")]
+pub mod namespace;
 #[cfg(target_os = "linux")]
 pub mod netlink;
 #[cfg(target_os = "linux")]
