@@ -1,6 +1,9 @@
-//! What the packet path asks of the processor and the kernel about memory: prefetching, huge pages. The one place
-//! of this crate with unsafe code.
-#![allow(unsafe_code, reason = "prefetch and madvise; each block says why it holds")]
+//! What the packet path asks of the processor and the kernel about memory: prefetching, huge pages, cache lines. The one
+//! place of this crate with unsafe code.
+#![allow(unsafe_code, reason = "prefetch, madvise and lines of words; each block says why it holds")]
+
+use std::ops::{Deref, DerefMut};
+use std::slice;
 
 /// Asks the processor to bring the cache line of an element near; does nothing beyond the end, or on processors
 /// without the instruction.
@@ -80,6 +83,60 @@ fn advise<T>(vector: &Vec<T>) {
     }
 }
 
+/// The words of a cache line, which begin where it begins.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+struct Line([u64; LINE / size_of::<u64>()]);
+
+/// Words that begin with a cache line, on huge pages where there are many: what has as many words as a line, or half or a
+/// quarter of them, lies in one.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    lines: Vec<Line>,
+    /// Words that count.
+    len: usize,
+}
+
+impl Lines {
+    /// Adds words. Room for more than `most` is made in small steps.
+    pub(crate) fn extend(&mut self, words: &[u64], most: usize) {
+        let begins = self.len;
+        let lines = (begins + words.len()).div_ceil(Line::default().0.len());
+        let more = lines.saturating_sub(self.lines.len());
+        grow(&mut self.lines, more, most.div_ceil(Line::default().0.len()));
+        self.lines.resize(self.lines.len() + more, Line::default());
+        self.len += words.len();
+        if let Some(place) = self.get_mut(begins..) {
+            place.copy_from_slice(words);
+        }
+    }
+
+    /// Takes words away from the end.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+        self.lines.truncate(self.len.div_ceil(Line::default().0.len()));
+    }
+}
+
+impl Deref for Lines {
+    type Target = [u64];
+
+    #[inline]
+    fn deref(&self) -> &[u64] {
+        // SAFETY: a line is words without anything between them, and all lines are there; `extend` and `truncate` keep
+        // `len` within them.
+        unsafe { slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+    }
+}
+
+impl DerefMut for Lines {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u64] {
+        // SAFETY: as above; whoever has the words has the lines for as long.
+        unsafe { slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+    }
+}
+
 /// Makes room for `more` elements on huge pages, doubling as vectors do. Room for more than `most` elements is made in
 /// small steps, for whoever goes beyond.
 pub fn grow<T: Copy>(vector: &mut Vec<T>, more: usize, most: usize) {
@@ -108,5 +165,24 @@ mod tests {
         assert!(numbers.iter().copied().eq(0..1_000_000));
         prefetch(&numbers, 5);
         prefetch(&numbers, 5_000_000);
+    }
+
+    #[test]
+    fn lines_begin_at_lines_and_keep_their_words() {
+        let mut lines = Lines::default();
+        let mut words = Vec::new();
+        for n in 0..2000_u64 {
+            lines.extend(&[n, !n, n << 8], 3000);
+            words.extend([n, !n, n << 8]);
+            assert_eq!(lines.as_ptr().addr() % LINE, 0);
+        }
+        assert_eq!(*lines, *words);
+        for len in [5000, 17, 16, 0] {
+            lines.truncate(len);
+            words.truncate(len);
+            assert_eq!(*lines, *words);
+        }
+        lines.extend(&[1], 1);
+        assert_eq!(*lines, [1]);
     }
 }

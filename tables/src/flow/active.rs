@@ -10,6 +10,7 @@ use ahash::{AHashMap, AHashSet};
 
 use super::atom::key_text;
 use super::copied::{self, Copied};
+use super::entries::BLOCK;
 use super::measure::Mode;
 use super::owners::Owners;
 use super::plan::ActiveFlow;
@@ -216,25 +217,52 @@ impl FlowTable {
         if most == 0 {
             return Vec::new();
         }
-        let readings: Vec<f64>;
+        let decay = self.decay(now_us);
         let rate = self.plan.measures.first().is_some_and(|measure| measure.mode == Mode::Rate);
-        // Stored rates scale alike: the largest readings are the largest stored values.
-        let values = if rate {
-            self.values()
-        } else {
-            let decay = self.decay(now_us);
-            readings = (0..self.len()).map(|at| self.reading(at, 0, decay, now_us)).collect();
-            &readings
-        };
         let mut room = most.saturating_mul(2).max(64);
         loop {
-            let found = largest(values, room, |at| self.is_wanted(at, wanted));
+            let mut largest = Largest::of(room);
+            if rate {
+                // Stored rates scale alike: the largest readings are the largest stored values.
+                self.offer_stored(&mut largest, wanted);
+            } else {
+                for at in 0..self.len() {
+                    largest.offer(self.reading(at, 0, decay, now_us), at, |at| self.is_wanted(at, wanted));
+                }
+            }
+            let found = largest.found();
             let keys: AHashSet<&[u64]> =
                 found.iter().filter_map(|at| self.entry(*at)).map(|(_, key)| key).collect();
             if keys.len() >= most || found.len() < room {
                 return found;
             }
             room = room.saturating_mul(4);
+        }
+    }
+
+    /// Offers the stored values of entries that are `wanted`, of blocks that may have large ones.
+    fn offer_stored(&self, largest: &mut Largest, wanted: Option<&[bool]>) {
+        let bounds = self.entries().bounds();
+        let mut first = Largest::of(largest.room);
+        bounds.iter().enumerate().for_each(|(block, bound)| first.offer(*bound, block, |_| true));
+        let mut offer = |block: usize| {
+            let values = (block * BLOCK..).zip(self.entries().values(block * BLOCK)).take(BLOCK);
+            values.for_each(|(at, value)| largest.offer(value, at, |at| self.is_wanted(at, wanted)));
+            largest.least
+        };
+        // With those first that have the highest bounds nearly all others are passed over.
+        let mut is_done = vec![false; bounds.len()];
+        let mut least = f64::NEG_INFINITY;
+        for block in first.found() {
+            least = offer(block);
+            if let Some(is_done) = is_done.get_mut(block) {
+                *is_done = true;
+            }
+        }
+        for (block, bound) in bounds.iter().enumerate() {
+            if *bound > least && !is_done.get(block).is_some_and(|done| *done) {
+                least = offer(block);
+            }
         }
     }
 
@@ -259,29 +287,44 @@ impl FlowTable {
     }
 }
 
-/// The places of the `room` largest values among those that `counts`, largest first.
-fn largest(values: &[f64], room: usize, counts: impl Fn(usize) -> bool) -> Vec<usize> {
-    let by_value = |a: &(f64, usize), b: &(f64, usize)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
-    let mut found: Vec<(f64, usize)> = Vec::with_capacity(room.saturating_mul(2).min(values.len()));
-    let mut least = f64::NEG_INFINITY;
-    // Blocks without a value above the least are passed over without a branch per value.
-    for (block, chunk) in values.chunks(16).enumerate() {
-        if chunk.iter().fold(f64::NEG_INFINITY, |a, b| if a > *b { a } else { *b }) <= least {
-            continue;
-        }
-        for (place, value) in chunk.iter().enumerate() {
-            let at = block * 16 + place;
-            if *value > least && counts(at) {
-                found.push((*value, at));
+/// The places of the `room` largest values that were offered.
+struct Largest {
+    room: usize,
+    found: Vec<(f64, usize)>,
+    /// What is not above it is not among them.
+    least: f64,
+}
+
+impl Largest {
+    fn of(room: usize) -> Self {
+        Self { room, found: Vec::new(), least: f64::NEG_INFINITY }
+    }
+
+    #[inline]
+    fn offer(&mut self, value: f64, at: usize, counts: impl Fn(usize) -> bool) {
+        if value > self.least && counts(at) {
+            self.found.push((value, at));
+            if self.found.len() >= self.room.saturating_mul(2) {
+                self.prune();
             }
         }
-        if found.len() >= room.saturating_mul(2) {
-            found.select_nth_unstable_by(room - 1, by_value);
-            found.truncate(room);
-            least = found.last().map_or(least, |(value, _)| *value);
-        }
     }
-    found.sort_unstable_by(by_value);
-    found.truncate(room);
-    found.into_iter().map(|(_, at)| at).collect()
+
+    #[cold]
+    fn prune(&mut self) {
+        self.found.select_nth_unstable_by(self.room - 1, by_value);
+        self.found.truncate(self.room);
+        self.least = self.found.last().map_or(self.least, |(value, _)| *value);
+    }
+
+    /// The places, that of the largest first.
+    fn found(mut self) -> Vec<usize> {
+        self.found.sort_unstable_by(by_value);
+        self.found.truncate(self.room);
+        self.found.into_iter().map(|(_, at)| at).collect()
+    }
+}
+
+fn by_value(a: &(f64, usize), b: &(f64, usize)) -> Ordering {
+    b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
 }

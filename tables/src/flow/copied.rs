@@ -19,11 +19,11 @@ use crate::question::Owner;
 #[derive(Clone, Debug)]
 pub(super) struct Copied {
     plan: Arc<FlowPlan>,
-    /// Of each flow: the owner's number in the upper half of a word, then the words of its key.
+    /// Of each flow: the owner's number in the upper half of a word, then the words of its key, and its stored value.
     words: Vec<u64>,
-    /// Of each flow the value of every measure.
+    /// Of each flow the value of every measure; nothing where the stored values are these.
     values: Vec<f64>,
-    /// What the values are to be multiplied by.
+    /// What stored values are to be multiplied by.
     scale: f64,
     /// The owners by number.
     owners: Vec<Option<Owner>>,
@@ -71,20 +71,19 @@ impl FlowTable {
         let decay = self.decay(asked.now_us);
         let measures = self.plan.measures.len();
         let plain = measures == 1 && self.plan.measures.first().is_some_and(|m| m.mode == Mode::Rate);
-        let (all, stride) = self.words();
+        let (all, width) = (self.entries().words(), self.entries().width());
         let (mut words, mut values);
         if wanted.is_none() && plain {
             words = mem::roomy(all.len());
             words.extend_from_slice(all);
-            values = mem::roomy(self.len());
-            values.extend_from_slice(self.values());
+            values = Vec::new();
         } else {
             let is_wanted = |at: &usize| self.is_wanted(*at, wanted);
             let flows = if wanted.is_none() { self.len() } else { (0..self.len()).filter(is_wanted).count() };
-            words = mem::roomy(flows * stride);
+            words = mem::roomy(flows * width);
             values = mem::roomy(flows * measures);
             for at in (0..self.len()).filter(is_wanted) {
-                words.extend_from_slice(all.get(at * stride..(at + 1) * stride).unwrap_or_default());
+                words.extend_from_slice(self.entries().get(at).unwrap_or_default());
                 let reading = |measure| self.reading(at, measure, decay, asked.now_us);
                 values.extend((0..measures).map(reading));
             }
@@ -92,8 +91,8 @@ impl FlowTable {
         let mut texts = CopiedTexts::default();
         if self.plan.layout.has_texts() {
             texts.places = vec![(0, 0); asked.texts.numbers()];
-            for entry in words.chunks_exact(stride) {
-                let key = entry.get(1..).unwrap_or_default();
+            for entry in words.chunks_exact(width) {
+                let key = entry.get(1..width - 1).unwrap_or_default();
                 self.plan.layout.texts(key, |id| texts.take(id, asked.texts));
             }
         }
@@ -101,7 +100,7 @@ impl FlowTable {
             plan: Arc::clone(&self.plan),
             words,
             values,
-            scale: if plain && wanted.is_none() { decay } else { 1.0 },
+            scale: decay,
             owners: asked.owners.copied(),
             texts,
         }
@@ -171,13 +170,14 @@ pub(super) fn largest(copies: &[Copied], most: usize, least: f64, separator: &st
     let mut values = Vec::with_capacity(modes.len());
     // Shards may be between two definitions for a moment: what is measured in another way cannot be added.
     for copied in copies.iter().filter(|copied| copied.plan.spec == plan.spec) {
-        let stride = 1 + copied.plan.layout.words();
-        for (words, of_flow) in
-            copied.words.chunks_exact(stride).zip(copied.values.chunks_exact(modes.len().max(1)))
-        {
+        let mut of_flows = copied.values.chunks_exact(modes.len().max(1));
+        for words in copied.words.chunks_exact(2 + copied.plan.layout.words()) {
+            let [head, key @ .., stored] = words else { continue };
             values.clear();
-            values.extend(of_flow.iter().map(|value| value * copied.scale));
-            let Some((head, key)) = words.split_first() else { continue };
+            match of_flows.next() {
+                Some(of_flow) => values.extend_from_slice(of_flow),
+                None => values.push(f64::from_bits(*stored) * copied.scale),
+            }
             let owner = copied.owners.get((head >> 32) as usize).and_then(Option::as_ref);
             let Some(owner) = owner.filter(|_| values.first().is_some_and(|value| *value >= NOTHING)) else {
                 continue;

@@ -12,7 +12,7 @@
 //! | [`plan`] | a definition compiled |
 //! | [`recipe`] | what it does with packets of one shape |
 //! | [`measure`] | what is measured of packets, and how many become one value |
-//! | [`table`], `lanes` | entries whose values decay, and what they need beside |
+//! | [`table`], `entries`, `index`, `lanes` | entries whose values decay, how they are found, and what they need beside |
 //! | [`owners`] | whose entries they are |
 //! | [`active`], `copied` | the largest flows: of what is largest somewhere, of all together |
 //! | `flows`, `seen` | all tables of a shard; the keys that recent packets had |
@@ -23,12 +23,14 @@
 pub mod active;
 pub mod atom;
 pub(crate) mod copied;
+mod entries;
 pub mod expression;
 pub mod filter;
 pub(crate) mod flows;
 pub mod function;
 pub mod group;
 pub(crate) mod hash;
+mod index;
 pub mod keys;
 pub(crate) mod lanes;
 pub mod layout;

@@ -4,23 +4,23 @@
 //! scaled up by the time since a landmark, so that entries need no touching as time passes, and a reading is scaled
 //! down once. The landmark moves, and all entries with it, before the scale grows out of bounds.
 //!
-//! Entries are dense columns: words (owner, hash and key), values, and lanes for what a definition needs beside its
-//! value. An index of one word per slot, open addressing with linear probing, finds them. Updates are collected and
-//! made 64 at a time: the index is prefetched when an update comes, its entry before the updates are made, so that
-//! the misses of a batch overlap. Values in a column of their own make the largest of a million flows a scan of
-//! eight megabytes.
+//! Entries hold key and value together, see [`super::entries`]; lanes hold what a definition needs beside. An index of one
+//! word per slot finds them, see [`super::index`]. Updates are collected and made 64 at a time: the index is prefetched
+//! when an update comes, and all entries are found in it and prefetched before the first is updated, so that the misses of
+//! a batch overlap.
 
 use std::sync::Arc;
 
 use ahash::RandomState;
 
+use super::entries::Entries;
 use super::hash::WordHash;
+use super::index::Index;
 use super::lanes::Lanes;
 use super::measure::Mode;
 use super::owners::Owners;
 use super::plan::FlowPlan;
 use super::texts::Texts;
-use crate::mem;
 use crate::outbox::FlowRecord;
 
 /// Time constants after which the landmark moves: e^300 times any value is far from what a double can hold.
@@ -32,18 +32,11 @@ const NEGLIGIBLE: f64 = 1e-3;
 /// Updates that are made together.
 const BATCH: usize = 64;
 
-/// Entries among which the smallest gives way: two cache lines of values.
+/// Entries among which the smallest gives way.
 const WINDOW: usize = 16;
 
 /// Entries that a tick looks at, at most: it must not keep datagrams waiting.
 const SWEEP: usize = 32_768;
-
-/// Slots of the smallest index.
-const SMALLEST_INDEX: usize = 64;
-
-/// An index of fewer slots is kept half empty, because it costs next to nothing: an entry is then found in its first slot or
-/// the one behind, where in an index that is nearly full a dozen are looked at.
-const ROOMY_INDEX: usize = 1 << 16;
 
 /// What a table shares with the others of its shard, and where it says what happened.
 #[derive(Debug)]
@@ -94,16 +87,13 @@ pub struct FlowTable {
     name: Arc<str>,
     t_us: f64,
     landmark_us: u64,
-    /// Words of an entry: owner and hash, then the key.
-    stride: usize,
-    /// Words of an update: those of an entry, frames, the measures.
-    width: usize,
-    index: Vec<u64>,
-    words: Vec<u64>,
-    values: Vec<f64>,
+    index: Index,
+    entries: Entries,
     lanes: Lanes,
-    /// Updates, each the words of an entry, frames, the measures; the first ones are those that wait.
+    /// Updates, each the words of an entry with its weight as the value; the first ones are those that wait.
     pending: Vec<u64>,
+    /// For each update frames and measures.
+    beside: Vec<u64>,
     waiting: usize,
     /// What a packet adds to its entry, and for which moment that holds.
     gain: (u64, f64),
@@ -130,14 +120,17 @@ pub(crate) struct Draft<'d> {
     pub(crate) measures: &'d mut [u64],
     head: &'d mut u64,
     weight: &'d mut u64,
+    frames: &'d mut u64,
     hash: &'d WordHash,
+    lanes: &'d Lanes,
 }
 
 impl Draft<'_> {
     /// Says whose packet it is and for how many frames it stands, for [`FlowTable::take`]; key and measures are there.
     #[inline]
     pub(crate) fn finish(self, owner: u32, frames: f64) -> u32 {
-        *self.weight = frames.to_bits();
+        *self.frames = frames.to_bits();
+        *self.weight = self.lanes.weight(frames, self.measures).to_bits();
         let owner = u64::from(owner) << 32;
         let hash = self.hash.of(owner, self.key);
         *self.head = owner | u64::from(hash);
@@ -148,17 +141,16 @@ impl Draft<'_> {
 impl FlowTable {
     /// An empty table of at most `most_bytes`.
     pub fn new(name: Arc<str>, plan: Arc<FlowPlan>, most_bytes: usize, now_us: u64) -> Self {
+        let width = 2 + plan.layout.words();
         Self {
             name,
             t_us: plan.spec.t * 1e6,
             landmark_us: now_us,
-            stride: 1 + plan.layout.words(),
-            width: 2 + plan.layout.words() + plan.measures.len(),
-            index: vec![0; SMALLEST_INDEX],
-            words: Vec::new(),
-            values: Vec::new(),
+            index: Index::new(),
+            entries: Entries::new(width),
             lanes: Lanes::new(&plan),
-            pending: vec![0; BATCH * (2 + plan.layout.words() + plan.measures.len())],
+            pending: vec![0; BATCH * width],
+            beside: vec![0; BATCH * (1 + plan.measures.len())],
             waiting: 0,
             gain: (u64::MAX, 0.0),
             has_texts: plan.layout.has_texts(),
@@ -175,21 +167,21 @@ impl FlowTable {
 
     /// How many entries there are.
     pub fn len(&self) -> usize {
-        self.values.len()
+        self.entries.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
+        self.len() == 0
     }
 
     /// What index and entries take, bytes.
     pub fn bytes(&self) -> usize {
-        self.index.len() * 8 + self.len() * self.entry_bytes() + self.lanes.distinct_bytes()
+        self.index.bytes() + self.len() * self.entry_bytes() + self.lanes.distinct_bytes()
     }
 
     fn entry_bytes(&self) -> usize {
-        (self.stride + 1 + self.lanes.stride()) * 8
+        (self.entries.width() + self.lanes.stride()) * 8
     }
 
     /// The keyed hash of the process, for measures that count different values.
@@ -219,17 +211,19 @@ impl FlowTable {
     /// Where the next packet is written before [`FlowTable::take`].
     #[inline]
     pub(crate) fn draft(&mut self) -> Option<Draft<'_>> {
-        let begins = self.waiting * self.width;
-        let (head, rest) = self.pending.get_mut(begins..begins + self.width)?.split_first_mut()?;
-        let (key, rest) = rest.split_at_mut_checked(self.stride - 1)?;
-        let (weight, measures) = rest.split_first_mut()?;
-        Some(Draft { head, key, weight, measures, hash: &self.hash })
+        let (width, measures) = (self.entries.width(), self.plan.measures.len());
+        let update = self.pending.get_mut(self.waiting * width..(self.waiting + 1) * width)?;
+        let (weight, rest) = update.split_last_mut()?;
+        let (head, key) = rest.split_first_mut()?;
+        let begins = self.waiting * (1 + measures);
+        let (frames, measures) = self.beside.get_mut(begins..=begins + measures)?.split_first_mut()?;
+        Some(Draft { head, key, weight, frames, measures, hash: &self.hash, lanes: &self.lanes })
     }
 
     /// Takes the packet that was drafted, which has this hash.
     #[inline]
     pub(crate) fn take(&mut self, hash: u32, now_us: u64, context: &mut Context<'_>) {
-        mem::prefetch(&self.index, hash as usize & (self.index.len() - 1));
+        self.index.prefetch(hash);
         self.waiting += 1;
         if self.waiting == BATCH {
             self.flush(now_us, context);
@@ -247,48 +241,88 @@ impl FlowTable {
         if self.gain.0 != now_us {
             self.gain = (now_us, self.scale(now_us).exp() / (self.t_us / 1e6));
         }
-        let gain = self.gain.1;
-        let pending = std::mem::take(&mut self.pending);
-        let width = self.width;
-        let updates = || pending.chunks_exact(width).take(self.waiting);
-        for head in updates().filter_map(|update| update.first()) {
-            // The slot of the hash is near by now; it says where the entry is, in nearly all cases.
-            let slot = self.index.get(*head as u32 as usize & (self.index.len() - 1));
-            if let Some(entry) = slot.and_then(|slot| (*slot as u32 as usize).checked_sub(1)) {
-                mem::prefetch(&self.words, entry * self.stride);
-                // An entry may reach into another cache line.
-                mem::prefetch(&self.words, (entry + 1) * self.stride - 1);
-                mem::prefetch(&self.values, entry);
-                self.lanes.prefetch(entry);
-            }
+        let (pending, beside) = (std::mem::take(&mut self.pending), std::mem::take(&mut self.beside));
+        // The widths that most definitions have are known when this is compiled: the loops over words are gone there.
+        match self.entries.width() {
+            3 => self.make(3, &pending, &beside, now_us, context),
+            4 => self.make(4, &pending, &beside, now_us, context),
+            5 => self.make(5, &pending, &beside, now_us, context),
+            7 => self.make(7, &pending, &beside, now_us, context),
+            width => self.make(width, &pending, &beside, now_us, context),
         }
-        for update in pending.chunks_exact(width).take(std::mem::take(&mut self.waiting)) {
-            let (entry, rest) = update.split_at(self.stride);
-            self.update(entry, rest, gain, now_us, context);
-        }
-        self.pending = pending;
+        (self.pending, self.beside) = (pending, beside);
     }
 
-    #[inline]
-    fn update(&mut self, words: &[u64], rest: &[u64], gain: f64, now_us: u64, context: &mut Context<'_>) {
-        let at = match self.find(words) {
-            Some(at) => {
-                // The key is there already: what this one counted is given back.
-                if self.has_texts {
-                    self.plan.layout.release(words.get(1..).unwrap_or_default(), context.texts);
-                }
-                at
+    /// Makes the first `waiting` updates, of `width` words each.
+    #[inline(always)]
+    fn make(
+        &mut self,
+        width: usize,
+        pending: &[u64],
+        beside: &[u64],
+        now_us: u64,
+        context: &mut Context<'_>,
+    ) {
+        let waiting = std::mem::take(&mut self.waiting);
+        let gain = self.gain.1;
+        let plain = !self.has_texts && self.lanes.stride() == 0 && self.limits.is_empty();
+        let updates = || pending.chunks_exact(width).take(waiting);
+        // The slots of the hashes are near by now; they say where the entries are, in nearly all cases.
+        let mut found = [usize::MAX; BATCH];
+        for (update, found) in updates().zip(&mut found) {
+            let entry = update.first().and_then(|head| self.index.find(*head as u32, |_| true));
+            if let Some(entry) = entry {
+                self.entries.prefetch(width, entry);
+                self.lanes.prefetch(entry);
+                *found = entry;
             }
-            None => self.insert(words, context),
-        };
-        let Some((frames, measures)) = rest.split_first() else { return };
-        let frames = f64::from_bits(*frames);
-        let first = self.lanes.weight(frames, measures);
-        if let Some(value) = self.values.get_mut(at) {
-            *value += first * gain;
         }
+        for (place, (update, found)) in updates().zip(found).enumerate() {
+            let weight = update.last().map_or(0.0, |weight| f64::from_bits(*weight));
+            let is_there = self.entries.add_if_same(width, found, update, weight * gain);
+            if is_there && plain {
+                continue;
+            }
+            let (at, is_there) =
+                if is_there { (found, true) } else { self.add(update, weight * gain, context) };
+            if !plain {
+                let measures = self.plan.measures.len();
+                let beside = beside.get(place * (1 + measures)..).unwrap_or_default();
+                self.add_beside(at, is_there, update, beside, now_us, context);
+            }
+        }
+    }
+
+    /// Adds to the value of an entry that is to be looked for: where it is, and whether it was there.
+    #[inline(never)]
+    fn add(&mut self, words: &[u64], more: f64, context: &mut Context<'_>) -> (usize, bool) {
+        let entries = &self.entries;
+        match self.index.find(hash(words), |at| entries.is_same(at, words)) {
+            Some(at) => {
+                self.entries.add_if_same(self.entries.width(), at, words, more);
+                (at, true)
+            }
+            None => (self.insert(words, more, context), false),
+        }
+    }
+
+    /// What an update does beside adding to a value.
+    fn add_beside(
+        &mut self,
+        at: usize,
+        was_there: bool,
+        words: &[u64],
+        beside: &[u64],
+        now_us: u64,
+        context: &mut Context<'_>,
+    ) {
+        if was_there && self.has_texts {
+            // The key is there already: what this one counted is given back.
+            self.plan.layout.release(key(words), context.texts);
+        }
+        let Some((frames, measures)) = beside.split_first() else { return };
         if self.lanes.stride() > 0 {
-            let opened = self.lanes.add(at, frames, gain, measures, now_us);
+            let opened = self.lanes.add(at, f64::from_bits(*frames), self.gain.1, measures, now_us);
             if opened && self.plan.spec.flow_start {
                 self.record(at, now_us, context);
             }
@@ -298,63 +332,22 @@ impl FlowTable {
         }
     }
 
-    /// The entry with these words.
-    #[inline]
-    fn find(&self, words: &[u64]) -> Option<usize> {
-        let hash = *words.first()? as u32;
-        let mask = self.index.len() - 1;
-        let mut place = hash as usize & mask;
-        loop {
-            let slot = *self.index.get(place)?;
-            if slot == 0 {
-                return None;
-            }
-            if (slot >> 32) as u32 == hash {
-                let at = slot as u32 as usize - 1;
-                let entry = self.words.get(at * self.stride..(at + 1) * self.stride).unwrap_or_default();
-                // All words are compared: few entries with the same hash are others, and a call would cost more.
-                let differs = words.iter().zip(entry).fold(0, |differs, (a, b)| differs | (a ^ b));
-                if differs == 0 && entry.len() == words.len() {
-                    return Some(at);
-                }
-            }
-            place = (place + 1) & mask;
-        }
-    }
-
-    #[cold]
-    fn insert(&mut self, words: &[u64], context: &mut Context<'_>) -> usize {
-        let slots = self.index.len();
-        let most = slots / 8 * 7;
+    fn insert(&mut self, words: &[u64], value: f64, context: &mut Context<'_>) -> usize {
         let needed = self.bytes() + self.entry_bytes();
-        let grows = self.len() >= if slots < ROOMY_INDEX { slots / 2 } else { most }
-            && needed + slots * size_of::<u64>() <= self.most_bytes;
-        let fits = needed <= self.most_bytes && (grows || self.len() < most);
+        let grows = self.index.is_full(self.len()) && needed + self.index.bytes() <= self.most_bytes;
+        let fits = needed <= self.most_bytes && (grows || self.len() < self.index.most());
         if !fits && !self.is_empty() {
             self.evict(context);
         } else if grows {
-            self.grow_index();
+            self.index.grow();
         }
         let at = self.len();
         let most = self.most_bytes / self.entry_bytes() + 1;
-        mem::grow(&mut self.words, self.stride, most * self.stride);
-        self.words.extend_from_slice(words);
-        mem::grow(&mut self.values, 1, most);
-        self.values.push(0.0);
+        self.entries.push(words, value, most);
         self.lanes.push(most);
         context.owners.hold(owner(words));
-        place(&mut self.index, word(words), at);
+        self.index.place(hash(words), at);
         at
-    }
-
-    fn grow_index(&mut self) {
-        let length = self.index.len() * 2;
-        let mut larger = mem::roomy(length);
-        larger.resize(length, 0);
-        for slot in self.index.iter().filter(|slot| **slot != 0) {
-            place(&mut larger, slot >> 32, *slot as u32 as usize - 1);
-        }
-        self.index = larger;
     }
 
     /// The smallest of the next few entries gives way. Values of one table are scaled alike, so they compare as they are.
@@ -362,7 +355,7 @@ impl FlowTable {
         if self.hand >= self.len() {
             self.hand = 0;
         }
-        let window = self.values.iter().enumerate().skip(self.hand).take(WINDOW);
+        let window = (self.hand..).zip(self.entries.values(self.hand)).take(WINDOW);
         let Some((at, _)) = window.min_by(|(_, a), (_, b)| a.total_cmp(b)) else { return };
         self.hand += WINDOW;
         self.remove(at, context);
@@ -374,57 +367,18 @@ impl FlowTable {
         if self.lanes.is_open(at) && !self.plan.spec.flow_start {
             self.record(at, 0, context);
         }
-        let Some(words) = self.words.get(at * self.stride..(at + 1) * self.stride) else { return };
-        self.plan.layout.release(words.get(1..).unwrap_or_default(), context.texts);
+        let Some(words) = self.entries.get(at) else { return };
+        self.plan.layout.release(key(words), context.texts);
         context.owners.release(owner(words));
-        let hash = word(words) as u32;
+        self.index.remove(hash(words), at);
         let last = self.len() - 1;
-        self.unplace(hash, at);
-        if last != at {
-            let moved = self.words.get(last * self.stride).map_or(0, |word| *word as u32);
-            if let Some(slot) = self.slot_of(moved, last)
-                && let Some(slot) = self.index.get_mut(slot)
-            {
-                *slot = u64::from(moved) << 32 | (at as u64 + 1);
-            }
-            self.words.copy_within(last * self.stride.., at * self.stride);
+        if last != at
+            && let Some(moved) = self.entries.get(last)
+        {
+            self.index.renumber(hash(moved), last, at);
         }
-        self.words.truncate(last * self.stride);
-        self.values.swap_remove(at);
+        self.entries.swap_remove(at);
         self.lanes.swap_remove(at);
-    }
-
-    fn slot_of(&self, hash: u32, at: usize) -> Option<usize> {
-        let mask = self.index.len() - 1;
-        let wanted = u64::from(hash) << 32 | (at as u64 + 1);
-        let mut place = hash as usize & mask;
-        loop {
-            match *self.index.get(place)? {
-                0 => return None,
-                slot if slot == wanted => return Some(place),
-                _ => place = (place + 1) & mask,
-            }
-        }
-    }
-
-    /// Empties the slot of an entry, and moves those behind it up that would not be found otherwise.
-    fn unplace(&mut self, hash: u32, at: usize) {
-        let mask = self.index.len() - 1;
-        let Some(mut hole) = self.slot_of(hash, at) else { return };
-        let mut next = (hole + 1) & mask;
-        while let Some(&slot) = self.index.get(next).filter(|slot| **slot != 0) {
-            let home = (slot >> 32) as usize & mask;
-            if next.wrapping_sub(home) & mask >= next.wrapping_sub(hole) & mask {
-                if let Some(place) = self.index.get_mut(hole) {
-                    *place = slot;
-                }
-                hole = next;
-            }
-            next = (next + 1) & mask;
-        }
-        if let Some(place) = self.index.get_mut(hole) {
-            *place = 0;
-        }
     }
 
     fn scale(&self, now_us: u64) -> f64 {
@@ -440,7 +394,7 @@ impl FlowTable {
         let decay = self.decay(now_us);
         self.landmark_us = now_us;
         self.gain.0 = u64::MAX;
-        self.values.iter_mut().for_each(|value| *value *= decay);
+        self.entries.rescale(decay);
         self.lanes.rescale(decay);
     }
 
@@ -462,7 +416,7 @@ impl FlowTable {
                 }
                 self.lanes.close(at);
             }
-            let gone = self.values.get(at).is_none_or(|value| *value < negligible);
+            let gone = self.entries.value(at) < negligible;
             // A flow that is being recorded stays until its time is over.
             if gone && !self.lanes.is_open(at) {
                 self.remove(at, context);
@@ -533,18 +487,18 @@ impl FlowTable {
 
     /// The owner and key of an entry.
     pub(crate) fn entry(&self, at: usize) -> Option<(u32, &[u64])> {
-        let words = self.words.get(at * self.stride..(at + 1) * self.stride)?;
-        Some((owner(words), words.get(1..)?))
+        let words = self.entries.get(at)?;
+        Some((owner(words), key(words)))
     }
 
-    /// The words of all entries, and how many an entry has: owner and hash, then the key.
-    pub(super) fn words(&self) -> (&[u64], usize) {
-        (&self.words, self.stride)
+    /// The entries. Their values scale alike; they are those of the first measure when it is a rate.
+    pub(super) fn entries(&self) -> &Entries {
+        &self.entries
     }
 
     /// The value of a measure of an entry.
     pub(crate) fn reading(&self, at: usize, measure: usize, decay: f64, now_us: u64) -> f64 {
-        let value = self.values.get(at).copied().unwrap_or(0.0) * decay;
+        let value = self.entries.value(at) * decay;
         self.lanes.reading(at, measure, value, decay, now_us)
     }
 
@@ -553,38 +507,25 @@ impl FlowTable {
         (1..self.plan.measures.len()).map(|measure| self.reading(at, measure, decay, now_us)).collect()
     }
 
-    /// The stored values, which scale alike; they are those of the first measure when it is a rate.
-    pub(crate) fn values(&self) -> &[f64] {
-        &self.values
-    }
-
     /// The entry of an owner and a key.
     pub(crate) fn lookup(&self, owner: u32, key: &[u64]) -> Option<usize> {
         let mut words = vec![u64::from(owner) << 32];
-        words.extend(key.iter().take(self.stride - 1));
+        words.extend(key.iter().take(self.plan.layout.words()));
         let (head, key) = words.split_first_mut()?;
         *head |= u64::from(self.hash.of(*head, key));
-        self.find(&words)
+        self.index.find(hash(&words), |at| self.entries.is_same(at, &words))
     }
 }
 
-fn word(words: &[u64]) -> u64 {
-    words.first().map_or(0, |word| *word & u64::from(u32::MAX))
+fn hash(words: &[u64]) -> u32 {
+    words.first().map_or(0, |word| *word as u32)
 }
 
 fn owner(words: &[u64]) -> u32 {
     words.first().map_or(0, |word| (*word >> 32) as u32)
 }
 
-/// Puts an entry into the first free slot from that of its hash on; there is one.
-#[inline]
-fn place(index: &mut [u64], hash: u64, at: usize) {
-    let mask = index.len() - 1;
-    let mut place = hash as usize & mask;
-    while index.get(place).is_some_and(|slot| *slot != 0) {
-        place = (place + 1) & mask;
-    }
-    if let Some(slot) = index.get_mut(place) {
-        *slot = hash << 32 | (at as u64 + 1);
-    }
+/// The key among the words of an entry.
+fn key(words: &[u64]) -> &[u64] {
+    words.get(1..words.len() - 1).unwrap_or_default()
 }
