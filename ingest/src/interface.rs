@@ -6,7 +6,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::netlink::{self, Attributes, GENERIC_HEADER, Message, u32_at, u64_at};
+use crate::netlink::{self, Attributes, GENERIC_HEADER, Message, u16_at, u32_at, u64_at};
 
 /// An interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Interface {
     pub loopback: bool,
     /// Largest packet, bytes.
     pub mtu: u32,
+    /// Its Ethernet address; `None` where frames have no Ethernet header.
+    pub ethernet: Option<[u8; 6]>,
     /// The driver: that of its device, or the kind of an interface without one (`veth`, `bridge`).
     pub driver: Option<String>,
     /// Receive queues that are in use.
@@ -192,6 +194,7 @@ fn features(socket: &std::os::fd::OwnedFd, family: u16, index: u32) -> Option<Fe
 /// An interface as route netlink tells it: after a head of 16 bytes its attributes.
 fn link(message: Message<'_>) -> Option<Interface> {
     /// `IFLA_...`
+    const ADDRESS: u16 = 1;
     const NAME: u16 = 3;
     const MTU: u16 = 4;
     const LINK_INFO: u16 = 18;
@@ -201,9 +204,12 @@ fn link(message: Message<'_>) -> Option<Interface> {
     const PARENT_BUS: u16 = 57;
     const UP: u32 = 0x1;
     const LOOPBACK: u32 = 0x8;
+    /// `ARPHRD_ETHER`, and `ARPHRD_LOOPBACK`, whose frames have the header too.
+    const ETHERNET: [u16; 2] = [1, 772];
     if message.kind != netlink::NEW_LINK {
         return None;
     }
+    let has_header = ETHERNET.contains(&u16_at(message.body, 2)?);
     let flags = u32_at(message.body, 8)?;
     let mut interface = Interface {
         index: u32_at(message.body, 4)?,
@@ -214,6 +220,7 @@ fn link(message: Message<'_>) -> Option<Interface> {
     let (mut parent, mut bus, mut kind) = (None, None, None);
     for (attribute, value) in Attributes::new(message.body.get(16..)?) {
         match attribute {
+            ADDRESS if has_header => interface.ethernet = value.try_into().ok(),
             NAME => interface.name = text(value),
             MTU => interface.mtu = u32_at(value, 0)?,
             RECEIVE_QUEUES => interface.queues = u32_at(value, 0)?,
@@ -290,6 +297,7 @@ mod tests {
     fn the_loopback_is_known_and_what_is_not_there_is_said() {
         let loopback = read("lo").unwrap();
         assert!(loopback.loopback && loopback.index > 0 && loopback.queues > 0, "{loopback:?}");
+        assert_eq!(loopback.ethernet, Some([0; 6]));
         assert!(names().unwrap().contains(&"lo".to_owned()));
         assert_eq!(read("no such one").unwrap_err().kind(), io::ErrorKind::NotFound);
         assert!(addresses().unwrap().iter().all(|address| !address.is_loopback()));
@@ -297,7 +305,11 @@ mod tests {
 
     #[test]
     fn messages_cut_anywhere_are_read_without_harm() {
-        let mut body = vec![0, 0, 1, 0, 7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
+        let mut body = [0_u16.to_ne_bytes(), 1_u16.to_ne_bytes()].concat();
+        for word in [7_u32, 1, 0] {
+            body.extend(word.to_ne_bytes());
+        }
+        netlink::attribute(&mut body, 1, &[2, 0, 0, 0, 0, 7]);
         netlink::attribute(&mut body, 3, b"eth7\0");
         netlink::attribute(&mut body, 4, &1500_u32.to_ne_bytes());
         netlink::attribute(&mut body, 32, &4_u32.to_ne_bytes());
@@ -308,9 +320,21 @@ mod tests {
         let message = |body| Message { kind: netlink::NEW_LINK, flags: 0, body };
         let whole = link(message(&body)).unwrap();
         let attached = Some(Attached { mode: "native", program: Some(99) });
-        let expected =
-            Interface { index: 7, up: true, mtu: 1500, queues: 4, attached, ..Interface::default() };
+        let ethernet = Some([2, 0, 0, 0, 0, 7]);
+        let expected = Interface {
+            index: 7,
+            up: true,
+            mtu: 1500,
+            queues: 4,
+            attached,
+            ethernet,
+            ..Interface::default()
+        };
         assert_eq!(whole, Interface { name: "eth7".to_owned(), ..expected });
+        // A tunnel of IP has an address of another kind.
+        let mut tunnel = body.clone();
+        tunnel[2..4].copy_from_slice(&776_u16.to_ne_bytes());
+        assert_eq!(link(message(&tunnel)).unwrap().ethernet, None);
         for cut in 0..body.len() {
             let _ = link(message(&body[..cut]));
         }

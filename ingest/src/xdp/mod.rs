@@ -5,9 +5,9 @@
 //! | [`program`] | the XDP program that steers datagrams to the sockets, and counts |
 //! | [`generate`] | frames in great number, for measuring |
 //! | [`object`] | BPF objects: programs and maps in the kernel |
-//! | [`interface`] | what is asked of an interface |
+//! | `holder` | whose program an interface has |
 
-pub mod interface;
 pub mod generate;
+mod holder;
 pub mod object;
 pub mod program;

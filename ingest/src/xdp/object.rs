@@ -12,6 +12,8 @@ use std::sync::Once;
 use libxdp_sys as bpf;
 use thiserror::Error;
 
+use crate::machine::Machine;
+
 /// Bytes of the verifier's log that are kept; it says why at its end, and repeats itself before.
 const LOG: usize = 1 << 16;
 
@@ -41,11 +43,14 @@ pub enum LoadError {
     #[error("the BPF object cannot be read: {0}")]
     Object(#[source] io::Error),
     /// The process may not load programs.
-    #[error(
-        "loading an XDP program: {0}; it needs root or the capabilities CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON \
-         (systemd: AmbientCapabilities=), which finderscope does not have"
-    )]
-    Privileges(#[source] io::Error),
+    #[error("XDP programs are not for this process: {error}; {why}")]
+    Privileges {
+        /// What the kernel says.
+        #[source]
+        error: io::Error,
+        /// Which capabilities are missing, or what else it may be.
+        why: String,
+    },
     /// The kernel refuses a program or a map.
     #[error("the kernel refuses the XDP program: {error}{log}")]
     Refused {
@@ -63,6 +68,21 @@ pub enum LoadError {
         /// Its name.
         name: String,
     },
+}
+
+impl LoadError {
+    /// The process may not do it.
+    pub(super) fn privileges(error: io::Error) -> Self {
+        let missing = Machine::read().missing();
+        let why = if missing.is_empty() {
+            "the process has the capabilities that it takes, but in a container's or a user's namespace they do not \
+             reach so far, and a locked down kernel has none"
+                .to_owned()
+        } else {
+            format!("it takes root or capabilities, of which the process lacks {}", missing.join(", "))
+        };
+        Self::Privileges { error, why }
+    }
 }
 
 /// Programs and maps in the kernel. They go when this goes, but for what still uses them: a link, a socket.
@@ -122,7 +142,7 @@ impl Object {
         }
         match error {
             None => Ok(object),
-            Some(error) if error.raw_os_error() == Some(libc::EPERM) => Err(LoadError::Privileges(error)),
+            Some(error) if is_privileges(&error) => Err(LoadError::privileges(error)),
             Some(error) => Err(LoadError::Refused { error, log: end_of_log(&log) }),
         }
     }
@@ -278,6 +298,16 @@ fn fits(bytes: &[u8], size: usize) -> io::Result<()> {
 /// The result of a call of libbpf.
 pub(super) fn done(result: c_int) -> io::Result<()> {
     if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(()) }
+}
+
+/// Whether it is the process that the kernel refuses, not the program.
+fn is_privileges(error: &io::Error) -> bool {
+    match error.raw_os_error() {
+        Some(libc::EPERM) => true,
+        // Without this one the verifier refuses any comparison of pointers, as it does a program's faults.
+        Some(libc::EACCES) => Machine::read().missing().contains(&"CAP_PERFMON"),
+        _ => false,
+    }
 }
 
 /// Whether an entry was there.

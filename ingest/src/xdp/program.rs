@@ -12,8 +12,9 @@ use std::sync::{Mutex, PoisonError};
 use libxdp_sys as bpf;
 use thiserror::Error;
 
-use super::interface::Interface;
+use super::holder::holder;
 use super::object::{LoadError, Map, Object, done};
+use crate::interface::{self, Interface};
 
 /// The program as clang has written it.
 static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/steer.bpf.o"));
@@ -104,7 +105,7 @@ pub enum SteerError {
 #[derive(Debug, Error)]
 pub enum AttachError {
     /// There is no such interface.
-    #[error("interface {interface}: {error}; `ip link` lists those there are")]
+    #[error("interface {interface}: {error}; `ip link` lists those that there are")]
     Interface {
         /// The name that was asked for.
         interface: String,
@@ -243,11 +244,7 @@ impl Program {
         multi_buffer: bool,
     ) -> Result<Self, AttachError> {
         steering.check()?;
-        let interface = Interface::find(interface)
-            .map_err(|error| AttachError::Interface { interface: interface.to_owned(), error })?;
-        let address = interface
-            .address
-            .ok_or_else(|| AttachError::NotEthernet { interface: interface.name.clone() })?;
+        let (interface, address) = find(interface)?;
         let name = if multi_buffer { "steer_frags" } else { "steer" };
         let object = Object::load_program(OBJECT, name)?;
         // Told before it sees its first frame.
@@ -283,11 +280,7 @@ impl Program {
     /// What is to be steered cannot be: nothing is changed; or the kernel refuses a change.
     pub fn steer(&self, steering: &Steering) -> Result<(), AttachError> {
         steering.check()?;
-        let name = &self.interface.name;
-        let interface = Interface::find(name)
-            .map_err(|error| AttachError::Interface { interface: name.clone(), error })?;
-        let address =
-            interface.address.ok_or_else(|| AttachError::NotEthernet { interface: name.clone() })?;
+        let (_, address) = find(&self.interface.name)?;
         // The lock guards no value that a panic could have left half done.
         let _one = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(steering.write(&Maps::of(&self.object)?, address)?)
@@ -475,6 +468,15 @@ fn prefix(address: IpAddr, length: u8) -> Vec<u8> {
     [&length.to_ne_bytes()[..], &network.to_be_bytes()].concat()
 }
 
+/// An interface, and its Ethernet address.
+fn find(name: &str) -> Result<(Interface, [u8; 6]), AttachError> {
+    let interface = interface::read(name)
+        .map_err(|error| AttachError::Interface { interface: name.to_owned(), error })?;
+    let address =
+        interface.ethernet.ok_or_else(|| AttachError::NotEthernet { interface: name.to_owned() })?;
+    Ok((interface, address))
+}
+
 /// Attaches a program to an interface by a link, which is gone with its descriptor.
 fn link(program: BorrowedFd<'_>, interface: u32, mode: Attach) -> io::Result<OwnedFd> {
     let index = i32::try_from(interface).map_err(|_| io::ErrorKind::InvalidInput)?;
@@ -499,9 +501,9 @@ fn refused(error: io::Error, interface: &Interface, mode: Attach) -> AttachError
     let name = interface.name.clone();
     match error.raw_os_error() {
         // The second is told where the other program runs in another mode.
-        Some(libc::EBUSY | libc::EEXIST) => AttachError::Busy { interface: name, holder: interface.holder() },
+        Some(libc::EBUSY | libc::EEXIST) => AttachError::Busy { interface: name, holder: holder(interface) },
         Some(libc::ERANGE) => AttachError::Mtu { interface: name, mtu: interface.mtu },
-        Some(libc::EPERM) => AttachError::Load(LoadError::Privileges(error)),
+        Some(libc::EPERM) => AttachError::Load(LoadError::privileges(error)),
         _ => AttachError::Refused { interface: name, mode, error },
     }
 }

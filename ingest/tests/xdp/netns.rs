@@ -26,7 +26,7 @@ pub(crate) const FAR_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 /// `near` (192.0.2.1, 2001:db8::1) and, in a namespace that says nothing by itself, its other end.
 pub(crate) struct Cable {
     pub(crate) near: Namespace,
-    far: Namespace,
+    pub(crate) far: Namespace,
 }
 
 impl Cable {
@@ -52,7 +52,17 @@ impl Cable {
         far.inside(|| run("ip", &["link", "set", "far", "up"]));
         near.hide();
         far.hide();
-        Self { near, far }
+        let cable = Self { near, far };
+        cable.wait_for_carrier();
+        cable
+    }
+
+    /// Until the far end knows that the near one is up: before, the kernel throws its frames away and says nothing.
+    pub(crate) fn wait_for_carrier(&self) {
+        wait_for("carrier", || {
+            let text = self.far.inside(|| run("ip", &["link", "show", "dev", "far"]));
+            text.contains("state UP").then_some(())
+        });
     }
 
     /// The program on `near`.
