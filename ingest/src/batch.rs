@@ -3,6 +3,9 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+#[cfg(all(target_os = "linux", feature = "xdp"))]
+use crate::xdp::QueueSocket;
+
 /// Datagrams of one batch at most.
 pub const BATCH: usize = 64;
 
@@ -21,6 +24,8 @@ pub struct Received<'a>(Lent<'a>);
 #[derive(Clone, Copy, Debug)]
 enum Lent<'a> {
     Batch(&'a Batch),
+    #[cfg(all(target_os = "linux", feature = "xdp"))]
+    Queue(&'a QueueSocket),
 }
 
 impl<'a> Received<'a> {
@@ -28,10 +33,17 @@ impl<'a> Received<'a> {
         Self(Lent::Batch(batch))
     }
 
+    #[cfg(all(target_os = "linux", feature = "xdp"))]
+    pub(crate) fn of_queue(socket: &'a QueueSocket) -> Self {
+        Self(Lent::Queue(socket))
+    }
+
     /// How many datagrams there are.
     pub fn len(self) -> usize {
         match self.0 {
             Lent::Batch(batch) => batch.taken,
+            #[cfg(all(target_os = "linux", feature = "xdp"))]
+            Lent::Queue(socket) => socket.len(),
         }
     }
 
@@ -44,6 +56,8 @@ impl<'a> Received<'a> {
     pub fn get(self, n: usize) -> Option<(&'a [u8], IpAddr)> {
         match self.0 {
             Lent::Batch(batch) => batch.get(n),
+            #[cfg(all(target_os = "linux", feature = "xdp"))]
+            Lent::Queue(socket) => socket.get(n),
         }
     }
 

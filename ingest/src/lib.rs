@@ -7,6 +7,7 @@
 //! | [`capture`] | capture files: frames, the UDP payloads in them, and writing |
 //! | [`receiver`] | what receives datagrams, one interface to the back ends, and groups of one address |
 //! | [`batch`] | the datagrams that one call takes from the kernel, and how they are lent |
+//! | `layers`, `payload`, `checksum` | the layers of a frame down to UDP: of a capture, and of one off a wire |
 //! | `linux`, `plain` | the back ends: many datagrams per call, and what every system has |
 //! | `port` | whose port it is |
 //! | `interface`, `machine` | what an interface and this machine can do (Linux) |
@@ -19,8 +20,11 @@
 
 pub mod batch;
 pub mod capture;
+#[cfg(all(target_os = "linux", feature = "xdp"))]
+mod checksum;
 #[cfg(target_os = "linux")]
 pub mod interface;
+mod layers;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
@@ -31,6 +35,8 @@ pub mod namespace;
 pub mod netlink;
 #[cfg(target_os = "linux")]
 pub mod packets;
+#[cfg(all(target_os = "linux", feature = "xdp"))]
+mod payload;
 mod plain;
 mod port;
 pub mod receiver;

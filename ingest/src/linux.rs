@@ -186,7 +186,7 @@ impl Drops {
 }
 
 /// Lets a program choose among the sockets of a group.
-pub(crate) fn attach(socket: &UdpSocket, program: &[Instruction]) -> io::Result<()> {
+pub(crate) fn attach(socket: &impl AsRawFd, program: &[Instruction]) -> io::Result<()> {
     let mut filter: Vec<libc::sock_filter> = program
         .iter()
         .map(|step| libc::sock_filter {
@@ -203,7 +203,7 @@ pub(crate) fn attach(socket: &UdpSocket, program: &[Instruction]) -> io::Result<
 }
 
 /// Sets an option of the socket level.
-fn set_option<T>(socket: &UdpSocket, option: libc::c_int, value: &T) -> io::Result<()> {
+pub(crate) fn set_option<T>(socket: &impl AsRawFd, option: libc::c_int, value: &T) -> io::Result<()> {
     // SAFETY: the value is as long as the length says and alive until the call returns; its type is that which
     // the callers' options take: a number, or a program whose steps are alive too.
     let result = unsafe {

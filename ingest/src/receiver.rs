@@ -11,9 +11,14 @@ use crate::batch::{Batch, Received};
 use crate::linux::{self, Many};
 use crate::plain::Plain;
 use crate::port;
+#[cfg(all(target_os = "linux", feature = "xdp"))]
+use crate::xdp::{QueueSocket, Rings};
 
 /// Addresses that one thread listens on at most.
 pub const MOST_ADDRESSES: usize = 16;
+
+/// Queues of interfaces that one thread receives from at most.
+pub const MOST_QUEUES: usize = 64;
 
 /// How datagrams are taken from the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,9 +86,11 @@ enum Kind {
     #[cfg(target_os = "linux")]
     Many(Many, Batch),
     Plain(Plain, Batch),
+    #[cfg(all(target_os = "linux", feature = "xdp"))]
+    Queue(Box<QueueSocket>),
 }
 
-/// Takes datagrams that have arrived at an address. They stay with it until the next are taken, so that a back end
+/// Takes datagrams that have arrived at an address, or on a queue of an interface (`xdp`). They stay with it until the next are taken, so that a back end
 /// can lend them where the kernel has put them.
 #[derive(Debug)]
 pub struct Receiver {
@@ -130,7 +137,7 @@ impl Group {
         let mut steered = options.receivers <= 1;
         if options.receivers > 1 {
             for receiver in &receivers {
-                rustix::net::sockopt::set_socket_reuseport(receiver.socket(), true)?;
+                rustix::net::sockopt::set_socket_reuseport(receiver.descriptor(), true)?;
             }
             for _ in 1..options.receivers {
                 let socket = unbound(address, options.receive_buffer)?;
@@ -139,7 +146,7 @@ impl Group {
                 receivers.push(Receiver::many(socket)?);
             }
             if let Some(receiver) = receivers.first().filter(|_| !options.steering.is_empty()) {
-                steered = linux::attach(receiver.socket(), options.steering).is_ok();
+                steered = linux::attach(&receiver.descriptor(), options.steering).is_ok();
             }
         }
         Ok(Self { receivers, steered })
@@ -202,27 +209,43 @@ impl Receiver {
         Ok(Self { kind, receive_buffer, shared: false })
     }
 
-    fn socket(&self) -> &UdpSocket {
+    /// One queue of an interface.
+    #[cfg(all(target_os = "linux", feature = "xdp"))]
+    pub(crate) fn queue(socket: QueueSocket) -> Self {
+        let receive_buffer = socket.memory_bytes();
+        Self { kind: Kind::Queue(Box::new(socket)), receive_buffer, shared: false }
+    }
+
+    fn socket(&self) -> Option<&UdpSocket> {
         match &self.kind {
             #[cfg(target_os = "linux")]
-            Kind::Many(many, _) => many.socket(),
-            Kind::Plain(plain, _) => plain.socket(),
+            Kind::Many(many, _) => Some(many.socket()),
+            Kind::Plain(plain, _) => Some(plain.socket()),
+            #[cfg(all(target_os = "linux", feature = "xdp"))]
+            Kind::Queue(_) => None,
         }
     }
 
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.socket().as_fd()
+        match &self.kind {
+            #[cfg(target_os = "linux")]
+            Kind::Many(many, _) => many.socket().as_fd(),
+            Kind::Plain(plain, _) => plain.socket().as_fd(),
+            #[cfg(all(target_os = "linux", feature = "xdp"))]
+            Kind::Queue(socket) => socket.descriptor(),
+        }
     }
 
     /// Where it is bound: the port that the kernel chose, for port 0.
     ///
     /// # Errors
-    /// Those of the kernel.
+    /// Those of the kernel, and that a queue of an interface has no address.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.socket().local_addr()
+        self.socket().ok_or(io::ErrorKind::Unsupported)?.local_addr()
     }
 
-    /// The receive buffer that the kernel granted, bytes: as many as were asked for, where it granted all.
+    /// The receive buffer that the kernel granted, bytes: as many as were asked for, where it granted all. The memory
+    /// of its frames, for a queue of an interface.
     pub fn receive_buffer(&self) -> usize {
         self.receive_buffer
     }
@@ -237,6 +260,8 @@ impl Receiver {
             #[cfg(target_os = "linux")]
             Kind::Many(many, batch) => many.receive(batch)?,
             Kind::Plain(plain, batch) => plain.receive(batch)?,
+            #[cfg(all(target_os = "linux", feature = "xdp"))]
+            Kind::Queue(socket) => socket.receive()?,
         }
         Ok(self.received())
     }
@@ -247,10 +272,12 @@ impl Receiver {
             #[cfg(target_os = "linux")]
             Kind::Many(_, batch) => Received::of(batch),
             Kind::Plain(_, batch) => Received::of(batch),
+            #[cfg(all(target_os = "linux", feature = "xdp"))]
+            Kind::Queue(socket) => Received::of_queue(socket),
         }
     }
 
-    /// Datagrams that the kernel dropped since the socket was opened, because its receive buffer was full or their
+    /// Datagrams that were dropped since the socket was opened, because its receive buffer or ring was full or their
     /// checksum wrong; `None` where the kernel does not say. Its own count has 32 bits: ask often enough that
     /// fewer than 2^31 are dropped in between.
     pub fn drops(&mut self) -> Option<u64> {
@@ -264,6 +291,18 @@ impl Receiver {
             Kind::Plain(plain, _) => linux::read_drops(plain.socket()).map(u64::from),
             #[cfg(not(target_os = "linux"))]
             Kind::Plain(..) => None,
+            #[cfg(all(target_os = "linux", feature = "xdp"))]
+            Kind::Queue(socket) => Some(socket.drops()),
+        }
+    }
+
+    /// The rings of a queue of an interface as they stand, and what was counted there; `None` for a socket with an
+    /// address.
+    #[cfg(all(target_os = "linux", feature = "xdp"))]
+    pub fn rings(&mut self) -> Option<Rings> {
+        match &mut self.kind {
+            Kind::Queue(socket) => Some(socket.rings()),
+            Kind::Many(..) | Kind::Plain(..) => None,
         }
     }
 }

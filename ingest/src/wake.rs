@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::receiver::{MOST_ADDRESSES, Receiver};
+use crate::receiver::{MOST_ADDRESSES, MOST_QUEUES, Receiver};
+
+/// Receivers that one thread waits for at most.
+pub const MOST_RECEIVERS: usize = MOST_ADDRESSES + MOST_QUEUES;
 
 /// Wakes a thread that waits in [`wait`].
 #[derive(Clone, Debug)]
@@ -82,26 +85,27 @@ impl Bell {
     }
 }
 
-/// Waits until a datagram has arrived at one of the first [`MOST_ADDRESSES`] receivers, the waker is used, a
-/// signal comes or `timeout` passes.
+/// Waits until a datagram has arrived at one of the first [`MOST_RECEIVERS`] receivers, the waker is used, a
+/// signal comes or `timeout` passes. For a queue of an interface whose driver sleeps until it is told of free frames,
+/// asking is telling.
 ///
 /// # Errors
 /// Those of the kernel.
 pub fn wait(receivers: &[Receiver], waker: Option<&Waker>, timeout: Duration) -> io::Result<()> {
     let mut descriptors = receivers
         .iter()
-        .take(MOST_ADDRESSES)
+        .take(MOST_RECEIVERS)
         .map(Receiver::descriptor)
         .chain(waker.map(|waker| waker.0.ear()));
     let Some(first) = descriptors.next() else { return Err(io::ErrorKind::InvalidInput.into()) };
-    let mut waiting = [const { None }; MOST_ADDRESSES + 1];
+    let mut waiting = [const { None }; MOST_RECEIVERS + 1];
     let mut count = 0;
     for (place, descriptor) in waiting.iter_mut().zip(std::iter::once(first).chain(descriptors)) {
         *place = Some(descriptor);
         count += 1;
     }
     // No allocation: a thread that sleeps after each datagram comes here as often as datagrams do.
-    let mut polled: [PollFd<'_>; MOST_ADDRESSES + 1] = std::array::from_fn(|n| {
+    let mut polled: [PollFd<'_>; MOST_RECEIVERS + 1] = std::array::from_fn(|n| {
         PollFd::from_borrowed_fd(waiting.get(n).copied().flatten().unwrap_or(first), PollFlags::IN)
     });
     let timeout = Timespec::try_from(timeout).map_err(|_| io::ErrorKind::InvalidInput)?;

@@ -1,13 +1,12 @@
 //! The UDP payloads to a port in a capture file.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::ops::Range;
 
 use super::fragments::{Fragments, Key};
 use super::legacy::Located;
 use super::{CaptureError, Reader, link};
-
-const UDP: u8 = 17;
+use crate::layers::{UDP, UDP_HEADER, after_type, read_ip, read_udp, u16_at};
 
 /// A UDP payload.
 #[derive(Clone, Copy, Debug)]
@@ -66,18 +65,6 @@ struct Found {
     place: Place,
 }
 
-/// An IP packet within a frame.
-struct IpPacket<'a> {
-    source: IpAddr,
-    destination: IpAddr,
-    protocol: u8,
-    payload: &'a [u8],
-    /// Identification, offset in bytes and "more fragments", for a fragment.
-    fragment: Option<(u32, usize, bool)>,
-    /// Whether the frame ends before the packet does.
-    cut: bool,
-}
-
 /// Where a payload is.
 enum Place {
     /// In the bytes of the reader's batch.
@@ -85,9 +72,6 @@ enum Place {
     /// In one that was put together.
     Whole(usize),
 }
-
-/// Of a UDP packet that was put together.
-const UDP_HEADER: usize = 8;
 
 impl Payloads {
     /// Payloads of `reader`'s frames to `port`.
@@ -226,10 +210,6 @@ impl Payloads {
     }
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..)?.first_chunk().map(|pair| u16::from_be_bytes(*pair))
-}
-
 /// The IP packet of a frame: `None` for an unknown link type, `Some(None)` when the frame holds something else.
 fn network_layer(link_type: i32, frame: &[u8]) -> Option<Option<&[u8]>> {
     Some(match link_type {
@@ -245,97 +225,4 @@ fn network_layer(link_type: i32, frame: &[u8]) -> Option<Option<&[u8]>> {
         link::NULL | link::LOOP => frame.get(4..),
         _ => return None,
     })
-}
-
-/// What follows the type field at `at`, through VLAN tags, when it is IP.
-fn after_type(frame: &[u8], mut at: usize) -> Option<&[u8]> {
-    loop {
-        match u16_at(frame, at)? {
-            0x0800 | 0x86dd => return frame.get(at + 2..),
-            0x8100 | 0x88a8 | 0x9100 | 0x9200 | 0x9300 => at += 4,
-            _ => return None,
-        }
-    }
-}
-
-fn read_ip(bytes: &[u8]) -> Option<IpPacket<'_>> {
-    match bytes.first()? >> 4 {
-        4 => read_ipv4(bytes),
-        6 => read_ipv6(bytes),
-        _ => None,
-    }
-}
-
-fn read_ipv4(bytes: &[u8]) -> Option<IpPacket<'_>> {
-    let header = bytes.first_chunk::<20>()?;
-    let header_length = usize::from(header[0] & 0x0f) * 4;
-    let stated = usize::from(u16::from_be_bytes([header[2], header[3]]));
-    // Offloading senders leave 0: then the packet ends with the frame.
-    let length = if stated == 0 { bytes.len() } else { stated };
-    let payload = bytes.get(header_length.max(20)..length.min(bytes.len()))?;
-    let fragment = u16::from_be_bytes([header[6], header[7]]);
-    let (more, offset) = (fragment & 0x2000 != 0, usize::from(fragment & 0x1fff) * 8);
-    let id = u32::from(u16::from_be_bytes([header[4], header[5]]));
-    Some(IpPacket {
-        source: Ipv4Addr::new(header[12], header[13], header[14], header[15]).into(),
-        destination: Ipv4Addr::new(header[16], header[17], header[18], header[19]).into(),
-        protocol: header[9],
-        payload,
-        fragment: (more || offset > 0).then_some((id, offset, more)),
-        cut: length > bytes.len(),
-    })
-}
-
-fn read_ipv6(bytes: &[u8]) -> Option<IpPacket<'_>> {
-    let header = bytes.first_chunk::<40>()?;
-    let stated = usize::from(u16::from_be_bytes([header[4], header[5]]));
-    let length = if stated == 0 { bytes.len() } else { 40 + stated };
-    let address = |at: usize| -> Option<Ipv6Addr> {
-        bytes.get(at..)?.first_chunk::<16>().map(|address| (*address).into())
-    };
-    let mut protocol = header[6];
-    let mut at = 40;
-    let mut fragment = None;
-    // Every step moves on by eight bytes at least.
-    loop {
-        let size = match protocol {
-            0 | 43 | 60 => (usize::from(*bytes.get(at + 1)?) + 1) * 8,
-            51 => (usize::from(*bytes.get(at + 1)?) + 2) * 4,
-            44 => {
-                let word = u16_at(bytes, at + 2)?;
-                let id = bytes.get(at + 4..)?.first_chunk::<4>().map(|id| u32::from_be_bytes(*id))?;
-                fragment = Some((id, usize::from(word & 0xfff8), word & 1 != 0));
-                8
-            }
-            _ => break,
-        };
-        protocol = *bytes.get(at)?;
-        at += size;
-        if fragment.is_some_and(|(_, offset, _)| offset > 0) {
-            break;
-        }
-    }
-    Some(IpPacket {
-        source: address(8)?.into(),
-        destination: address(24)?.into(),
-        protocol,
-        payload: bytes.get(at..length.min(bytes.len()))?,
-        fragment: fragment.filter(|(_, offset, more)| *more || *offset > 0),
-        cut: length > bytes.len(),
-    })
-}
-
-struct UdpPayload<'a> {
-    bytes: &'a [u8],
-    cut: bool,
-}
-
-/// Ports and payload.
-fn read_udp(bytes: &[u8]) -> Option<((u16, u16), UdpPayload<'_>)> {
-    let header = bytes.first_chunk::<8>()?;
-    let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
-    let stated = usize::from(word(4));
-    let length = if stated == 0 { bytes.len() } else { stated };
-    let payload = bytes.get(8..length.min(bytes.len()))?;
-    Some(((word(0), word(2)), UdpPayload { bytes: payload, cut: length > bytes.len() }))
 }

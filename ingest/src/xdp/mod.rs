@@ -2,12 +2,26 @@
 //!
 //! | module | owns |
 //! |---|---|
+//! | `open` | what was asked for, what was reached: sockets on the queues of an interface |
+//! | `socket` | one of them: datagrams out of the frames that arrive, where they lie |
+//! | `umem` | the memory, the frames and the rings; that no frame is in two places |
+//! | `gather` | packets that span several frames |
+//! | `counts` | what is counted |
 //! | [`program`] | the XDP program that steers datagrams to the sockets, and counts |
 //! | [`generate`] | frames in great number, for measuring |
 //! | [`object`] | BPF objects: programs and maps in the kernel |
 //! | `holder` | whose program an interface has |
 
+mod counts;
+mod gather;
 pub mod generate;
 mod holder;
 pub mod object;
+mod open;
 pub mod program;
+mod socket;
+mod umem;
+
+pub use counts::Rings;
+pub use open::{FEWEST_FRAMES, FRAMES, MOST_FRAMES, Mode, OpenError, Opened, Options, Reached, open};
+pub(crate) use socket::QueueSocket;

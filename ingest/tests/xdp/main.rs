@@ -2,9 +2,11 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod allocations;
 mod attaching;
 mod frames;
 mod netns;
+mod sockets;
 mod steering;
 
 #[path = "../../../tests/support/netns.rs"]

@@ -1,0 +1,438 @@
+//! Opens the queues of an interface: what was asked for, what was reached, and what was refused on the way.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+use xsk_rs::config::BindFlags;
+
+use super::program::{Attach, Program, Steering};
+use super::socket::{Manner, QueueSocket};
+use super::umem::{Frame, Memory, Pair};
+use crate::interface;
+use crate::linux;
+use crate::machine::Machine;
+use crate::receiver::{MOST_QUEUES, Receiver};
+
+/// Frames of a queue, of which the number is a power of two.
+pub const FEWEST_FRAMES: u32 = 256;
+/// The most that it may be.
+pub const MOST_FRAMES: u32 = 1 << 18;
+/// What it is unless something else is asked for: 45 ms of 179,000 datagrams a second.
+pub const FRAMES: u32 = 8192;
+
+/// What a frame loses to the kernel's headroom, bytes.
+const HEADROOM: u32 = 256;
+
+/// Bytes of a frame, and those of the larger ones for longer packets.
+const FRAME_BYTES: u32 = 2048;
+const LARGE_FRAME_BYTES: u32 = 4096;
+
+/// What stands before a packet, bytes: Ethernet and two tags.
+const LINK_HEADERS: u32 = 14 + 8;
+
+/// The longest packet, with what stands before it, that drivers give in one buffer: a page without its headroom and
+/// what the kernel keeps at its end.
+const ONE_BUFFER: u32 = 3500;
+
+/// How long a queue that is not free is waited for in all, and how long between two looks.
+const PATIENCE: Duration = Duration::from_secs(1);
+const BETWEEN: Duration = Duration::from_millis(5);
+
+/// How long, microseconds, and for how many packets a driver is asked at once.
+const BUSY_POLL_US: i32 = 20;
+const BUSY_POLL_BUDGET: i32 = 64;
+
+/// `SO_PREFER_BUSY_POLL`, `SO_BUSY_POLL_BUDGET`, which `libc` does not have.
+const SO_PREFER_BUSY_POLL: libc::c_int = 69;
+const SO_BUSY_POLL_BUDGET: libc::c_int = 70;
+
+/// How packets come from the driver to us.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// The best that can be had. Only asked for, never reached.
+    #[default]
+    Auto,
+    /// The card writes into our frames.
+    ZeroCopy,
+    /// The driver runs the XDP program, and a packet is copied once.
+    Copy,
+    /// The kernel runs the program after the driver has made a packet of the stack of it. Every interface has it; it
+    /// is the slowest.
+    Generic,
+}
+
+impl Mode {
+    /// Its name in output and options.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::ZeroCopy => "zero-copy",
+            Self::Copy => "copy",
+            Self::Generic => "generic",
+        }
+    }
+
+    /// What is tried, one after the other.
+    fn order(self) -> &'static [Self] {
+        match self {
+            Self::Auto => &[Self::ZeroCopy, Self::Copy, Self::Generic],
+            Self::ZeroCopy => &[Self::ZeroCopy],
+            Self::Copy => &[Self::Copy],
+            Self::Generic => &[Self::Generic],
+        }
+    }
+
+    fn attach(self) -> Attach {
+        match self {
+            Self::Generic => Attach::Generic,
+            Self::Auto | Self::ZeroCopy | Self::Copy => Attach::Native,
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+/// What is to be opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The interface, by name.
+    pub interface: String,
+    /// Its queues; all of them when empty.
+    pub queues: Vec<u32>,
+    /// Which datagrams are ours.
+    pub steering: Steering,
+    /// What to try.
+    pub order: Mode,
+    /// Whether a driver is asked for packets instead of waiting for its interrupts.
+    pub busy_poll: bool,
+    /// Whether checksums are verified, as the kernel would.
+    pub verify_checksum: bool,
+    /// Whether all queues have their frames in one memory.
+    pub share_umem: bool,
+    /// Frames of each queue; rounded up to a power of two, and between [`FEWEST_FRAMES`] and [`MOST_FRAMES`].
+    pub frames_per_queue: u32,
+}
+
+impl Options {
+    /// All queues of an interface, the best mode, checksums verified.
+    pub fn new(interface: &str, steering: Steering) -> Self {
+        Self {
+            interface: interface.to_owned(),
+            queues: Vec::new(),
+            steering,
+            order: Mode::Auto,
+            busy_poll: false,
+            verify_checksum: true,
+            share_umem: false,
+            frames_per_queue: FRAMES,
+        }
+    }
+}
+
+/// What was opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// One for each queue, in the order of [`Reached::queues`].
+    pub receivers: Vec<Receiver>,
+    /// How.
+    pub reached: Reached,
+    /// What steers datagrams to them; it does so as long as one of the receivers lives.
+    pub program: Arc<Program>,
+}
+
+/// What was reached, and what was not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// The interface.
+    pub interface: String,
+    /// How packets come from it.
+    pub mode: Mode,
+    /// The queues that are bound.
+    pub queues: Vec<u32>,
+    /// Whether the frames are on huge pages.
+    pub huge_pages: bool,
+    /// Whether packets may span several frames, as the interface's MTU asks for.
+    pub multi_buffer: bool,
+    /// Whether the driver is asked for packets.
+    pub busy_poll: bool,
+    /// What was refused on the way, and why.
+    pub why: Vec<String>,
+}
+
+/// Why nothing was opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The interface is not there, or does not answer.
+    #[error("interface {interface}: {source}; `ip link` lists those there are")]
+    Interface {
+        /// Which.
+        interface: String,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// A queue is not there.
+    #[error(
+        "interface {interface} has no queue {queue}: it has {queues}, numbered from 0 (`ethtool -l {interface}`;          `ethtool -L {interface} combined N` changes how many)"
+    )]
+    NoQueue {
+        /// Which interface.
+        interface: String,
+        /// Which queue.
+        queue: u32,
+        /// How many there are.
+        queues: u32,
+    },
+    /// More queues than can be served.
+    #[error(
+        "interface {interface}: {queues} queues, of which {MOST_QUEUES} at most can be served; choose them, or          `ethtool -L {interface} combined N`"
+    )]
+    TooMany {
+        /// Which interface.
+        interface: String,
+        /// How many.
+        queues: usize,
+    },
+    /// Everything that was tried is refused.
+    #[error("AF_XDP on {interface}: {}", refused.join("; "))]
+    Refused {
+        /// Which interface.
+        interface: String,
+        /// What was tried, and why it is refused.
+        refused: Vec<String>,
+    },
+}
+
+/// Opens sockets on the queues of an interface, in the network namespace of the calling thread, and steers datagrams
+/// to them.
+///
+/// # Errors
+/// Nothing that was asked for can be had; the message says why, of each.
+pub fn open(options: &Options) -> Result<Opened, OpenError> {
+    let plan = Plan::of(options)?;
+    let mut refused = Vec::new();
+    // The program stays attached from one mode to the next where both want it alike: attaching resets some cards.
+    let mut attached: Option<Arc<Program>> = None;
+    let mut native_is_refused = false;
+    for &mode in options.order.order() {
+        if mode == Mode::Generic {
+            attached = None;
+        } else if native_is_refused {
+            continue;
+        }
+        let program = match attached.take() {
+            Some(program) => program,
+            None => {
+                match Program::attach(&options.interface, &options.steering, mode.attach(), plan.multi_buffer)
+                {
+                    Ok(program) => Arc::new(program),
+                    Err(error) => {
+                        native_is_refused = mode != Mode::Generic;
+                        let what = if native_is_refused { "native XDP" } else { mode.label() };
+                        refused.push(format!("{what}: {error}"));
+                        continue;
+                    }
+                }
+            }
+        };
+        match plan.bind(mode, &program) {
+            Ok(bound) => return Ok(plan.opened(mode, bound, program, refused)),
+            Err(why) => refused.push(format!("{mode}: {why}")),
+        }
+        attached = Some(program);
+    }
+    Err(OpenError::Refused { interface: options.interface.clone(), refused })
+}
+
+/// What is to be done, whatever the mode.
+struct Plan<'a> {
+    options: &'a Options,
+    queues: Vec<u32>,
+    frames: u32,
+    frame_bytes: u32,
+    multi_buffer: bool,
+    /// For the patience with queues that are not free yet.
+    began: Instant,
+}
+
+/// The sockets of one mode.
+struct Bound {
+    sockets: Vec<QueueSocket>,
+    huge_pages: bool,
+    busy_poll: bool,
+    why: Vec<String>,
+}
+
+impl<'a> Plan<'a> {
+    fn of(options: &'a Options) -> Result<Self, OpenError> {
+        let name = || options.interface.clone();
+        let interface = interface::read(&options.interface)
+            .map_err(|source| OpenError::Interface { interface: name(), source })?;
+        let there = interface.queues.max(1);
+        let mut wanted = options.queues.clone();
+        if wanted.is_empty() {
+            wanted.extend(0..there);
+        }
+        wanted.sort_unstable();
+        wanted.dedup();
+        if let Some(queue) = wanted.iter().copied().find(|queue| *queue >= there) {
+            return Err(OpenError::NoQueue { interface: name(), queue, queues: there });
+        }
+        if wanted.len() > MOST_QUEUES {
+            return Err(OpenError::TooMany { interface: name(), queues: wanted.len() });
+        }
+        let packet = interface.mtu.saturating_add(LINK_HEADERS);
+        let frame_bytes = if packet <= FRAME_BYTES - HEADROOM { FRAME_BYTES } else { LARGE_FRAME_BYTES };
+        let frames = options.frames_per_queue.clamp(FEWEST_FRAMES, MOST_FRAMES).next_power_of_two();
+        Ok(Self {
+            options,
+            queues: wanted,
+            frames,
+            frame_bytes,
+            multi_buffer: packet > ONE_BUFFER,
+            began: Instant::now(),
+        })
+    }
+
+    /// Binds a socket to each queue, and has the program steer to it; what is in the way, otherwise.
+    fn bind(&self, mode: Mode, program: &Arc<Program>) -> Result<Bound, String> {
+        let mut bound = Bound {
+            sockets: Vec::new(),
+            huge_pages: true,
+            busy_poll: self.options.busy_poll,
+            why: Vec::new(),
+        };
+        let mut shared: Option<(Memory, Vec<Frame>)> = None;
+        for &queue in &self.queues {
+            let (memory, frames) = match &mut shared {
+                Some((memory, frames)) => (memory.clone(), frames),
+                None => {
+                    let queues = if self.options.share_umem { self.queues.len() as u32 } else { 1 };
+                    let (memory, frames, huge_pages) = self.memory(queues)?;
+                    bound.huge_pages &= huge_pages;
+                    let (memory, frames) = shared.insert((memory, frames));
+                    (memory.clone(), frames)
+                }
+            };
+            let own = frames.split_off(frames.len().saturating_sub(self.frames as usize));
+            if !self.options.share_umem {
+                shared = None;
+            }
+            let socket = self.socket(mode, queue, memory, own, program, &mut bound);
+            bound.sockets.push(socket.map_err(|error| told(queue, &error))?);
+        }
+        Ok(bound)
+    }
+
+    /// Memory for the frames of so many queues, on huge pages when there are enough.
+    fn memory(&self, queues: u32) -> Result<(Memory, Vec<Frame>, bool), String> {
+        let frames = self.frames.saturating_mul(queues);
+        let bytes = u64::from(frames) * u64::from(self.frame_bytes);
+        let huge = Machine::read().huge_pages;
+        if huge.free > 0
+            && bytes.is_multiple_of(huge.bytes)
+            && let Ok((memory, frames)) = Memory::new(frames, self.frame_bytes, self.frames, true)
+        {
+            return Ok((memory, frames, true));
+        }
+        let (memory, frames) = Memory::new(frames, self.frame_bytes, self.frames, false)
+            .map_err(|error| format!("{bytes} bytes of memory for frames: {error}{}", hint(&error)))?;
+        Ok((memory, frames, false))
+    }
+
+    fn socket(
+        &self,
+        mode: Mode,
+        queue: u32,
+        memory: Memory,
+        frames: Vec<Frame>,
+        program: &Arc<Program>,
+        bound: &mut Bound,
+    ) -> io::Result<QueueSocket> {
+        let mut flags = BindFlags::XDP_USE_NEED_WAKEUP;
+        flags |= if mode == Mode::ZeroCopy { BindFlags::XDP_ZEROCOPY } else { BindFlags::XDP_COPY };
+        if self.multi_buffer {
+            flags |= BindFlags::XDP_USE_SG;
+        }
+        // Where frames are also with the driver there are enough of them to fill a ring of half as many places, so
+        // that packets are dropped, and counted, at the ring. Where they are copied, all of them may wait in the ring.
+        let places = if mode == Mode::ZeroCopy { self.frames / 2 } else { self.frames };
+        let pair = self.patiently(|| Pair::bind(&memory, &self.options.interface, queue, flags, places))?;
+        if bound.busy_poll
+            && let Err(error) = prefer_busy_poll(&pair)
+        {
+            bound.busy_poll = false;
+            bound.why.push(format!("busy polling: {error}"));
+        }
+        let manner = Manner {
+            verify_checksum: self.options.verify_checksum,
+            multi_buffer: self.multi_buffer,
+            busy_poll: bound.busy_poll,
+        };
+        let socket = QueueSocket::new(queue, pair, memory, frames, manner, Arc::clone(program))?;
+        program.set_socket(queue, socket.descriptor())?;
+        Ok(socket)
+    }
+
+    /// Tries to bind until the queue is free, or [`PATIENCE`] is over. The kernel frees a queue some time after its
+    /// socket was closed: that of a mode that was tried before, or of a process that has just ended.
+    fn patiently<T>(&self, mut bind: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match bind() {
+                Err(error)
+                    if error.raw_os_error() == Some(libc::EBUSY) && self.began.elapsed() < PATIENCE =>
+                {
+                    std::thread::sleep(BETWEEN);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn opened(&self, mode: Mode, bound: Bound, program: Arc<Program>, mut why: Vec<String>) -> Opened {
+        why.extend(bound.why);
+        let reached = Reached {
+            interface: self.options.interface.clone(),
+            mode,
+            queues: self.queues.clone(),
+            huge_pages: bound.huge_pages,
+            multi_buffer: self.multi_buffer,
+            busy_poll: bound.busy_poll,
+            why,
+        };
+        Opened { receivers: bound.sockets.into_iter().map(Receiver::queue).collect(), reached, program }
+    }
+}
+
+/// Has the driver of a socket's queue asked for packets when the socket is, and leaves its interrupts off meanwhile.
+fn prefer_busy_poll(pair: &Pair) -> io::Result<()> {
+    let socket = pair.descriptor();
+    linux::set_option(&socket, SO_PREFER_BUSY_POLL, &1_i32)?;
+    linux::set_option(&socket, libc::SO_BUSY_POLL, &BUSY_POLL_US)?;
+    linux::set_option(&socket, SO_BUSY_POLL_BUDGET, &BUSY_POLL_BUDGET)
+}
+
+/// Why a queue could not be bound, and what to do.
+fn told(queue: u32, error: &io::Error) -> String {
+    format!("queue {queue}: {error}{}", hint(error))
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EBUSY | libc::EADDRINUSE) => {
+            " (another program has an AF_XDP socket on it: end that, or choose other queues)"
+        }
+        Some(libc::EPERM | libc::EACCES) => " (it needs root, or the capability CAP_NET_RAW)",
+        Some(libc::ENOBUFS | libc::ENOMEM) => {
+            " (more memory than may be locked: raise LimitMEMLOCK=, give CAP_IPC_LOCK, or ask for fewer frames)"
+        }
+        Some(libc::ENETDOWN) => " (the interface is down: `ip link set IF up`)",
+        _ => "",
+    }
+}
