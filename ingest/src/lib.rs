@@ -7,7 +7,8 @@
 //! | [`capture`] | capture files: frames, the UDP payloads in them, and writing |
 //! | [`receiver`] | what receives datagrams, one interface to the back ends, and groups of one address |
 //! | [`batch`] | the datagrams that one call takes from the kernel, and how they are lent |
-//! | `layers`, `payload`, `checksum` | the layers of a frame down to UDP: of a capture, and of one off a wire |
+//! | [`payload`] | the UDP payload of a frame that came off a wire, checked as the kernel would |
+//! | `layers`, `checksum` | the layers of a frame down to UDP, of a capture too; the Internet checksum |
 //! | `linux`, `plain` | the back ends: many datagrams per call, and what every system has |
 //! | `port` | whose port it is |
 //! | `interface`, `machine` | what an interface and this machine can do (Linux) |
@@ -20,7 +21,6 @@
 
 pub mod batch;
 pub mod capture;
-#[cfg(all(target_os = "linux", feature = "xdp"))]
 mod checksum;
 #[cfg(target_os = "linux")]
 pub mod interface;
@@ -35,8 +35,7 @@ pub mod namespace;
 pub mod netlink;
 #[cfg(target_os = "linux")]
 pub mod packets;
-#[cfg(all(target_os = "linux", feature = "xdp"))]
-mod payload;
+pub mod payload;
 mod plain;
 mod port;
 pub mod receiver;

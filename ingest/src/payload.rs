@@ -15,18 +15,19 @@ const CHECKSUM: usize = 6;
 
 /// A payload, where it lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Found<'a> {
-    pub(crate) bytes: &'a [u8],
+pub struct Found<'a> {
+    /// The payload.
+    pub bytes: &'a [u8],
     /// Who sent it, an IPv4 address as such.
-    pub(crate) sender: IpAddr,
+    pub sender: IpAddr,
     /// Whether its checksum covers the addresses only: the sender is on this machine and left the rest to a card that
     /// was never reached (the peer of a veth, a guest). Such a packet has crossed no wire that could have damaged it.
-    pub(crate) partial: bool,
+    pub partial: bool,
 }
 
 /// Why a frame has none that can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unusable {
+pub enum Unusable {
     /// It is not UDP over IP, a fragment, or a length in it is wrong.
     Malformed,
     /// A checksum of it is wrong.
@@ -34,7 +35,10 @@ pub(crate) enum Unusable {
 }
 
 /// Finds the UDP payload of an Ethernet frame, through VLAN tags and IPv6's extension headers.
-pub(crate) fn find(frame: &[u8], verify: bool) -> Result<Found<'_>, Unusable> {
+///
+/// # Errors
+/// There is none that can be used.
+pub fn find(frame: &[u8], verify: bool) -> Result<Found<'_>, Unusable> {
     let packet = after_type(frame, ETHERTYPE).and_then(read_ip).ok_or(Unusable::Malformed)?;
     if packet.protocol != UDP || packet.fragment.is_some() || packet.open_ended || packet.cut {
         return Err(Unusable::Malformed);
