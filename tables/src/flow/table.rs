@@ -191,7 +191,7 @@ impl FlowTable {
 
     /// Takes the packet of an owner: its key, whose texts are counted on its behalf, for how many frames it stands, and
     /// the bits of its measures. It is in the table after [`FlowTable::flush`] at the latest.
-    #[inline]
+    #[inline(always)]
     pub fn push(
         &mut self,
         owner: u32,
@@ -202,7 +202,12 @@ impl FlowTable {
         context: &mut Context<'_>,
     ) {
         let Some(draft) = self.draft() else { return };
-        draft.key.iter_mut().zip(key).for_each(|(place, word)| *place = *word);
+        match (&mut *draft.key, key) {
+            // Most keys. Words that come in registers are stored one by one: to copy them, as a call would, they had to be
+            // in memory, where what was just stored in two parts cannot be loaded as one for a while.
+            ([a, b], [first, second]) => (*a, *b) = (*first, *second),
+            (place, key) => place.iter_mut().zip(key).for_each(|(place, word)| *place = *word),
+        }
         draft.measures.iter_mut().zip(measures).for_each(|(place, bits)| *place = *bits);
         let hash = draft.finish(owner, frames);
         self.take(hash, now_us, context);
@@ -266,7 +271,7 @@ impl FlowTable {
         let waiting = std::mem::take(&mut self.waiting);
         let gain = self.gain.1;
         let plain = !self.has_texts && self.lanes.stride() == 0 && self.limits.is_empty();
-        let updates = || pending.chunks_exact(width).take(waiting);
+        let updates = || pending.get(..waiting * width).unwrap_or_default().chunks_exact(width);
         // The slots of the hashes are near by now; they say where the entries are, in nearly all cases.
         let mut found = [usize::MAX; BATCH];
         for (update, found) in updates().zip(&mut found) {
