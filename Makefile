@@ -27,8 +27,8 @@ bench: deps-test ## criterion benches and the ratios of benches/RESULTS.md
 	$(CARGO) bench --locked -p ingest
 	$(CARGO) bench --locked -p agent --bench agent
 
-soak: deps-build ## SOAK_S seconds (600) of the simulated fabric at SOAK_RATE datagrams/s (2000), and what it shows
-	$(CARGO) bench --locked --bench load -- soak
+soak: deps-build ## threads under ThreadSanitizer, then SOAK_S seconds (600) at SOAK_RATE datagrams/s (2000); writes benches/soak.md
+	CARGO=$(CARGO) benches/soak/run.sh
 
 fuzz: deps-build ## each fuzz target for 60 s, corpora kept
 	fuzz/run.sh

@@ -12,7 +12,7 @@ mod receiver;
 #[allow(dead_code, reason = "tests use the rest of it")]
 mod support;
 #[allow(dead_code, reason = "the bench of the collector's load uses the rest of it")]
-#[path = "../load/table.rs"]
+#[path = "../live/table.rs"]
 mod table;
 mod watch;
 

@@ -8,11 +8,12 @@ mod cardinality;
 mod floor;
 mod overload;
 mod pace;
-mod soak;
 #[path = "../../tests/support/mod.rs"]
 #[allow(dead_code, reason = "tests use the rest of it")]
 mod support;
+#[path = "../live/switches.rs"]
 mod switches;
+#[path = "../live/table.rs"]
 mod table;
 
 use std::process::ExitCode;
@@ -24,9 +25,6 @@ fn main() -> ExitCode {
         if parts.is_empty() { part != "soak" } else { parts.iter().any(|wanted| wanted == part) }
     };
     let mut holds = true;
-    if wanted("soak") {
-        holds &= soak::run();
-    }
     if wanted("overload") {
         holds &= overload::run();
     }
