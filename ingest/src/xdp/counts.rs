@@ -7,6 +7,8 @@ use xsk_rs::socket::XdpStatistics;
 pub struct Rings {
     /// The queue.
     pub queue: u32,
+    /// Whether the interface is still there. When it is not, nothing more comes, also when it appears again.
+    pub bound: bool,
     /// Frames in all.
     pub frames: u32,
     /// Frames in the fill ring, which wait for packets.

@@ -101,7 +101,7 @@ impl QueueSocket {
         self.give_back();
         self.pair.wake()?;
         if self.manner.busy_poll {
-            self.busy_poll()?;
+            self.pair.ask()?;
         }
         let mut arrived = std::mem::take(&mut self.arrived);
         while self.lent.len() < BATCH && self.pair.take(BATCH - self.lent.len(), &mut arrived) {
@@ -138,6 +138,7 @@ impl QueueSocket {
         self.read_statistics();
         let levels = self.pair.levels();
         let lent = self.lent.iter().filter(|lent| matches!(lent.place, Place::Frame(_))).count();
+        self.counts.bound = self.pair.ask().unwrap_or(true);
         self.counts.fill_level = levels.fill;
         self.counts.receive_level = levels.arrived;
         self.counts.frames_lent = u32::try_from(lent).unwrap_or(u32::MAX);
@@ -154,16 +155,6 @@ impl QueueSocket {
         }
         self.gather.begin();
         self.pair.give(&mut self.free);
-    }
-
-    /// Has the driver look for packets.
-    fn busy_poll(&self) -> io::Result<()> {
-        use rustix::io::Errno;
-        use rustix::net::{RecvFlags, recv};
-        match recv(self.descriptor(), &mut [0; 0], RecvFlags::DONTWAIT) {
-            Ok(_) | Err(Errno::AGAIN | Errno::INTR | Errno::BUSY | Errno::NOBUFS) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Finds the datagram in a frame, or in the packet that ends with it.

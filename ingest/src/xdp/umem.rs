@@ -9,6 +9,8 @@ use std::io;
 use std::num::NonZeroU32;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use xsk_rs::config::{
     BindFlags, FrameSize, Interface, LibxdpFlags, QueueSize, SocketConfig, UmemConfig, XdpFlags,
 };
@@ -167,6 +169,19 @@ impl Pair {
             self.fill.wakeup(self.receive.fd_mut(), 0)?;
         }
         Ok(())
+    }
+
+    /// Has the driver look for packets, and says whether the socket is still bound: it no longer is when the interface
+    /// is gone. Nothing waits.
+    pub(super) fn ask(&self) -> io::Result<bool> {
+        match recv(self.descriptor(), &mut [0; 0], RecvFlags::DONTWAIT) {
+            Err(Errno::NXIO) => Ok(false),
+            // There is nothing just now, the driver is at it already, or the interface is down.
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR | Errno::BUSY | Errno::NOBUFS | Errno::NETDOWN) => {
+                Ok(true)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// What the kernel has counted.

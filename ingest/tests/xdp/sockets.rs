@@ -1,10 +1,13 @@
 //! Sockets on the queues of an interface: each datagram that is sent is received or counted.
 
 use std::collections::BTreeSet;
+use std::io::Cursor;
 use std::net::{IpAddr, UdpSocket};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ingest::capture::{Payloads, Reader, Writer, link};
 use ingest::receiver::Receiver;
 use ingest::wake::wait;
 use ingest::xdp::program::Steering;
@@ -320,6 +323,68 @@ fn an_interface_goes_down_and_comes_up_again() {
         }
         let all: u64 = rings(&mut opened.receivers).iter().map(Rings::drops).sum();
         assert_eq!(all, 0);
+    }
+}
+
+/// One that is taken away gives nothing more, and does not keep whoever waits for it busy.
+#[test]
+fn an_interface_that_is_gone_lets_sleep() {
+    let cable = Cable::new("gone", 1, 1500);
+    let mut opened = open(&cable, &options());
+    cable.sender().send(&Frame::v4([1; 9]).bytes());
+    assert_eq!(receive(&mut opened.receivers, 1).len(), 1);
+    assert!(rings(&mut opened.receivers)[0].bound);
+    cable.near.inside(|| run("ip", &["link", "del", NEAR]));
+    let began = Instant::now();
+    let mut turns = 0;
+    while began.elapsed() < Duration::from_millis(300) {
+        wait(&opened.receivers, None, Duration::from_millis(50)).unwrap();
+        assert!(opened.receivers[0].receive().unwrap().is_empty());
+        turns += 1;
+    }
+    assert!(turns <= 12, "{turns} turns in 300 ms");
+    assert!(!rings(&mut opened.receivers)[0].bound);
+}
+
+/// The same frames through the kernel's socket, through AF_XDP and out of a capture file.
+#[test]
+fn the_same_datagrams_whichever_way_they_come() {
+    let cable = Cable::new("same", 1, 1500);
+    let frames: Vec<Vec<u8>> = (0..400_usize)
+        .map(|n| {
+            let payload: Vec<u8> = (0..n * 3).map(|at| (at * 7 + n) as u8).collect();
+            let frame = match n % 5 {
+                0 | 1 => Frame::between(&format!("192.0.2.{}", 2 + n % 200), "192.0.2.1", payload),
+                2 => Frame { options: vec![1; 12], padding: n % 40, ..Frame::v4(payload) },
+                3 => Frame { extensions: vec![(60, vec![1, 4, 0, 0, 0, 0])], ..Frame::v6(payload) },
+                _ => Frame::between(&format!("2001:db8::{n}"), "2001:db8::1", payload),
+            };
+            frame.bytes()
+        })
+        .collect();
+
+    let mut file = Vec::new();
+    let mut writer = Writer::new(&mut file, link::ETHERNET).unwrap();
+    for frame in &frames {
+        writer.frame(0, frame, frame.len() as u32).unwrap();
+    }
+    let mut payloads = Payloads::new(Reader::new(Path::new("same"), Cursor::new(file)).unwrap(), 6343);
+    let mut from_file = Vec::new();
+    while let Some(payload) = payloads.next_payload() {
+        let payload = payload.unwrap();
+        from_file.push((payload.bytes.to_vec(), payload.source.ip()));
+    }
+    assert_eq!(from_file.len(), frames.len());
+
+    let sender = cable.sender();
+    let mut socket = [cable.near.inside(|| Receiver::open("[::]:6343".parse().unwrap(), 4 << 20).unwrap())];
+    frames.iter().for_each(|frame| sender.send(frame));
+    assert_eq!(receive(&mut socket, frames.len()), from_file);
+    for order in [Mode::Copy, Mode::Generic] {
+        let mut opened = open(&cable, &Options { order, ..options() });
+        frames.iter().for_each(|frame| sender.send(frame));
+        assert_eq!(receive(&mut opened.receivers, frames.len()), from_file, "{order}");
+        assert!(drain(&mut socket[0]).is_empty(), "the socket beside it gets nothing of it");
     }
 }
 
