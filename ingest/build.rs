@@ -1,12 +1,21 @@
 //! Compiles the XDP programs, `src/xdp/NAME.bpf.c`, to `$OUT_DIR/NAME.bpf.o`, when the feature `xdp` is on and the
-//! target is Linux. They include nothing but `src/xdp/bpf.h`, so that clang is all that is needed for them.
+//! target is Linux. They include nothing but `src/xdp/bpf.h`, so that clang is all that is needed for them. DPDK's
+//! shim is compiled in `build/dpdk.rs`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
+#[cfg(feature = "dpdk")]
+#[path = "build/dpdk.rs"]
+mod dpdk;
+
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    #[cfg(feature = "dpdk")]
+    if let Err(why) = dpdk::build() {
+        println!("cargo::error={why}");
+    }
     if env::var_os("CARGO_FEATURE_XDP").is_none() || variable("CARGO_CFG_TARGET_OS") != "linux" {
         return;
     }

@@ -27,6 +27,8 @@ has_header libelf.h || packages+=(libelf-dev)
 has_header zlib.h || packages+=(zlib1g-dev)
 if [ "$for_what" = test ]; then
     need gzip gzip
+    # The tests of ports of DPDK.
+    has_header dpdk/rte_ethdev.h || packages+=(libdpdk-dev)
     # The network namespaces of the live tests.
     need ip iproute2
     need ethtool ethtool

@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+#[cfg(all(target_os = "linux", feature = "dpdk"))]
+use crate::dpdk::PortQueue;
 #[cfg(all(target_os = "linux", feature = "xdp"))]
 use crate::xdp::QueueSocket;
 
@@ -26,6 +28,8 @@ enum Lent<'a> {
     Batch(&'a Batch),
     #[cfg(all(target_os = "linux", feature = "xdp"))]
     Queue(&'a QueueSocket),
+    #[cfg(all(target_os = "linux", feature = "dpdk"))]
+    Port(&'a PortQueue),
 }
 
 impl<'a> Received<'a> {
@@ -38,12 +42,19 @@ impl<'a> Received<'a> {
         Self(Lent::Queue(socket))
     }
 
+    #[cfg(all(target_os = "linux", feature = "dpdk"))]
+    pub(crate) fn of_port(queue: &'a PortQueue) -> Self {
+        Self(Lent::Port(queue))
+    }
+
     /// How many datagrams there are.
     pub fn len(self) -> usize {
         match self.0 {
             Lent::Batch(batch) => batch.taken,
             #[cfg(all(target_os = "linux", feature = "xdp"))]
             Lent::Queue(socket) => socket.len(),
+            #[cfg(all(target_os = "linux", feature = "dpdk"))]
+            Lent::Port(queue) => queue.len(),
         }
     }
 
@@ -58,6 +69,8 @@ impl<'a> Received<'a> {
             Lent::Batch(batch) => batch.get(n),
             #[cfg(all(target_os = "linux", feature = "xdp"))]
             Lent::Queue(socket) => socket.get(n),
+            #[cfg(all(target_os = "linux", feature = "dpdk"))]
+            Lent::Port(queue) => queue.get(n),
         }
     }
 

@@ -15,6 +15,7 @@
 //! | `namespace` | network namespaces of our own (Linux) |
 //! | `netlink` | asking the kernel about interfaces (Linux) |
 //! | `packets` | packet sockets that sample an interface (Linux) |
+//! | `dpdk` | ports of DPDK, with the feature of that name (Linux) |
 //! | `xdp` | AF_XDP, with the feature of that name (Linux) |
 //! | [`wake`] | sleep until a datagram comes or another thread calls |
 //! | [`send`] | sockets that send |
@@ -22,6 +23,8 @@
 pub mod batch;
 pub mod capture;
 mod checksum;
+#[cfg(all(target_os = "linux", feature = "dpdk"))]
+pub mod dpdk;
 #[cfg(target_os = "linux")]
 pub mod interface;
 mod layers;

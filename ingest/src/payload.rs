@@ -39,16 +39,54 @@ pub enum Unusable {
 /// # Errors
 /// There is none that can be used.
 pub fn find(frame: &[u8], verify: bool) -> Result<Found<'_>, Unusable> {
+    let located = locate(frame)?;
+    let partial = verify && located.verify()?;
+    Ok(Found { bytes: located.bytes, sender: located.sender(), partial })
+}
+
+/// A payload and the packet that it is of, before any checksum was looked at.
+pub struct Located<'a> {
+    /// The payload.
+    pub bytes: &'a [u8],
+    /// To which port.
+    pub port: u16,
+    packet: IpPacket<'a>,
+}
+
+/// As [`find`], where one has to know first to whom it is.
+///
+/// # Errors
+/// There is none that can be used.
+pub fn locate(frame: &[u8]) -> Result<Located<'_>, Unusable> {
     let packet = after_type(frame, ETHERTYPE).and_then(read_ip).ok_or(Unusable::Malformed)?;
     if packet.protocol != UDP || packet.fragment.is_some() || packet.open_ended || packet.cut {
         return Err(Unusable::Malformed);
     }
-    let (_, payload) = read_udp(packet.payload).ok_or(Unusable::Malformed)?;
+    let ((_, port), payload) = read_udp(packet.payload).ok_or(Unusable::Malformed)?;
     if payload.open_ended || payload.cut {
         return Err(Unusable::Malformed);
     }
-    let partial = verify && check(&packet)? == Checked::Partial;
-    Ok(Found { bytes: payload.bytes, sender: packet.source.to_canonical(), partial })
+    Ok(Located { bytes: payload.bytes, port, packet })
+}
+
+impl Located<'_> {
+    /// Who sent it, an IPv4 address as such.
+    pub fn sender(&self) -> IpAddr {
+        self.packet.source.to_canonical()
+    }
+
+    /// To whom, likewise.
+    pub fn destination(&self) -> IpAddr {
+        self.packet.destination.to_canonical()
+    }
+
+    /// Looks at its checksums; whether UDP's is [`Found::partial`].
+    ///
+    /// # Errors
+    /// One is wrong.
+    pub fn verify(&self) -> Result<bool, Unusable> {
+        Ok(check(&self.packet)? == Checked::Partial)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -7,6 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::batch::{Batch, Received};
+#[cfg(all(target_os = "linux", feature = "dpdk"))]
+use crate::dpdk::{Counts, PortQueue};
 #[cfg(target_os = "linux")]
 use crate::linux::{self, Many};
 use crate::plain::Plain;
@@ -88,10 +90,12 @@ enum Kind {
     Plain(Plain, Batch),
     #[cfg(all(target_os = "linux", feature = "xdp"))]
     Queue(Box<QueueSocket>),
+    #[cfg(all(target_os = "linux", feature = "dpdk"))]
+    Port(Box<PortQueue>),
 }
 
-/// Takes datagrams that have arrived at an address, or on a queue of an interface (`xdp`). They stay with it until the next are taken, so that a back end
-/// can lend them where the kernel has put them.
+/// Takes datagrams that have arrived at an address, or on a queue of an interface (`xdp`) or of a port (`dpdk`). They
+/// stay with it until the next are taken, so that a back end can lend them where the kernel or the card has put them.
 #[derive(Debug)]
 pub struct Receiver {
     kind: Kind,
@@ -136,8 +140,8 @@ impl Group {
         let bound = receivers.first().map_or(Ok(address), Receiver::local_address)?;
         let mut steered = options.receivers <= 1;
         if options.receivers > 1 {
-            for receiver in &receivers {
-                rustix::net::sockopt::set_socket_reuseport(receiver.descriptor(), true)?;
+            for socket in receivers.iter().filter_map(Receiver::socket) {
+                rustix::net::sockopt::set_socket_reuseport(socket, true)?;
             }
             for _ in 1..options.receivers {
                 let socket = unbound(address, options.receive_buffer)?;
@@ -145,8 +149,9 @@ impl Group {
                 socket.bind(&bound.into())?;
                 receivers.push(Receiver::many(socket)?);
             }
-            if let Some(receiver) = receivers.first().filter(|_| !options.steering.is_empty()) {
-                steered = linux::attach(&receiver.descriptor(), options.steering).is_ok();
+            let first = receivers.first().and_then(Receiver::socket);
+            if let Some(socket) = first.filter(|_| !options.steering.is_empty()) {
+                steered = linux::attach(socket, options.steering).is_ok();
             }
         }
         Ok(Self { receivers, steered })
@@ -216,6 +221,13 @@ impl Receiver {
         Self { kind: Kind::Queue(Box::new(socket)), receive_buffer, shared: false }
     }
 
+    /// One queue of a port of DPDK.
+    #[cfg(all(target_os = "linux", feature = "dpdk"))]
+    pub(crate) fn port(queue: PortQueue) -> Self {
+        let receive_buffer = queue.memory_bytes();
+        Self { kind: Kind::Port(Box::new(queue)), receive_buffer, shared: false }
+    }
+
     fn socket(&self) -> Option<&UdpSocket> {
         match &self.kind {
             #[cfg(target_os = "linux")]
@@ -223,16 +235,21 @@ impl Receiver {
             Kind::Plain(plain, _) => Some(plain.socket()),
             #[cfg(all(target_os = "linux", feature = "xdp"))]
             Kind::Queue(_) => None,
+            #[cfg(all(target_os = "linux", feature = "dpdk"))]
+            Kind::Port(_) => None,
         }
     }
 
-    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+    /// What tells that datagrams have arrived; `None` where nothing does, and one has to look.
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match &self.kind {
             #[cfg(target_os = "linux")]
-            Kind::Many(many, _) => many.socket().as_fd(),
-            Kind::Plain(plain, _) => plain.socket().as_fd(),
+            Kind::Many(many, _) => Some(many.socket().as_fd()),
+            Kind::Plain(plain, _) => Some(plain.socket().as_fd()),
             #[cfg(all(target_os = "linux", feature = "xdp"))]
-            Kind::Queue(socket) => socket.descriptor(),
+            Kind::Queue(socket) => Some(socket.descriptor()),
+            #[cfg(all(target_os = "linux", feature = "dpdk"))]
+            Kind::Port(_) => None,
         }
     }
 
@@ -262,6 +279,8 @@ impl Receiver {
             Kind::Plain(plain, batch) => plain.receive(batch)?,
             #[cfg(all(target_os = "linux", feature = "xdp"))]
             Kind::Queue(socket) => socket.receive()?,
+            #[cfg(all(target_os = "linux", feature = "dpdk"))]
+            Kind::Port(queue) => queue.receive(),
         }
         Ok(self.received())
     }
@@ -274,6 +293,8 @@ impl Receiver {
             Kind::Plain(_, batch) => Received::of(batch),
             #[cfg(all(target_os = "linux", feature = "xdp"))]
             Kind::Queue(socket) => Received::of_queue(socket),
+            #[cfg(all(target_os = "linux", feature = "dpdk"))]
+            Kind::Port(queue) => Received::of_port(queue),
         }
     }
 
@@ -293,6 +314,17 @@ impl Receiver {
             Kind::Plain(..) => None,
             #[cfg(all(target_os = "linux", feature = "xdp"))]
             Kind::Queue(socket) => Some(socket.drops()),
+            #[cfg(all(target_os = "linux", feature = "dpdk"))]
+            Kind::Port(queue) => Some(queue.drops()),
+        }
+    }
+
+    /// What a queue of a port of DPDK has counted; `None` for any other receiver.
+    #[cfg(all(target_os = "linux", feature = "dpdk"))]
+    pub fn port_counts(&mut self) -> Option<Counts> {
+        match &mut self.kind {
+            Kind::Port(queue) => Some(queue.counts()),
+            _ => None,
         }
     }
 
@@ -302,7 +334,7 @@ impl Receiver {
     pub fn rings(&mut self) -> Option<Rings> {
         match &mut self.kind {
             Kind::Queue(socket) => Some(socket.rings()),
-            Kind::Many(..) | Kind::Plain(..) => None,
+            _ => None,
         }
     }
 }
