@@ -257,6 +257,12 @@ INLINE enum verdict judge_ipv4(struct cursor *cursor, const struct settings *set
 	return judge_udp(cursor, set, &from, &to);
 }
 
+/* Whether UDP may come after such headers still. */
+INLINE int is_extension(u32 next)
+{
+	return next == HOP_BY_HOP || next == DESTINATION || next == ROUTING;
+}
+
 INLINE enum verdict judge_ipv6(struct cursor *cursor, const struct settings *set)
 {
 	const struct ipv6 *ip = TAKE(cursor, ipv6);
@@ -271,7 +277,7 @@ INLINE enum verdict judge_ipv6(struct cursor *cursor, const struct settings *set
 	u32 next = ip->next;
 #pragma unroll
 	for (int n = 0; n < MOST_EXTENSIONS; n++) {
-		if (next != HOP_BY_HOP && next != DESTINATION && next != ROUTING)
+		if (!is_extension(next))
 			break;
 		const struct extension *header = TAKE(cursor, extension);
 		if (!header)
@@ -287,9 +293,9 @@ INLINE enum verdict judge_ipv6(struct cursor *cursor, const struct settings *set
 		const struct extension *header = TAKE(cursor, extension);
 		if (!header)
 			return TRUNCATED;
-		return header->next == UDP ? FRAGMENT : NOT_UDP;
+		return header->next == UDP || is_extension(header->next) ? FRAGMENT : NOT_UDP;
 	}
-	if (next == HOP_BY_HOP || next == DESTINATION || next == ROUTING || next == AUTHENTICATION)
+	if (is_extension(next) || next == AUTHENTICATION)
 		return EXTENSION_HEADERS;
 	if (next != UDP)
 		return NOT_UDP;

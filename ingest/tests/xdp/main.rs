@@ -2,6 +2,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod agreement;
 mod allocations;
 mod attaching;
 mod frames;

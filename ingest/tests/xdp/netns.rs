@@ -54,7 +54,16 @@ impl Cable {
         far.hide();
         let cable = Self { near, far };
         cable.wait_for_carrier();
+        cable.wait_for_address("2001:db8::1");
         cable
+    }
+
+    /// Until the kernel takes datagrams for an address of IPv6, which it sees to after it has added it.
+    pub(crate) fn wait_for_address(&self, address: &str) {
+        wait_for(address, || {
+            let routes = self.near.inside(|| run("ip", &["-6", "route", "show", "table", "local"]));
+            routes.contains(&format!("local {address} ")).then_some(())
+        });
     }
 
     /// Until the far end knows that the near one is up: before, the kernel throws its frames away and says nothing.

@@ -320,6 +320,7 @@ fn an_interface_goes_down_and_comes_up_again() {
             }
             wait(&opened.receivers, None, Duration::from_millis(10)).unwrap();
             cable.near.inside(|| run("ip", &["link", "set", NEAR, "up"]));
+            cable.wait_for_carrier();
         }
         let all: u64 = rings(&mut opened.receivers).iter().map(Rings::drops).sum();
         assert_eq!(all, 0);

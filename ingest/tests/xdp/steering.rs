@@ -2,13 +2,16 @@
 
 use std::net::UdpSocket;
 
+use ingest::receiver::Receiver;
 use ingest::xdp::program::{Attach, Program, Steering, Verdicts};
+use ingest::xdp::{Mode, Options};
 
 use super::frames::{
     AUTHENTICATION, DESTINATION, FRAGMENT, Frame, HOP_BY_HOP, ICMP, ICMPV6, ROUTING, SERVICE_TAG, TAG, TCP,
 };
 use super::live::run;
 use super::netns::{Cable, FAR_MAC, NEAR_MAC, wait_for};
+use super::sockets::{open, options, receive};
 
 /// A port that is not steered, and has a socket of the kernel.
 const OTHER_PORT: u16 = 6342;
@@ -17,21 +20,23 @@ const OTHER_PORT: u16 = 6342;
 const DROP: u32 = 1;
 const PASS: u32 = 2;
 
-/// A kind of frame, and what is to become of it.
-struct Case {
-    name: &'static str,
-    frame: Vec<u8>,
+/// A kind of frame, and what is to become of it where no queue has an AF_XDP socket.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) frame: Vec<u8>,
+    /// The payload that a socket gets, when it gets it: of a fragment the whole one.
+    payload: Vec<u8>,
     verdict: &'static str,
-    /// The payload that a socket gets, once this frame has come.
-    delivered: Option<Vec<u8>>,
+    /// Whether the kernel gives it to a socket of its own, once this frame has come.
+    delivered: bool,
 }
 
 fn case(name: &'static str, frame: Vec<u8>, verdict: &'static str, delivered: bool) -> Case {
-    Case { name, frame, verdict, delivered: delivered.then(|| name.as_bytes().to_vec()) }
+    Case { name, frame, payload: name.into(), verdict, delivered }
 }
 
 /// As it is with the program on `near`: two ports, its two addresses, and sources of its two networks.
-fn steering() -> Steering {
+pub(crate) fn steering() -> Steering {
     Steering {
         ports: vec![6343, 6344],
         addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
@@ -78,14 +83,11 @@ fn datagrams(cases: &mut Vec<Case>) {
     {
         frame.payload = name.into();
         frame.udp_length = -2;
-        let delivered = Some(name.as_bytes()[..name.len() - 2].to_vec());
-        cases.push(Case { name, frame: frame.bytes(), verdict: "no_socket", delivered });
+        let payload = name.as_bytes()[..name.len() - 2].to_vec();
+        cases.push(Case { payload, ..case(name, frame.bytes(), "no_socket", true) });
     }
-    let empty = |frame: Frame| (frame.bytes(), Some(Vec::new()));
-    for (name, (frame, delivered)) in
-        [("v4, no payload", empty(Frame::v4(""))), ("v6, no payload", empty(Frame::v6("")))]
-    {
-        cases.push(Case { name, frame, verdict: "no_socket", delivered });
+    for (name, frame) in [("v4, no payload", Frame::v4("")), ("v6, no payload", Frame::v6(""))] {
+        cases.push(Case { payload: Vec::new(), ..case(name, frame.bytes(), "no_socket", true) });
     }
 }
 
@@ -253,7 +255,7 @@ fn spoilt(cases: &mut Vec<Case>) {
     cases.push(case("v6, hop-by-hop of 2048", at(&extended, 55, 0xff), lost.0, lost.1));
 }
 
-fn matrix() -> Vec<Case> {
+pub(crate) fn matrix() -> Vec<Case> {
     let mut cases = Vec::new();
     datagrams(&mut cases);
     others(&mut cases);
@@ -269,7 +271,7 @@ fn total(verdicts: &Verdicts) -> u64 {
 }
 
 /// The one verdict that counted a frame between the two.
-fn counted(name: &str, before: &Verdicts, after: &Verdicts) -> &'static str {
+pub(crate) fn counted(name: &str, before: &Verdicts, after: &Verdicts) -> &'static str {
     let changed = before.frames().into_iter().zip(after.frames()).filter(|(old, new)| old != new);
     let changed: Vec<_> = changed.map(|((label, old), (_, new))| (label, new - old)).collect();
     let [(label, 1)] = changed[..] else { panic!("{name}: counted as {changed:?}") };
@@ -290,32 +292,38 @@ fn received(socket: &UdpSocket, end: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// A cable whose near end has a second address of each version.
-fn cable(role: &str) -> Cable {
+pub(crate) fn cable(role: &str) -> Cable {
     let cable = Cable::new(role, 1, 1500);
     cable.near.inside(|| {
         run("ip", &["addr", "add", "192.0.2.2/24", "dev", "near"]);
         run("ip", &["addr", "add", "2001:db8::2/64", "dev", "near", "nodad"]);
     });
+    cable.wait_for_address("2001:db8::2");
     cable
 }
 
 /// As a packet socket sees a frame that was left to the kernel: the kernel has taken the outer tag off.
-fn left_to_the_kernel(case: &Case) -> Option<Vec<u8>> {
-    let tag = [TAG, SERVICE_TAG].contains(&u16::from_be_bytes([case.frame[12], case.frame[13]]));
-    match (case.verdict, tag) {
-        ("refused_source", _) => None,
+fn left_to_the_kernel(frame: &[u8]) -> Option<Vec<u8>> {
+    match [TAG, SERVICE_TAG].contains(&u16::from_be_bytes([frame[12], frame[13]])) {
         // It drops what has not even that.
-        (_, true) if case.frame.len() < 18 => None,
-        (_, true) => Some([&case.frame[..12], &case.frame[16..]].concat()),
-        (_, false) => Some(case.frame.clone()),
+        true if frame.len() < 18 => None,
+        true => Some([&frame[..12], &frame[16..]].concat()),
+        false => Some(frame.to_vec()),
     }
 }
 
-/// Sends each kind of frame, and compares what was counted, what was left to the kernel, and what its sockets got.
-fn passes_the_matrix(cable: &Cable, program: &Program) {
+fn text(all: &[Vec<u8>]) -> Vec<String> {
+    all.iter().map(|one| String::from_utf8_lossy(one).into_owned()).collect()
+}
+
+/// Sends each kind of frame, and compares what was counted, what was left to the kernel, and what its sockets got. With
+/// sockets on the queue, what is ours is theirs.
+fn passes_the_matrix(cable: &Cable, program: &Program, receivers: &mut [Receiver]) {
     let (sender, tap) = (cable.sender(), cable.tap());
     let sockets = [6343, 6344, OTHER_PORT].map(|port| (port, cable.udp(port)));
     let cases = matrix();
+    let (ours, others): (Vec<&Case>, Vec<&Case>) =
+        cases.iter().partition(|case| case.verdict == "no_socket" && !receivers.is_empty());
     for case in &cases {
         let before = program.verdicts().unwrap();
         sender.send(&case.frame);
@@ -323,38 +331,50 @@ fn passes_the_matrix(cable: &Cable, program: &Program) {
             let now = program.verdicts().unwrap();
             (total(&now) > total(&before)).then_some(now)
         });
-        assert_eq!(counted(case.name, &before, &after), case.verdict, "{}", case.name);
+        let ours = ours.iter().any(|ours| ours.name == case.name);
+        let verdict = if ours { "steered" } else { case.verdict };
+        assert_eq!(counted(case.name, &before, &after), verdict, "{}", case.name);
     }
-    // The queue is one: what comes after the last is after all of them.
-    let ends = sockets.each_ref().map(|(port, _)| Frame { port: *port, ..Frame::v4("end") }.bytes());
+    // The queue is one: what comes after the last is after all of them. These are never ours.
+    let end = |port| Frame { port, ..Frame::between("192.0.2.9", "192.0.2.2", "end") }.bytes();
+    let ends = sockets.each_ref().map(|(port, _)| end(*port));
     ends.iter().for_each(|end| sender.send(end));
     let mut delivered: Vec<_> = sockets.iter().flat_map(|(_, socket)| received(socket, b"end")).collect();
-    let mut wanted: Vec<_> = cases.iter().filter_map(|case| case.delivered.clone()).collect();
+    let mut wanted: Vec<_> =
+        others.iter().filter(|case| case.delivered).map(|case| case.payload.clone()).collect();
     delivered.sort();
     wanted.sort();
-    let text =
-        |all: &[Vec<u8>]| all.iter().map(|one| String::from_utf8_lossy(one).into_owned()).collect::<Vec<_>>();
     assert_eq!(text(&delivered), text(&wanted));
 
     let seen = tap.seen();
-    let left = cases.iter().filter_map(|case| left_to_the_kernel(case).map(|frame| (case.name, frame)));
+    let left = others.iter().filter(|case| case.verdict != "refused_source");
+    let left = left.filter_map(|case| left_to_the_kernel(&case.frame).map(|frame| (case.name, frame)));
     let left: Vec<_> = left.chain(ends.map(|end| ("end", end))).collect();
     for ((name, left), seen) in left.iter().zip(&seen) {
         assert_eq!(seen, left, "{name}");
     }
     assert_eq!(seen.len(), left.len());
 
+    let steered: Vec<_> = receive(receivers, ours.len()).into_iter().map(|(payload, _)| payload).collect();
+    let wanted: Vec<_> = ours.iter().map(|case| case.payload.clone()).collect();
+    assert_eq!(text(&steered), text(&wanted));
+    for rings in receivers.iter_mut().filter_map(Receiver::rings) {
+        assert_eq!((rings.malformed, rings.checksum_wrong, rings.drops()), (0, 0, 0), "{rings:?}");
+    }
+
     let verdicts = program.verdicts().unwrap();
-    let refused = cases.iter().filter(|case| case.verdict == "refused_source");
-    assert_eq!(verdicts.refused_source_bytes, refused.map(|case| case.frame.len() as u64).sum::<u64>());
-    assert_eq!((verdicts.steered, verdicts.steered_bytes), (0, 0), "there is no AF_XDP socket");
+    let bytes = |cases: &[&Case]| cases.iter().map(|case| case.frame.len() as u64).sum::<u64>();
+    let refused: Vec<_> = others.into_iter().filter(|case| case.verdict == "refused_source").collect();
+    assert_eq!(verdicts.refused_source_bytes, bytes(&refused));
+    assert_eq!((verdicts.steered, verdicts.steered_bytes), (ours.len() as u64, bytes(&ours)));
 }
 
 #[test]
 fn each_kind_of_frame_has_its_verdict_in_the_driver() {
     let cable = cable("matrix-native");
     for multi_buffer in [false, true] {
-        passes_the_matrix(&cable, &cable.attach(&steering(), Attach::Native, multi_buffer).unwrap());
+        let program = cable.attach(&steering(), Attach::Native, multi_buffer).unwrap();
+        passes_the_matrix(&cable, &program, &mut []);
     }
 }
 
@@ -362,7 +382,49 @@ fn each_kind_of_frame_has_its_verdict_in_the_driver() {
 fn each_kind_of_frame_has_its_verdict_in_the_stack() {
     let cable = cable("matrix-generic");
     for multi_buffer in [false, true] {
-        passes_the_matrix(&cable, &cable.attach(&steering(), Attach::Generic, multi_buffer).unwrap());
+        let program = cable.attach(&steering(), Attach::Generic, multi_buffer).unwrap();
+        passes_the_matrix(&cable, &program, &mut []);
+    }
+}
+
+#[test]
+fn what_is_ours_comes_out_of_the_sockets_and_nothing_else() {
+    let cable = cable("matrix-sockets");
+    for order in [Mode::Copy, Mode::Generic] {
+        let options = Options { order, steering: steering(), ..options() };
+        let mut opened = open(&cable, &options);
+        assert_eq!(opened.reached.mode, order);
+        passes_the_matrix(&cable, &opened.program, &mut opened.receivers);
+    }
+}
+
+#[test]
+fn a_queue_without_a_socket_is_the_kernels() {
+    let cable = Cable::new("matrix-queues", 2, 1500);
+    for order in [Mode::Copy, Mode::Generic] {
+        let mut opened = open(&cable, &Options { order, queues: vec![1], ..options() });
+        let (sender, udp) = (cable.sender(), cable.udp(6343));
+        // The senders' addresses spread them over the queues.
+        for n in 10..74 {
+            sender.send(&Frame::between(&format!("192.0.2.{n}"), "192.0.2.1", [n]).bytes());
+        }
+        let verdicts = wait_for("verdict on each frame", || {
+            let now = opened.program.verdicts().unwrap();
+            (total(&now) == 64).then_some(now)
+        });
+        let (steered, left) = (verdicts.steered as usize, verdicts.no_socket as usize);
+        assert!(left > 0 && steered + left == 64, "{verdicts:?}");
+        // The stack has all of a veth's frames in queue 0.
+        assert_eq!(steered > 0, order == Mode::Copy, "{verdicts:?}");
+        let mut got: Vec<_> =
+            receive(&mut opened.receivers, steered).into_iter().map(|(one, _)| one[0]).collect();
+        for _ in 0..left {
+            let mut one = [0];
+            assert_eq!(udp.recv(&mut one).unwrap(), 1);
+            got.push(one[0]);
+        }
+        got.sort();
+        assert_eq!(got, (10..74).collect::<Vec<u8>>(), "{order}");
     }
 }
 
