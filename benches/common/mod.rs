@@ -2,8 +2,14 @@
 
 use fabric::mix::{self, Mix};
 
+pub(crate) mod captures;
+pub(crate) mod lookups;
+pub(crate) mod program;
 pub(crate) mod random;
 pub(crate) mod ratio;
+pub(crate) mod reading;
+pub(crate) mod updates;
+pub(crate) mod whole;
 
 pub(crate) use fabric::mix::SAMPLES;
 

@@ -1,5 +1,6 @@
 //! The table that a part prints: what was measured, and whether what was promised of it holds.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 /// Rows of one part.
@@ -23,14 +24,19 @@ impl Table {
         self.rows.push((what.to_owned(), value.to_string(), Some(holds)));
     }
 
+    /// As Markdown.
+    pub(crate) fn markdown(&self) -> String {
+        let mut text = format!("{}\n\n| what | measured | holds |\n|---|---|---|\n", self.title);
+        for (what, value, holds) in &self.rows {
+            let holds = holds.map_or("", |holds| if holds { "yes" } else { "**no**" });
+            let _ = writeln!(text, "| {what} | {value} | {holds} |");
+        }
+        text
+    }
+
     /// Prints it; whether all that was promised holds.
     pub(crate) fn print(self) -> bool {
-        println!("\n{}\n", self.title);
-        println!("| what | measured | holds |\n|---|---|---|");
-        for (what, value, holds) in &self.rows {
-            let holds = holds.map_or("", |holds| if holds { "yes" } else { "NO" });
-            println!("| {what} | {value} | {holds} |");
-        }
+        println!("\n{}", self.markdown());
         self.rows.iter().all(|(.., holds)| *holds != Some(false))
     }
 }

@@ -1,64 +1,27 @@
 //! P5: all that happens to a datagram between the socket and the tables, against copying it, and against the sum of
 //! its parts: decoding, two checks against a blacklist, the update of a flow.
-#![allow(missing_docs, reason = "a bench")]
 
-mod common;
-
-use std::hint::black_box;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use common::random::Random;
-use common::ratio;
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use decode::flow::{SAMPLED_HEADER, SampledHeader};
 use decode::packet::dissect;
 use decode::{Address, DataSource, Datagram, Sample};
-use engine::ownership::Ownership;
-use engine::process::{ahead, process_batch};
+use engine::process::ahead;
 use serde_json::json;
+use tables::Change;
 use tables::flow::group::GroupSet;
 use tables::flow::owners::Owners;
 use tables::flow::table::{Context, FlowTable};
 use tables::flow::texts::Texts;
 use tables::flow::{FlowPlan, FlowSpec, Lookups};
 use tables::question::Source;
-use tables::{Change, Options, Outbox, Program, Shard};
 
-/// Far more than the caches hold.
-const SET: usize = 256 << 20;
-
-/// Datagrams of a batch.
-const BATCH: usize = 64;
-
-/// The flow that is updated.
-const KEYS: &str = "ipsource,ipdestination,tcpsourceport,tcpdestinationport";
-
-/// 50,000 addresses that no packet has but for a few.
-fn blacklist() -> serde_json::Value {
-    let mut random = Random(21);
-    let addresses: Vec<String> =
-        (0..50_000).map(|_| std::net::Ipv4Addr::from_bits(random.next() as u32).to_string()).collect();
-    json!({ "listed": addresses })
-}
-
-/// A shard with the definitions.
-fn shard(blacklist: &serde_json::Value, topology: Option<Change>) -> Shard {
-    let flow =
-        |name: &str, keys: &str| Change::Flow(name.to_owned(), Some(json!({"keys": keys, "value": "bytes"})));
-    let program = [
-        Change::Group("blacklist".to_owned(), Some(blacklist.clone())),
-        flow("tcp", KEYS),
-        flow("from", "group:ipsource:blacklist"),
-        flow("to", "group:ipdestination:blacklist"),
-    ]
-    .into_iter()
-    .chain(topology)
-    .fold(Program::default(), |program, change| program.changed(change).expect("a definition"));
-    let mut shard = Shard::new(Options::default());
-    shard.adopt(&Arc::new(program), 0, &mut Outbox::default());
-    shard
-}
+use crate::bench::{Bench, Number, Sides, Target};
+use crate::common::reading::copy;
+use crate::common::whole::{BATCH, KEYS, Whole, blacklist};
+use crate::common::{self, ratio};
+use crate::decode::SET;
 
 /// A topology of the agents: eight of the 48 ports of each are in links.
 fn topology() -> Change {
@@ -70,19 +33,6 @@ fn topology() -> Change {
     };
     let links: serde_json::Map<_, _> = (0..4 * common::AGENTS).map(link).collect();
     Change::Topology(Some(json!({ "links": links })))
-}
-
-/// What a worker does with its batches.
-fn pipeline(datagrams: &[Vec<u8>], shard: &mut Shard, ownership: &mut Ownership, now_us: &mut u64) -> u64 {
-    let sender = IpAddr::from([10, 0, 0, 1]);
-    let mut outbox = Outbox::default();
-    let mut own = 0;
-    for batch in datagrams.chunks(BATCH) {
-        *now_us += 100;
-        let batch = batch.iter().map(|datagram| (datagram.as_slice(), sender));
-        own += process_batch(batch, *now_us, shard, &mut outbox, ownership);
-    }
-    own as u64
 }
 
 /// The parts on their own, each fed with what the one before would give it.
@@ -177,68 +127,40 @@ fn read(datagrams: &[Vec<u8>]) -> u64 {
     sum
 }
 
-fn copy(datagrams: &[Vec<u8>]) -> u64 {
-    let mut to = [0; 2048];
-    let mut sum = 0;
-    for datagram in datagrams {
-        to[..datagram.len()].copy_from_slice(datagram);
-        sum += u64::from(black_box(&to)[0]);
-    }
-    sum
-}
-
-fn benches(criterion: &mut Criterion) {
+pub(crate) fn measure(bench: &mut Bench) {
     let datagrams = common::datagrams(SET);
     let samples = datagrams.len() * common::SAMPLES;
     let blacklist = blacklist();
-    let mut with_topology = shard(&blacklist, Some(topology()));
-    let mut shard = shard(&blacklist, None);
-    let (mut ownership, mut now_us) = (Ownership::alone(), 0);
-    let mut whole = || pipeline(&datagrams, &mut shard, &mut ownership, &mut now_us);
-    let against_copy = ratio::compare(samples, &mut whole, || copy(&datagrams));
-    println!(
-        "P5 pipeline / memcpy = {:.1} ({:.1} and {:.1} ns per sample, {} datagrams)",
-        against_copy.cost(),
-        against_copy.ours,
-        against_copy.other,
-        datagrams.len()
-    );
-    let (mut alone, mut later_us) = (Ownership::alone(), 0);
-    let against_none = ratio::compare(
-        samples,
-        || pipeline(&datagrams, &mut with_topology, &mut alone, &mut later_us),
-        &mut whole,
-    );
-    println!(
-        "pipeline with a topology / without = {:.2} ({:.1} and {:.1} ns per sample)",
-        against_none.cost(),
-        against_none.ours,
-        against_none.other,
-    );
+    let (mut plain, mut linked) = (Whole::new(&blacklist, None), Whole::new(&blacklist, Some(topology())));
+    let mut sides = Sides {
+        row: "P5",
+        what: "the whole pipeline / memcpy of the same bytes",
+        elements: samples,
+        unit: "sample",
+        kind: Number::Cost,
+        target: Target::AtMost(3.5),
+    };
+    bench.compare(&sides, || plain.pass(&datagrams), || copy(&datagrams));
     let mut parts = Parts::new(&datagrams, &blacklist);
-    let against_parts =
-        ratio::compare(samples, &mut whole, || read(&datagrams) + parts.check() + parts.update());
+    sides.what = "the whole pipeline / decode, checks and updates on their own";
+    sides.target = Target::AtMost(1.2);
+    bench.compare(&sides, || plain.pass(&datagrams), || read(&datagrams) + parts.check() + parts.update());
+    sides.what = "with a topology of 1,024 links / without one";
+    sides.target = Target::None;
+    bench.compare(&sides, || linked.pass(&datagrams), || plain.pass(&datagrams));
     let each = |call: &mut dyn FnMut() -> u64| {
         ratio::median((0..9).map(|_| ratio::timed(&mut *call)).collect()).as_nanos() as f64 / samples as f64
     };
-    println!(
-        "P5 pipeline / its parts = {:.2} ({:.1} and {:.1} ns per sample; decode {:.1}, checks {:.1}, updates {:.1}; \
-         {} flows)",
-        against_parts.cost(),
-        against_parts.ours,
-        against_parts.other,
-        each(&mut || read(&datagrams)),
-        each(&mut || parts.check()),
-        each(&mut || parts.update()),
-        parts.table.len(),
+    let [decode, checks, updates] =
+        [each(&mut || read(&datagrams)), each(&mut || parts.check()), each(&mut || parts.update())];
+    bench.say(
+        "P5",
+        format!(
+            "{} different datagrams, {} flows; the parts take {decode:.1}, {checks:.1} and {updates:.1} ns/sample",
+            datagrams.len(),
+            parts.table.len()
+        ),
     );
-    let mut group = criterion.benchmark_group("pipeline");
-    group.throughput(Throughput::Elements(samples as u64)).sample_size(10);
-    group.bench_function("256 MiB of datagrams", |b| b.iter(&mut whole));
-    group.finish();
-    let counters = shard.counters();
+    let counters = plain.shard.counters();
     assert_eq!(counters.sample_errors.iter().sum::<u64>() + counters.duplicates, 0, "all were taken");
 }
-
-criterion_group!(all, benches);
-criterion_main!(all);
