@@ -197,13 +197,17 @@ impl<'a> Noted<'a> {
     pub(crate) fn take(&mut self, record: Record<'a>) -> bool {
         self.kinds = (self.kinds ^ u64::from(record.tag.0)).wrapping_mul(FNV_FACTOR);
         if record.tag == SAMPLED_HEADER {
-            let header = SampledHeader::parse(record.body).ok();
-            self.header = self.header.or(header);
-            return header.is_some();
+            let Ok(header) = SampledHeader::parse(record.body) else { return false };
+            if self.header.is_none() {
+                self.header = Some(header);
+            }
+            return true;
         }
         // Its fields are of fixed size.
         if record.tag == EXTENDED_SWITCH.tag {
-            self.switch = self.switch.or(Some(record.body));
+            if self.switch.is_none() {
+                self.switch = Some(record.body);
+            }
             return true;
         }
         is_sound(record)

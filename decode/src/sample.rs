@@ -351,12 +351,12 @@ impl<'a> FlowSample<'a> {
         self.read_compact(body.get(WRAPPER..).ok_or(SampleError::Truncated)?)
     }
 
-    #[inline]
-    fn read_records(&mut self, records: &'a [u8], count: u32) -> Result<(), SampleError> {
-        let mut noted = Noted::default();
-        self.records = verified(records, count, |record| noted.take(record))?;
-        self.noted = noted;
-        Ok(())
+    #[inline(always)]
+    fn read_records(&mut self, bytes: &'a [u8], count: u32) -> Result<(), SampleError> {
+        let Self { records, noted, .. } = self;
+        *records = Records::new(bytes, count);
+        *noted = Noted::default();
+        verify(records, |record| noted.take(record))
     }
 }
 
@@ -412,24 +412,23 @@ fn read_records<'a>(
     is_sound: impl FnMut(Record<'a>) -> bool,
 ) -> Result<Records<'a>, SampleError> {
     let count = reader.u32()?;
-    verified(reader.rest(), count, is_sound)
+    let records = Records::new(reader.rest(), count);
+    verify(&records, is_sound).map(|()| records)
 }
 
-/// `count` records, all of them framed and sound.
+/// Whether all records are framed and sound.
 #[inline(always)]
-fn verified<'a>(
-    bytes: &'a [u8],
-    count: u32,
+fn verify<'a>(
+    records: &Records<'a>,
     mut is_sound: impl FnMut(Record<'a>) -> bool,
-) -> Result<Records<'a>, SampleError> {
-    let records = Records::new(bytes, count);
+) -> Result<(), SampleError> {
     let mut sound = true;
     let framed = records.verify(|record| {
         sound = is_sound(record);
         sound
     });
     match (framed, sound) {
-        (true, _) => Ok(records),
+        (true, _) => Ok(()),
         (false, true) => Err(SampleError::RecordLength),
         (false, false) => Err(SampleError::RecordContent),
     }

@@ -7,6 +7,7 @@
 
 mod app;
 mod build;
+mod common;
 mod ether;
 mod ip;
 mod transport;
@@ -193,76 +194,23 @@ impl Default for Packet<'_> {
     }
 }
 
-impl Packet<'_> {
-    /// Notes the layers of what most packets are: Ethernet, at most one tag, IPv4 or IPv6, TCP or UDP.
-    ///
-    /// On mixed traffic each of these choices is a coin toss, and a mispredicted branch costs more than all
-    /// the bytes of a header: so both sides are computed and one is selected. `None` for any other packet,
-    /// which has then no layer noted.
-    #[inline(always)]
-    fn note_common(&mut self) -> Option<()> {
-        let link = self.bytes.first_chunk::<18>()?;
-        let outer = u16::from_be_bytes([link[12], link[13]]);
-        let inner = u16::from_be_bytes([link[16], link[17]]);
-        let tagged = outer == ether::VLAN;
-        let ethertype = if tagged { inner } else { outer };
-        let at = 14 + 4 * usize::from(tagged);
-        let ip = self.bytes.get(at..)?.first_chunk::<40>()?;
-        let is_v4 = (ethertype == ether::IPV4) & (ip[0] >> 4 == 4);
-        let is_v6 = (ethertype == ether::IPV6) & (ip[0] >> 4 == 6);
-        let fragment = u16::from_be_bytes([ip[6], ip[7]]) & 0x1fff;
-        let length = if is_v4 { usize::from(ip[0] & 0x0f) * 4 } else { 40 };
-        let protocol = if is_v4 { ip[9] } else { ip[6] };
-        let (is_tcp, is_udp) = (protocol == ip::TCP, protocol == ip::UDP);
-        let ports = self.bytes.get(at + length..)?.first_chunk::<4>()?;
-        let ports = [u16::from_be_bytes([ports[0], ports[1]]), u16::from_be_bytes([ports[2], ports[3]])];
-        let common = (is_v4 & (fragment == 0) & (length >= 20)) | is_v6;
-        let inside = is_udp & transport::may_carry(ports);
-        if !common | !(is_tcp | is_udp) | inside {
-            return None;
-        }
-        let (network, offset) = (1 + usize::from(tagged), |at: usize| u16::try_from(at).ok());
-        let [ethernet, tag, ..] = &mut self.layers;
-        *ethernet = Layer { kind: LayerKind::Ethernet, offset: 0 };
-        // Overwritten when there is no tag.
-        *tag = Layer { kind: LayerKind::Vlan, offset: 14 };
-        let [first, second] = self.layers.get_mut(network..)?.first_chunk_mut::<2>()?;
-        let network_kind = if is_v4 { LayerKind::Ipv4 } else { LayerKind::Ipv6 };
-        let transport_kind = if is_tcp { LayerKind::Tcp } else { LayerKind::Udp };
-        *first = Layer { kind: network_kind, offset: offset(at)? };
-        *second = Layer { kind: transport_kind, offset: offset(at + length)? };
-        let network = 1 + u8::from(tagged);
-        self.count = network + 2;
-        let step = |path: u64, kind: LayerKind| path << PATH_STEP | (kind as u64 + 1);
-        let untagged = step(0, LayerKind::Ethernet);
-        let link = if tagged { step(untagged, LayerKind::Vlan) } else { untagged };
-        self.path = step(step(link, network_kind), transport_kind);
-        let link = if tagged { 14 } else { 0 };
-        self.offsets = link << 16 | (at as u64) << 8 | (at + length) as u64;
-        let bit = |kind: LayerKind| 1_u32 << kind as u32;
-        let tag = u32::from(tagged) << LayerKind::Vlan as u32;
-        self.kinds = bit(LayerKind::Ethernet) | tag | bit(network_kind) | bit(transport_kind);
-        Some(())
-    }
-}
-
 /// The walk: each function looks at one layer at an offset, notes it, and goes on to what it says follows.
 /// `None` only ends the walk.
 impl<'a> Packet<'a> {
     /// Dissects the bytes of a `sampled_header` of this `header_protocol` in place of what was noted before. The packet
     /// path prefers this to [`dissect`]: a value that is moved right after it was written in small pieces is waited for.
+    #[inline]
     pub fn dissect(&mut self, protocol: u32, bytes: &'a [u8]) {
         // Offsets are 16 bit: a sampled header is far shorter than what they reach.
         self.bytes = bytes.get(..usize::from(u16::MAX)).unwrap_or(bytes);
-        (self.count, self.path, self.offsets, self.kinds) = (0, 0, 0, 0);
-        self.walk(protocol);
+        if protocol != header_protocol::ETHERNET || self.note_common().is_none() {
+            self.walk(protocol);
+        }
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn walk(&mut self, protocol: u32) -> Option<()> {
-        if protocol == header_protocol::ETHERNET && self.note_common().is_some() {
-            return None;
-        }
+        (self.count, self.path, self.offsets, self.kinds) = (0, 0, 0, 0);
         // Each step notes a layer and calls the next one: all end with the bytes or at the depth.
         match protocol {
             header_protocol::ETHERNET => self.walk_ethernet(0),
