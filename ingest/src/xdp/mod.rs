@@ -8,6 +8,7 @@
 //! | `gather` | packets that span several frames |
 //! | `counts` | what is counted |
 //! | [`program`] | the XDP program that steers datagrams to the sockets, and counts |
+//! | `steering` | what that program is told |
 //! | [`generate`] | frames in great number, for measuring |
 //! | [`object`] | BPF objects: programs and maps in the kernel |
 //! | `holder` | whose program an interface has |
@@ -20,6 +21,7 @@ pub mod object;
 mod open;
 pub mod program;
 mod socket;
+mod steering;
 mod umem;
 
 pub use counts::Rings;
