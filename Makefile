@@ -3,7 +3,7 @@ CARGO ?= cargo
 # rustup puts cargo here when tools/deps.sh has just installed it.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: run build test lint bench soak fuzz deps-build deps-test clean
+.PHONY: run build test lint bench bench-check soak fuzz deps-build deps-test deps-bench clean
 
 run: deps-build ## build, then run the collector with a simulated fabric inside
 	$(CARGO) build --locked --profile quick --bin finderscope
@@ -24,10 +24,11 @@ lint: deps-build ## formatting and lints; licences and advisories too where carg
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check; \
 	else echo "lint: cargo-deny is not installed, licences and advisories were not checked"; fi
 
-bench: deps-test ## criterion benches and the ratios of benches/RESULTS.md
-	$(CARGO) bench --locked
-	$(CARGO) bench --locked -p ingest
-	$(CARGO) bench --locked -p agent --bench agent
+bench: deps-bench ## measures every row and writes benches/results.md; benches/README.md says how
+	CARGO=$(CARGO) benches/run.sh
+
+bench-check: deps-bench ## instructions against those of benches/results.md: fails when one has grown by a tenth
+	$(CARGO) bench --locked --package engine --bench counts -- --check
 
 soak: deps-build ## threads under ThreadSanitizer, then SOAK_S seconds (600) at SOAK_RATE datagrams/s (2000); writes benches/soak.md
 	CARGO=$(CARGO) benches/soak/run.sh
@@ -40,6 +41,9 @@ deps-build:
 
 deps-test:
 	@tools/deps.sh test
+
+deps-bench:
+	@tools/deps.sh bench
 
 clean:
 	$(CARGO) clean

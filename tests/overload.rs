@@ -1,5 +1,5 @@
 //! More than the collector can take, and for longer than its tables have room: what is dropped or gives way is counted,
-//! memory stays within its limits, and REST answers. `benches/load` measures the same at length.
+//! memory stays within its limits, and REST answers. `benches/live` measures the same at length.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Barrier, Mutex};
@@ -12,7 +12,7 @@ use crate::support::keys::Keys;
 use crate::support::observer::{Account, Answers, QUESTIONS, ask_until, memory};
 use crate::support::traffic::Traffic;
 
-/// Ten times what `benches/load` promises: the test shares its processors with others.
+/// Ten times what `benches/live` promises: the test shares its processors with others.
 const SLOWEST: Duration = Duration::from_secs(1);
 
 /// Three senders without a pause, and room for three datagrams.

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing on Debian or Ubuntu: `deps.sh build` for building, `deps.sh test` for every test.
+# Installs what is missing on Debian or Ubuntu: `deps.sh build` for building, `deps.sh test` for every test,
+# `deps.sh bench` for every bench.
 # Quiet when everything is there; says what it installs. Uses sudo when not root.
 # No service of what it installs is started, now or at the next boot: the tests run the programs themselves.
 set -euo pipefail
@@ -25,7 +26,9 @@ need m4 m4
 has_header() { [ -e "/usr/include/$1" ]; }
 has_header libelf.h || packages+=(libelf-dev)
 has_header zlib.h || packages+=(zlib1g-dev)
-if [ "$for_what" = test ]; then
+# Instructions are counted by valgrind.
+[ "$for_what" != bench ] || need valgrind valgrind
+if [ "$for_what" = test ] || [ "$for_what" = bench ]; then
     need gzip gzip
     # The tests of ports of DPDK.
     has_header dpdk/rte_ethdev.h || packages+=(libdpdk-dev)
@@ -118,7 +121,7 @@ if ! has_rust; then
     has_rust || { echo "deps.sh: Rust $wanted or later is needed and could not be installed" >&2; exit 1; }
 fi
 # A Docker engine for the tests is unpacked beside the system, not installed.
-if [ "$for_what" = test ]; then
+if [ "$for_what" = test ] || [ "$for_what" = bench ]; then
     "$(dirname "$0")/docker-engine.sh" fetch
 fi
 

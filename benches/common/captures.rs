@@ -6,8 +6,8 @@ use std::io::BufWriter;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use decode::Datagram;
 use decode::packet::PacketBuilder;
+use decode::{Datagram, Mac};
 use fabric::{Fabric, FabricOptions};
 use ingest::capture::{Payloads, Reader, Writer, link};
 
@@ -17,6 +17,9 @@ const SIMULATED: usize = 20_000;
 /// Blocks that the file is written in, bytes: the page cache then holds it in pieces as large as those that it reads ahead
 /// of a file on a disk.
 const BLOCK: usize = 1 << 20;
+
+/// Ethernet, IPv4 and UDP before a datagram.
+const HEADERS: usize = 14 + 20 + 8;
 
 /// The port of sFlow.
 pub(crate) const PORT: u16 = 6343;
@@ -76,25 +79,21 @@ impl Captured {
         assert!(each > 0, "the captures hold no flow samples to port {PORT}");
         let rounds = samples.div_ceil(each);
         let file = BufWriter::with_capacity(BLOCK, File::create(path).expect("a file"));
-        let mut writer = Writer::new(file, link::RAW).expect("room");
+        let mut writer = Writer::new(file, link::ETHERNET).expect("room");
         for round in 0..rounds {
             for datagram in &self.datagrams {
-                let mut buffer = vec![0; datagram.len() + 64];
+                let mut frame = vec![0; HEADERS];
                 let (from, to) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
-                let headers = PacketBuilder::new(&mut buffer)
-                    .ipv4(from, to, 0, 64)
+                PacketBuilder::new(&mut frame)
+                    .ethernet(Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]))
+                    .and_then(|packet| packet.ipv4(from, to, 0, 64))
                     .and_then(|packet| packet.udp(50_000, PORT))
                     .expect("room")
-                    .finish(28 + datagram.len())
+                    .finish(HEADERS + datagram.len())
                     .expect("a datagram is below 64 KiB");
-                let mut datagram = datagram.clone();
-                renumber(&mut datagram, round as u32);
-                buffer.truncate(headers);
-                buffer.truncate(28);
-                buffer.extend_from_slice(&datagram);
-                writer
-                    .frame(round as u64 * 1_000_000, &buffer, buffer.len() as u32)
-                    .expect("room on the disk");
+                frame.extend_from_slice(datagram);
+                renumber(&mut frame[HEADERS..], round as u32);
+                writer.frame(round as u64 * 1_000_000, &frame, frame.len() as u32).expect("room on the disk");
             }
         }
         writer.flush().expect("room on the disk");

@@ -268,5 +268,5 @@ fn tell(bench: &mut Bench, idle: &Measured, busy: &Under<Measured>, swapped: &Un
     table.say(&format!("at 80 % of it ({:.0} datagrams/s)", busy.per_s), row(&busy.gave.times));
     table.say("the bare way meanwhile", row(&busy.gave.floor));
     table.say("dropped meanwhile", busy.after.dropped - busy.before.dropped);
-    bench.table(table.markdown());
+    bench.table("P11", table.markdown());
 }

@@ -73,6 +73,6 @@ pub(crate) fn measure(bench: &mut Bench) {
         kind: Number::Cost,
         target: Target::AtMost(1.1),
     });
-    bench.table(table.markdown());
+    bench.table("A4", table.markdown());
     assert_eq!(collector.end(), Some(0), "an orderly end");
 }

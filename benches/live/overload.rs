@@ -233,7 +233,7 @@ fn tell(bench: &mut Bench, measured: &Measured, sent: u64) {
     if let Some(failed) = answers.failed.first() {
         table.say("answers that failed", format!("{}: {failed}", answers.failed.len()));
     }
-    bench.table(table.markdown());
+    bench.table("P8", table.markdown());
 }
 
 /// What the scheduler says of a process's threads of this name: how long they ran, and how long they waited for a

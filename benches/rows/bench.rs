@@ -116,8 +116,8 @@ pub(crate) struct Sides<'a> {
 pub(crate) struct Bench {
     criterion: Criterion,
     pub(crate) lines: Vec<Line>,
-    /// What a row was measured on, and what was seen beside.
-    details: Vec<String>,
+    /// What a row was measured on, and what was seen beside, with the row's name.
+    details: Vec<(String, String)>,
 }
 
 impl Bench {
@@ -160,17 +160,19 @@ impl Bench {
     /// Takes a remark, a sentence.
     pub(crate) fn say(&mut self, row: &str, remark: impl AsRef<str>) {
         println!("{row}: {}", remark.as_ref());
-        self.details.push(format!("- {row}: {}", remark.as_ref()));
+        self.details.push((row.to_owned(), format!("- {row}: {}", remark.as_ref())));
     }
 
-    /// Takes a table of its own.
-    pub(crate) fn table(&mut self, markdown: String) {
+    /// Takes a table of a row's own.
+    pub(crate) fn table(&mut self, row: &str, markdown: String) {
         println!("{markdown}");
-        self.details.push(markdown);
+        self.details.push((row.to_owned(), markdown));
     }
 
-    /// All of it as a part of a page.
-    pub(crate) fn markdown(&self) -> String {
+    /// All of it as a part of a page, in the order of the rows.
+    pub(crate) fn markdown(mut self) -> String {
+        self.lines.sort_by_key(|line| number(line.row));
+        self.details.sort_by_key(|(row, _)| number(row));
         let mut text =
             "| row | a / b | a | b | ratio | target | reached |\n|---|---|---|---|---|---|---|\n".to_owned();
         for line in &self.lines {
@@ -178,13 +180,20 @@ impl Bench {
         }
         let reached =
             |wanted| self.lines.iter().filter(|l| l.target.reached(l.number) == Some(wanted)).count();
-        let _ = write!(text, "\n{} of {} targets reached.\n", reached(true), reached(true) + reached(false));
-        for (n, detail) in self.details.iter().enumerate() {
-            let follows = n > 0 && detail.starts_with("- ") && self.details[n - 1].starts_with("- ");
-            let _ = writeln!(text, "{}{detail}", if follows { "" } else { "\n" });
-        }
+        let (yes, no) = (reached(true), reached(false));
+        let _ = writeln!(text, "\n{yes} of {} targets reached.\n", yes + no);
+        let (remarks, tables): (Vec<_>, Vec<_>) =
+            self.details.iter().map(|(_, detail)| detail).partition(|detail| detail.starts_with("- "));
+        remarks.iter().for_each(|remark| text.push_str(&format!("{remark}\n")));
+        tables.iter().for_each(|table| text.push_str(&format!("\n{table}")));
         text
     }
+}
+
+/// Where a row stands: promises before targets, each by its number.
+fn number(row: &str) -> (bool, u32) {
+    let digits: String = row.chars().skip(1).take_while(char::is_ascii_digit).collect();
+    (row.starts_with('P'), digits.parse().unwrap_or(0))
 }
 
 /// A time with the unit of what it is for: "47.2 ns/sample", and larger ones in milliseconds.
