@@ -6,6 +6,7 @@
 //! | `socket` | one of them: datagrams out of the frames that arrive, where they lie |
 //! | `umem` | the memory, the frames and the rings; that no frame is in two places |
 //! | `gather` | packets that span several frames |
+//! | `near` | bytes that will be read soon |
 //! | `counts` | what is counted |
 //! | [`program`] | the XDP program that steers datagrams to the sockets, and counts |
 //! | `steering` | what that program is told |
@@ -17,6 +18,7 @@ mod counts;
 mod gather;
 pub mod generate;
 mod holder;
+mod near;
 pub mod object;
 mod open;
 pub mod program;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ingest::capture::{Payloads, Reader, Writer, link};
+use ingest::machine::Machine;
 use ingest::receiver::Receiver;
 use ingest::wake::wait;
 use ingest::xdp::program::Steering;
@@ -73,6 +74,9 @@ fn steered(opened: &Opened, many: u64) {
 #[test]
 fn datagrams_come_out_of_their_frames() {
     let cable = Cable::new("datagrams", 1, 1500);
+    // The frames of one queue are one of them.
+    let pages = Machine::read().huge_pages;
+    let huge = pages.free > 0 && pages.bytes == 2 << 20;
     for (order, mode) in [(Mode::Auto, Mode::Copy), (Mode::Copy, Mode::Copy), (Mode::Generic, Mode::Generic)]
     {
         let mut opened = open(&cable, &Options { order, ..options() });
@@ -96,6 +100,7 @@ fn datagrams_come_out_of_their_frames() {
         assert_eq!(opened.program.verdicts().unwrap().steered, 200);
         assert!(opened.receivers[0].local_address().is_err());
         assert_eq!(opened.receivers[0].receive_buffer(), 1024 * 2048);
+        assert_eq!(opened.reached.huge_pages, huge);
     }
 }
 
