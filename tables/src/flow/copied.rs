@@ -12,7 +12,7 @@ use super::measure::Mode;
 use super::plan::{ActiveFlow, FlowPlan};
 use super::table::FlowTable;
 use super::texts::Texts;
-use crate::mem;
+use crate::mem::Array;
 use crate::question::Owner;
 
 /// The flows of one table as they stood at one moment.
@@ -20,9 +20,9 @@ use crate::question::Owner;
 pub(super) struct Copied {
     plan: Arc<FlowPlan>,
     /// Of each flow: the owner's number in the upper half of a word, then the words of its key, and its stored value.
-    words: Vec<u64>,
+    words: Array<u64>,
     /// Of each flow the value of every measure; nothing where the stored values are these.
-    values: Vec<f64>,
+    values: Array<f64>,
     /// What stored values are to be multiplied by.
     scale: f64,
     /// The owners by number.
@@ -60,7 +60,7 @@ impl CopiedTexts {
 impl PartialEq for Copied {
     fn eq(&self, other: &Self) -> bool {
         self.plan.spec == other.plan.spec
-            && (&self.words, &self.values, self.scale) == (&other.words, &other.values, other.scale)
+            && (&*self.words, &*self.values, self.scale) == (&*other.words, &*other.values, other.scale)
             && (&self.owners, &self.texts) == (&other.owners, &other.texts)
     }
 }
@@ -74,18 +74,18 @@ impl FlowTable {
         let (all, width) = (self.entries().words(), self.entries().width());
         let (mut words, mut values);
         if wanted.is_none() && plain {
-            words = mem::roomy(all.len());
+            words = Array::with_room(all.len());
             words.extend_from_slice(all);
-            values = Vec::new();
+            values = Array::new();
         } else {
             let is_wanted = |at: &usize| self.is_wanted(*at, wanted);
             let flows = if wanted.is_none() { self.len() } else { (0..self.len()).filter(is_wanted).count() };
-            words = mem::roomy(flows * width);
-            values = mem::roomy(flows * measures);
+            words = Array::with_room(flows * width);
+            values = Array::with_room(flows * measures);
             for at in (0..self.len()).filter(is_wanted) {
                 words.extend_from_slice(self.entries().get(at).unwrap_or_default());
                 let reading = |measure| self.reading(at, measure, decay, asked.now_us);
-                values.extend((0..measures).map(reading));
+                (0..measures).map(reading).for_each(|value| values.push(value));
             }
         }
         let mut texts = CopiedTexts::default();

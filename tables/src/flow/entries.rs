@@ -5,7 +5,7 @@
 //! block of entries there is a bound that none of its values is above. Values that are removed leave it as it is: what is
 //! added later is scaled up, and soon all of that is above what has gone.
 
-use crate::mem::{self, Lines};
+use crate::mem::{self, Array};
 
 /// Entries that have a bound together.
 pub(super) const BLOCK: usize = 64;
@@ -13,7 +13,7 @@ pub(super) const BLOCK: usize = 64;
 /// A table's entries.
 #[derive(Debug)]
 pub(super) struct Entries {
-    words: Lines,
+    words: Array<u64>,
     /// Words of each.
     width: usize,
     len: usize,
@@ -24,7 +24,7 @@ pub(super) struct Entries {
 impl Entries {
     /// None yet, of so many words each.
     pub(super) fn new(width: usize) -> Self {
-        Self { words: Lines::default(), width, len: 0, bounds: Vec::new() }
+        Self { words: Array::new(), width, len: 0, bounds: Vec::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -91,7 +91,8 @@ impl Entries {
     /// Adds an entry with these words, of which the last one is not looked at, and this value. Room for more than `most`
     /// is made in small steps.
     pub(super) fn push(&mut self, words: &[u64], value: f64, most: usize) {
-        self.words.extend(words, most * self.width);
+        self.words.grow(words.len(), most * self.width);
+        self.words.extend_from_slice(words);
         if let Some(place) = self.words.last_mut() {
             *place = value.to_bits();
         }

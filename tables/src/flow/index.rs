@@ -1,7 +1,7 @@
 //! Where a flow table finds its entries: open addressing with linear probing, one word per slot, which has the hash in its
 //! upper half and the entry's number plus one in its lower half.
 
-use crate::mem;
+use crate::mem::{self, Array};
 
 /// Slots of the smallest index.
 const SMALLEST: usize = 64;
@@ -13,18 +13,18 @@ const ROOMY: usize = 1 << 16;
 /// The slots of a table.
 #[derive(Debug)]
 pub(super) struct Index {
-    slots: Vec<u64>,
+    slots: Array<u64>,
 }
 
 impl Index {
     /// The smallest one.
     pub(super) fn new() -> Self {
-        Self { slots: vec![0; SMALLEST] }
+        Self { slots: slots(SMALLEST) }
     }
 
     /// What it takes, bytes; as much again when it grows.
     pub(super) fn bytes(&self) -> usize {
-        self.slots.len() * size_of::<u64>()
+        self.slots.bytes()
     }
 
     /// Whether so many entries are as many as it should have.
@@ -68,9 +68,7 @@ impl Index {
 
     /// Makes twice as many slots.
     pub(super) fn grow(&mut self) {
-        let length = self.slots.len() * 2;
-        let mut larger = mem::roomy(length);
-        larger.resize(length, 0);
+        let mut larger = slots(self.slots.len() * 2);
         for slot in self.slots.iter().filter(|slot| **slot != 0) {
             place(&mut larger, (slot >> 32) as u32, *slot as u32 as usize - 1);
         }
@@ -116,6 +114,13 @@ impl Index {
             }
         }
     }
+}
+
+/// So many empty slots.
+fn slots(many: usize) -> Array<u64> {
+    let mut slots = Array::with_room(many);
+    slots.extend_with(0, many);
+    slots
 }
 
 /// What the slot of an entry has.

@@ -3,7 +3,7 @@
 
 use super::measure::{Distinct, Mode};
 use super::plan::FlowPlan;
-use crate::mem;
+use crate::mem::{self, Array};
 
 /// Where the state of a measure begins, and how many become one.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +23,7 @@ pub(crate) struct Lanes {
     log: Option<usize>,
     /// Lanes that decay as values do.
     decaying: Vec<usize>,
-    data: Vec<f64>,
+    data: Array<f64>,
     /// Length of the windows of least, largest and distinct values, microseconds.
     window_us: u64,
     distinct: Vec<Distinct>,
@@ -69,7 +69,7 @@ impl Lanes {
             stride,
             log,
             decaying,
-            data: Vec::new(),
+            data: Array::new(),
             window_us: (plan.spec.t.max(1.0) * 1e6) as u64,
             distinct: Vec::new(),
             free: Vec::new(),
@@ -108,9 +108,9 @@ impl Lanes {
         if self.stride == 0 {
             return;
         }
-        mem::grow(&mut self.data, self.stride, most * self.stride);
+        self.data.grow(self.stride, most * self.stride);
         let begins = self.data.len();
-        self.data.resize(begins + self.stride, 0.0);
+        self.data.extend_with(0.0, self.stride);
         for place in 0..self.columns.len() {
             let Some(column) = self.columns.get(place).copied() else { continue };
             if column.mode == Mode::Count {

@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ip_network::IpNetwork;
 
-use crate::mem;
+use crate::mem::Array;
 
 /// A label's number: 0 is no label.
 type Label = u32;
@@ -81,11 +81,12 @@ impl Prefixes {
     /// What it takes, bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.filter.bits.len() * size_of::<u64>()
-            + self.v4.words.len() * size_of::<Word>()
-            + self.v4.values.len() * size_of::<u32>()
-            + self.v6.leading.len() * size_of::<Leading>()
-            + self.v6.index.len() * size_of::<u32>()
-            + self.v6.starts.len() * (size_of::<u128>() + size_of::<Label>())
+            + self.v4.words.bytes()
+            + self.v4.values.bytes()
+            + self.v6.leading.bytes()
+            + self.v6.index.bytes()
+            + self.v6.starts.bytes()
+            + self.v6.labels.bytes()
     }
 }
 
@@ -193,9 +194,9 @@ struct Word {
 #[derive(Debug)]
 struct Bitmap {
     /// The first block covers all addresses.
-    words: Vec<Word>,
+    words: Array<Word>,
     /// For each block the value before its first slot, and those at changes.
-    values: Vec<u32>,
+    values: Array<u32>,
     /// Bits of an address below a slot of the first block.
     shift: u32,
 }
@@ -220,8 +221,8 @@ impl Bitmap {
     fn new(changes: &[Change]) -> Self {
         let shift = if changes.len() >= WIDE_FROM { 8 } else { 16 };
         let words = 1 << (32 - shift - 6);
-        let mut bitmap = Self { words: mem::roomy(words), values: Vec::new(), shift };
-        bitmap.words.resize(words, Word::default());
+        let mut bitmap = Self { words: Array::with_room(words), values: Array::new(), shift };
+        bitmap.words.extend_with(Word::default(), words);
         let mut todo = vec![Todo { word: 0, words, start: 0, shift, changes, before: 0 }];
         while let Some(block) = todo.pop() {
             bitmap.fill(&block, &mut todo);
@@ -249,8 +250,7 @@ impl Bitmap {
                 self.set(&mut begun, block.word, slot, next);
             } else {
                 let word = self.words.len();
-                mem::grow(&mut self.words, 4, usize::MAX);
-                self.words.resize(word + 4, Word::default());
+                self.words.extend_with(Word::default(), 4);
                 let (start, shift) = (begins, block.shift - 8);
                 todo.push(Todo { word, words: 4, start, shift, changes: own, before: label });
                 self.set(&mut begun, block.word, slot, SPLIT | word as u32);
@@ -265,7 +265,6 @@ impl Bitmap {
     }
 
     fn push(&mut self, value: u32) {
-        mem::grow(&mut self.values, 1, usize::MAX);
         self.values.push(value);
     }
 
@@ -313,11 +312,11 @@ impl Bitmap {
 /// bits that follow as there are ranges for.
 #[derive(Debug)]
 struct Ranges {
-    leading: Vec<Leading>,
+    leading: Array<Leading>,
     /// The last range that begins before addresses with these bits, or with the first of them.
-    index: Vec<u32>,
-    starts: Vec<u128>,
-    labels: Vec<Label>,
+    index: Array<u32>,
+    starts: Array<u128>,
+    labels: Array<Label>,
     /// Leading bits.
     bits: u32,
 }
@@ -333,13 +332,12 @@ impl Ranges {
     fn new(changes: &[Change]) -> Self {
         let bits = if changes.len() < 1024 { 8 } else { V6_LEADING_BITS };
         let mut ranges = Self {
-            leading: Vec::with_capacity(1 << bits),
-            index: Vec::new(),
-            starts: Vec::new(),
-            labels: Vec::new(),
+            leading: Array::with_room(1 << bits),
+            index: Array::new(),
+            starts: changes.iter().map(|(start, _)| *start).collect(),
+            labels: changes.iter().map(|(_, label)| *label).collect(),
             bits,
         };
-        (ranges.starts, ranges.labels) = changes.iter().copied().unzip();
         let mut at = 0;
         for top in 0..1_u128 << bits {
             let begins = top << (128 - bits);
