@@ -1,6 +1,6 @@
-//! What the packet path asks of the processor and the kernel: prefetching, memory on huge pages. The one place of this crate
-//! with unsafe code.
-#![allow(unsafe_code, reason = "prefetch, and memory on huge pages; each block says why it holds")]
+//! What the packet path asks of the processor and the kernel: prefetching, counting bits, memory on huge pages. The one place
+//! of this crate with unsafe code.
+#![allow(unsafe_code, reason = "prefetch, popcnt, and memory on huge pages; each block says why it holds")]
 
 use std::alloc::Layout;
 use std::ops::{Deref, DerefMut};
@@ -51,6 +51,22 @@ pub fn prefetch_value<T>(value: &T) {
     for at in (0..size_of::<T>()).step_by(LINE) {
         ask_for(std::ptr::from_ref(value).cast::<u8>().wrapping_add(at));
     }
+}
+
+/// How many bits of a word are ones, by the processor's own instruction where it has one: without it a dozen are needed,
+/// and a compiler that does not know the processor must not use it.
+#[inline(always)]
+pub fn ones(word: u64) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("popcnt") {
+        let ones: u64;
+        // SAFETY: the processor has the instruction, which reads a register and writes one.
+        unsafe {
+            std::arch::asm!("popcnt {0}, {1}", out(reg) ones, in(reg) word, options(pure, nomem, nostack));
+        }
+        return ones as u32;
+    }
+    word.count_ones()
 }
 
 /// From this size on elements lie on huge pages.
@@ -292,6 +308,13 @@ mod tests {
         numbers.extend_with(9, 2);
         assert_eq!((*numbers).to_vec(), [0, 1, 2, 3, 4, 5, 6, 9, 9]);
         assert_eq!((copy.len(), copy.last().copied(), copy.bytes()), (1_000_000, Some(999_999), 8_000_000));
+    }
+
+    #[test]
+    fn ones_are_counted() {
+        for word in [0, 1, u64::MAX, 0x8000_0000_0000_0001, 0x0123_4567_89ab_cdef] {
+            assert_eq!(ones(word), word.count_ones());
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ip_network::IpNetwork;
 
-use crate::mem::Array;
+use crate::mem::{self, Array};
 
 /// A label's number: 0 is no label.
 type Label = u32;
@@ -303,7 +303,7 @@ impl Bitmap {
     #[inline]
     fn value(&self, first: usize, slot: u32) -> u32 {
         let Some(word) = self.words.get(first + slot as usize / 64) else { return 0 };
-        let changes = (word.changes << (63 - slot % 64)).count_ones();
+        let changes = mem::ones(word.changes << (63 - slot % 64));
         self.values.get((word.rank + changes) as usize).copied().unwrap_or(0)
     }
 }
