@@ -13,6 +13,9 @@ const ETHERTYPE: usize = 12;
 const LENGTH: usize = 4;
 const CHECKSUM: usize = 6;
 
+/// The shortest IPv4 header, words of 32 bits.
+const SHORTEST: u8 = 5;
+
 /// A payload, where it lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found<'a> {
@@ -60,6 +63,10 @@ pub struct Located<'a> {
 pub fn locate(frame: &[u8]) -> Result<Located<'_>, Unusable> {
     let packet = after_type(frame, ETHERTYPE).and_then(read_ip).ok_or(Unusable::Malformed)?;
     if packet.protocol != UDP || packet.fragment.is_some() || packet.open_ended || packet.cut {
+        return Err(Unusable::Malformed);
+    }
+    // A capture's reader takes a header that says it is shorter than any for the shortest.
+    if packet.checked.and_then(<[u8]>::first).is_some_and(|first| first & 0x0f < SHORTEST) {
         return Err(Unusable::Malformed);
     }
     let ((_, port), payload) = read_udp(packet.payload).ok_or(Unusable::Malformed)?;
