@@ -38,7 +38,7 @@ const LINK_HEADERS: u32 = 14 + 8;
 const ONE_BUFFER: u32 = 3500;
 
 /// How long a queue that is not free is waited for in all, and how long between two looks.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(3);
 const BETWEEN: Duration = Duration::from_millis(5);
 
 /// How long, microseconds, and for how many packets a driver is asked at once.
@@ -179,7 +179,8 @@ pub enum OpenError {
     },
     /// A queue is not there.
     #[error(
-        "interface {interface} has no queue {queue}: it has {queues}, numbered from 0 (`ethtool -l {interface}`;          `ethtool -L {interface} combined N` changes how many)"
+        "interface {interface} has no queue {queue}: it has {queues}, numbered from 0 (`ethtool -l {interface}`; \
+         `ethtool -L {interface} combined N` changes how many)"
     )]
     NoQueue {
         /// Which interface.
@@ -191,7 +192,8 @@ pub enum OpenError {
     },
     /// More queues than can be served.
     #[error(
-        "interface {interface}: {queues} queues, of which {MOST_QUEUES} at most can be served; choose them, or          `ethtool -L {interface} combined N`"
+        "interface {interface}: {queues} queues, of which {MOST_QUEUES} at most can be served; choose them, or \
+         `ethtool -L {interface} combined N`"
     )]
     TooMany {
         /// Which interface.
