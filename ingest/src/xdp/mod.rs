@@ -2,7 +2,8 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | `open` | what was asked for, what was reached: sockets on the queues of an interface |
+//! | `options` | what is asked for, what is reached, and why nothing is |
+//! | `open` | sockets on the queues of an interface, in the best mode that can be had |
 //! | `socket` | one of them: datagrams out of the frames that arrive, where they lie |
 //! | `umem` | the memory, the frames and the rings; that no frame is in two places |
 //! | `gather` | packets that span several frames |
@@ -21,11 +22,13 @@ mod holder;
 mod near;
 pub mod object;
 mod open;
+mod options;
 pub mod program;
 mod socket;
 mod steering;
 mod umem;
 
 pub use counts::Rings;
-pub use open::{FEWEST_FRAMES, FRAMES, MOST_FRAMES, Mode, OpenError, Opened, Options, Reached, open};
+pub use open::open;
+pub use options::{FEWEST_FRAMES, FRAMES, MOST_FRAMES, Mode, OpenError, Opened, Options, Reached};
 pub(crate) use socket::QueueSocket;

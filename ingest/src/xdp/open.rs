@@ -1,27 +1,19 @@
-//! Opens the queues of an interface: what was asked for, what was reached, and what was refused on the way.
+//! Opens the queues of an interface: tries one mode after the other, and tells what was refused on the way.
 
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use thiserror::Error;
 use xsk_rs::config::BindFlags;
 
-use super::program::{Attach, Program, Steering};
+use super::options::{FEWEST_FRAMES, MOST_FRAMES, Mode, OpenError, Opened, Options, Reached};
+use super::program::Program;
 use super::socket::{Manner, QueueSocket};
 use super::umem::{Frame, Memory, Pair};
 use crate::interface;
 use crate::linux;
 use crate::machine::Machine;
 use crate::receiver::{MOST_QUEUES, Receiver};
-
-/// Frames of a queue, of which the number is a power of two.
-pub const FEWEST_FRAMES: u32 = 256;
-/// The most that it may be.
-pub const MOST_FRAMES: u32 = 1 << 18;
-/// What it is unless something else is asked for: 45 ms of 179,000 datagrams a second.
-pub const FRAMES: u32 = 8192;
 
 /// What a frame loses to the kernel's headroom, bytes.
 const HEADROOM: u32 = 256;
@@ -48,168 +40,6 @@ const BUSY_POLL_BUDGET: i32 = 64;
 /// `SO_PREFER_BUSY_POLL`, `SO_BUSY_POLL_BUDGET`, which `libc` does not have.
 const SO_PREFER_BUSY_POLL: libc::c_int = 69;
 const SO_BUSY_POLL_BUDGET: libc::c_int = 70;
-
-/// How packets come from the driver to us.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// The best that can be had. Only asked for, never reached.
-    #[default]
-    Auto,
-    /// The card writes into our frames.
-    ZeroCopy,
-    /// The driver runs the XDP program, and a packet is copied once.
-    Copy,
-    /// The kernel runs the program after the driver has made a packet of the stack of it. Every interface has it; it
-    /// is the slowest.
-    Generic,
-}
-
-impl Mode {
-    /// Its name in output and options.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::ZeroCopy => "zero-copy",
-            Self::Copy => "copy",
-            Self::Generic => "generic",
-        }
-    }
-
-    /// What is tried, one after the other.
-    fn order(self) -> &'static [Self] {
-        match self {
-            Self::Auto => &[Self::ZeroCopy, Self::Copy, Self::Generic],
-            Self::ZeroCopy => &[Self::ZeroCopy],
-            Self::Copy => &[Self::Copy],
-            Self::Generic => &[Self::Generic],
-        }
-    }
-
-    fn attach(self) -> Attach {
-        match self {
-            Self::Generic => Attach::Generic,
-            Self::Auto | Self::ZeroCopy | Self::Copy => Attach::Native,
-        }
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.label())
-    }
-}
-
-/// What is to be opened.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The interface, by name.
-    pub interface: String,
-    /// Its queues; all of them when empty.
-    pub queues: Vec<u32>,
-    /// Which datagrams are ours.
-    pub steering: Steering,
-    /// What to try.
-    pub order: Mode,
-    /// Whether a driver is asked for packets instead of waiting for its interrupts.
-    pub busy_poll: bool,
-    /// Whether checksums are verified, as the kernel would.
-    pub verify_checksum: bool,
-    /// Whether all queues have their frames in one memory.
-    pub share_umem: bool,
-    /// Frames of each queue; rounded up to a power of two, and between [`FEWEST_FRAMES`] and [`MOST_FRAMES`].
-    pub frames_per_queue: u32,
-}
-
-impl Options {
-    /// All queues of an interface, the best mode, checksums verified.
-    pub fn new(interface: &str, steering: Steering) -> Self {
-        Self {
-            interface: interface.to_owned(),
-            queues: Vec::new(),
-            steering,
-            order: Mode::Auto,
-            busy_poll: false,
-            verify_checksum: true,
-            share_umem: false,
-            frames_per_queue: FRAMES,
-        }
-    }
-}
-
-/// What was opened.
-#[derive(Debug)]
-pub struct Opened {
-    /// One for each queue, in the order of [`Reached::queues`].
-    pub receivers: Vec<Receiver>,
-    /// How.
-    pub reached: Reached,
-    /// What steers datagrams to them; it does so as long as one of the receivers lives.
-    pub program: Arc<Program>,
-}
-
-/// What was reached, and what was not.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reached {
-    /// The interface.
-    pub interface: String,
-    /// How packets come from it.
-    pub mode: Mode,
-    /// The queues that are bound.
-    pub queues: Vec<u32>,
-    /// Whether the frames are on huge pages.
-    pub huge_pages: bool,
-    /// Whether packets may span several frames, as the interface's MTU asks for.
-    pub multi_buffer: bool,
-    /// Whether the driver is asked for packets.
-    pub busy_poll: bool,
-    /// What was refused on the way, and why.
-    pub why: Vec<String>,
-}
-
-/// Why nothing was opened.
-#[derive(Debug, Error)]
-pub enum OpenError {
-    /// The interface is not there, or does not answer.
-    #[error("interface {interface}: {source}; `ip link` lists those there are")]
-    Interface {
-        /// Which.
-        interface: String,
-        /// What the kernel says.
-        source: io::Error,
-    },
-    /// A queue is not there.
-    #[error(
-        "interface {interface} has no queue {queue}: it has {queues}, numbered from 0 (`ethtool -l {interface}`; \
-         `ethtool -L {interface} combined N` changes how many)"
-    )]
-    NoQueue {
-        /// Which interface.
-        interface: String,
-        /// Which queue.
-        queue: u32,
-        /// How many there are.
-        queues: u32,
-    },
-    /// More queues than can be served.
-    #[error(
-        "interface {interface}: {queues} queues, of which {MOST_QUEUES} at most can be served; choose them, or \
-         `ethtool -L {interface} combined N`"
-    )]
-    TooMany {
-        /// Which interface.
-        interface: String,
-        /// How many.
-        queues: usize,
-    },
-    /// Everything that was tried is refused.
-    #[error("AF_XDP on {interface}: {}", refused.join("; "))]
-    Refused {
-        /// Which interface.
-        interface: String,
-        /// What was tried, and why it is refused.
-        refused: Vec<String>,
-    },
-}
 
 /// Opens sockets on the queues of an interface, in the network namespace of the calling thread, and steers datagrams
 /// to them.
@@ -310,24 +140,15 @@ impl<'a> Plan<'a> {
             busy_poll: self.options.busy_poll,
             why: Vec::new(),
         };
-        let mut shared: Option<(Memory, Vec<Frame>)> = None;
-        for &queue in &self.queues {
-            let (memory, frames) = match &mut shared {
-                Some((memory, frames)) => (memory.clone(), frames),
-                None => {
-                    let queues = if self.options.share_umem { self.queues.len() as u32 } else { 1 };
-                    let (memory, frames, huge_pages) = self.memory(queues)?;
-                    bound.huge_pages &= huge_pages;
-                    let (memory, frames) = shared.insert((memory, frames));
-                    (memory.clone(), frames)
-                }
-            };
-            let own = frames.split_off(frames.len().saturating_sub(self.frames as usize));
-            if !self.options.share_umem {
-                shared = None;
+        let together = if self.options.share_umem { self.queues.len() } else { 1 };
+        for queues in self.queues.chunks(together.max(1)) {
+            let (memory, mut frames, huge_pages) = self.memory(queues.len() as u32)?;
+            bound.huge_pages &= huge_pages;
+            for &queue in queues {
+                let own = frames.split_off(frames.len().saturating_sub(self.frames as usize));
+                let socket = self.socket(mode, queue, memory.clone(), own, program, &mut bound);
+                bound.sockets.push(socket.map_err(|error| told(queue, &error))?);
             }
-            let socket = self.socket(mode, queue, memory, own, program, &mut bound);
-            bound.sockets.push(socket.map_err(|error| told(queue, &error))?);
         }
         Ok(bound)
     }

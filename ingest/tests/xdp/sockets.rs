@@ -128,6 +128,23 @@ fn zero_copy_is_tried_first_and_why_not_is_told() {
     assert!(none.starts_with("interface nowhere: entity not found; `ip link` lists"), "{none}");
 }
 
+#[test]
+fn without_privileges_it_says_which_are_needed() {
+    use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+    let cable = Cable::new("privileges", 1, 1500);
+    let refusal = cable.near.inside(|| {
+        let none = CapabilitySet::empty();
+        // Of this thread, which ends here.
+        set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
+            .unwrap();
+        xdp::open(&options()).unwrap_err().to_string()
+    });
+    for word in ["AF_XDP on near: native XDP: ", "; generic: ", "not permitted", "CAP_BPF", "CAP_NET_ADMIN"] {
+        assert!(refusal.contains(word), "{refusal}");
+    }
+    assert_eq!(open(&cable, &options()).reached.mode, Mode::Copy);
+}
+
 /// Somebody else's socket, without a program.
 #[test]
 fn a_queue_that_is_taken_is_named() {
