@@ -28,23 +28,29 @@ part() { # part NAME TITLE PACKAGE BENCH: the table that it prints goes below it
     fi
 }
 
-began=$(load)
-: >"$work/page"
-part rows "Rows" --bench rows -- --write "$work/rows.md"
-part counts "Instructions" --package engine --bench counts
-part peers "Against another collector" --bench peers
-part taps "Sampled interfaces" --package ingest --bench taps
-part agent "The agent on a Docker engine" --package agent --bench agent
-{
-    echo "# Measured"
-    echo
-    echo "Written by \`make bench\`; [README.md](README.md) says how each row is measured, and what a and b are."
-    echo
-    machine bench
-    echo "- load of the machine at the start: $began"
-    echo "- load of the machine at the end: $(load)"
-    cat "$work/page"
-} >"$work/whole"
-cat "$work/whole"
-mv "$work/whole" "$to"
-exit "$status"
+# Read whole before it begins: it takes long enough to edit this file meanwhile.
+measure() {
+    about=$(machine bench)
+    began=$(load)
+    : >"$work/page"
+    part rows "Rows" --bench rows -- --write "$work/rows.md"
+    part counts "Instructions" --package engine --bench counts
+    part peers "Against another collector" --bench peers
+    part taps "Sampled interfaces" --package ingest --bench taps
+    part agent "The agent on a Docker engine" --package agent --bench agent
+    {
+        echo "# Measured"
+        echo
+        echo "Written by \`make bench\`; [README.md](README.md) says how each row is measured, and what a and b are."
+        echo
+        echo "$about"
+        echo "- load of the machine at the start: $began"
+        echo "- load of the machine at the end: $(load)"
+        cat "$work/page"
+    } >"$work/whole"
+    cat "$work/whole"
+    mv "$work/whole" "$to"
+    exit "$status"
+}
+
+measure

@@ -148,10 +148,9 @@ fn tell_levels(table: &mut Table, levels: &[Level], seconds: f64) {
         format!("{ratio:.3} ({})", mib(last)),
         ratio <= most_rise(seconds),
     );
-    let counts: [(&str, fn(&Level) -> u64); 2] =
-        [("descriptors", |level| level.descriptors), ("threads", |level| level.threads)];
-    for (what, of) in counts {
-        let (warm, last) = (most(1, of), most(3, of));
+    let descriptors = (most(1, |level| level.descriptors), most(3, |level| level.descriptors));
+    let threads = (most(1, |level| level.threads), most(3, |level| level.threads));
+    for (what, (warm, last)) in [("descriptors", descriptors), ("threads", threads)] {
         table.check(
             &format!("{what}, most in the second quarter and in the last"),
             format!("{warm} and {last}"),

@@ -17,6 +17,7 @@ soak() {
     holds=0
 
     "$cargo" bench --locked --profile quick --bench soak --no-run
+    about=$(machine quick)
     began=$(load)
     benches/soak/threads.sh "$threads_s" >"$work/threads" || holds=1
     "$cargo" bench --locked --profile quick --bench soak >"$work/churn" || holds=1
@@ -27,7 +28,7 @@ soak() {
         echo "Written by \`make soak\`; [README.md](README.md) says what is run. This run: \`make soak SOAK_S=$SOAK_S" \
             "SOAK_RATE=$SOAK_RATE SOAK_THREADS_S=$threads_s\`."
         echo
-        machine quick
+        echo "$about"
         echo "- load of the machine at the start: $began"
         echo "- load of the machine at the end: $(load)"
         echo
