@@ -70,7 +70,7 @@ impl<'a> Records<'a> {
 
     /// Walks all records; false when their count or a length says more than there is, or `good` is false
     /// for one of them.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn verify(&self, mut good: impl FnMut(Record<'a>) -> bool) -> bool {
         let mut records = self.iter();
         for record in records.by_ref() {

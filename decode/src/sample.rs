@@ -307,16 +307,17 @@ impl<'a> FlowSample<'a> {
     /// See [`SampleError`]; the value is then a part of the sample.
     #[inline(always)]
     pub fn read(&mut self, tag: Tag, body: &'a [u8]) -> Option<Result<(), SampleError>> {
-        Some(match FlowForm::of(tag)? {
+        let head = match FlowForm::of(tag)? {
             FlowForm::Compact => self.read_compact(body),
             FlowForm::Expanded => self.read_expanded(body),
             FlowForm::Wrapped => self.read_wrapped(body),
-        })
+        };
+        Some(head.and_then(|(records, count)| self.read_records(records, count)))
     }
 
-    // Each form's head is read behind one check of its length.
+    // Each form's head is read behind one check of its length; what is left are the records, of which it says how many.
     #[inline(always)]
-    fn read_compact(&mut self, body: &'a [u8]) -> Result<(), SampleError> {
+    fn read_compact(&mut self, body: &'a [u8]) -> Result<(&'a [u8], u32), SampleError> {
         let (head, records) = body.split_first_chunk::<32>().ok_or(SampleError::Truncated)?;
         let [sequence, source, rate, pool, drops, input, output, count] = words(head);
         self.expanded = false;
@@ -327,11 +328,11 @@ impl<'a> FlowSample<'a> {
         self.drops = drops;
         self.input = Interface::compact(input);
         self.output = Interface::compact(output);
-        self.read_records(records, count)
+        Ok((records, count))
     }
 
     #[inline(always)]
-    fn read_expanded(&mut self, body: &'a [u8]) -> Result<(), SampleError> {
+    fn read_expanded(&mut self, body: &'a [u8]) -> Result<(&'a [u8], u32), SampleError> {
         let (head, records) = body.split_first_chunk::<44>().ok_or(SampleError::Truncated)?;
         let [sequence, class, index, rate, pool, drops, in_format, input, out_format, output, count] =
             words(head);
@@ -343,11 +344,11 @@ impl<'a> FlowSample<'a> {
         self.drops = drops;
         self.input = Interface { format: in_format, value: input };
         self.output = Interface { format: out_format, value: output };
-        self.read_records(records, count)
+        Ok((records, count))
     }
 
     #[cold]
-    fn read_wrapped(&mut self, body: &'a [u8]) -> Result<(), SampleError> {
+    fn read_wrapped(&mut self, body: &'a [u8]) -> Result<(&'a [u8], u32), SampleError> {
         self.read_compact(body.get(WRAPPER..).ok_or(SampleError::Truncated)?)
     }
 
