@@ -5,7 +5,7 @@ use std::sync::Arc;
 use decode::{Address, DataSource};
 use serde_json::json;
 use tables::flow::active::{ActivePartial, Asked, FlowAggregation};
-use tables::flow::owners::Owners;
+use tables::flow::owners::{Known, Owners};
 use tables::flow::table::{Context, FlowTable, Hit};
 use tables::flow::texts::Texts;
 use tables::flow::{FlowPlan, FlowSpec, Lookups};
@@ -50,7 +50,7 @@ impl Ours {
         let plan = FlowPlan::compile(spec, &Lookups::default()).expect("keys of the catalogue");
         let mut owners = Owners::default();
         let source = Source::Of(DataSource { class: 0, index: 1 });
-        let owner = owners.number(&mut { u32::MAX }, &Address::V4([10, 0, 0, 1].into()), &source, 0);
+        let owner = owners.number(&mut Known::default(), &Address::V4([10, 0, 0, 1].into()), &source, 0);
         Self {
             table: FlowTable::new(Arc::from("tcp"), Arc::new(plan), 256 << 20, 0),
             texts: Texts::new(1 << 20),

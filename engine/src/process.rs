@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use tables::{Outbox, Shard, mem};
+use tables::{Outbox, Room, Shard, mem};
 
 use crate::ownership::Ownership;
 
@@ -37,9 +37,10 @@ pub fn process_batch<'b>(
     ownership: &mut Ownership,
 ) -> usize {
     let mut own = 0;
+    let mut room = Room::default();
     for (bytes, sender) in ahead(batch, |(bytes, _)| bytes) {
         if ownership.keeps(bytes, sender) {
-            shard.datagram(bytes, sender, now_us, outbox);
+            shard.datagram_in(&mut room, bytes, sender, now_us, outbox);
             own += 1;
         }
     }

@@ -8,6 +8,7 @@ use decode::rt::RtFlow;
 use decode::{Address, Header, SampleError};
 use hashbrown::HashMap;
 
+use crate::flow::owners::Known;
 use crate::metric::custom::Custom;
 use crate::sequence::{Arrival, Sequence};
 use crate::source::Sources;
@@ -42,7 +43,7 @@ pub(crate) struct Agent {
     pub(crate) sample_errors: [u64; SampleError::ALL.len()],
     pub(crate) sources: Sources,
     /// The number that flow tables know it by.
-    pub(crate) number: u32,
+    pub(crate) number: Known,
     pub(crate) custom: Custom,
     /// Data sources that custom flows name.
     pub(crate) emitters: Map<Arc<str>, Emitter>,
@@ -66,7 +67,7 @@ pub(crate) struct Emitter {
     last_seen_us: u64,
     estimate: Estimate,
     /// The number that flow tables know it by.
-    pub(crate) number: u32,
+    pub(crate) number: Known,
 }
 
 impl Emitter {
@@ -218,7 +219,7 @@ impl Agent {
                 name: Arc::from(name),
                 last_seen_us: 0,
                 estimate: Estimate::default(),
-                number: u32::MAX,
+                number: Known::default(),
             };
             self.emitters.insert(Arc::clone(&emitter.name), emitter);
         }

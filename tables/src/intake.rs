@@ -10,21 +10,30 @@ use decode::{
 };
 
 use crate::agent::Agent;
-use crate::flow::flows::{By, Flows, Numbers};
+use crate::flow::flows::{By, Flows, Numbers, Prepared};
 use crate::metric::{Moment, custom};
 use crate::outbox::Outbox;
 use crate::question::Source as Named;
 use crate::shard::{Counters, Options};
 
-/// Samples that are framed together, so that what is known of their data sources comes near before the first of them is
-/// taken. Most datagrams have no more.
+/// Samples that are read together, so that what is known of their data sources and what their packets are looked up in
+/// comes near before the first of them is taken. Most datagrams have no more.
 const TOGETHER: usize = 8;
 
-/// A sample that is framed, and where its data source is likely to be.
-#[derive(Clone, Copy)]
-struct Framed<'a> {
-    tag: Tag,
-    body: &'a [u8],
+/// Where the samples of a datagram wait. It is made once for a batch: making it costs as much as a sample does.
+#[derive(Debug, Default)]
+pub struct Room<'a> {
+    waiting: [Waiting<'a>; TOGETHER],
+}
+
+/// A sample that waits.
+#[derive(Debug, Default)]
+struct Waiting<'a> {
+    /// What it is where it is no flow sample.
+    other: Option<(Tag, &'a [u8])>,
+    sample: FlowSample<'a>,
+    packet: Prepared<'a>,
+    /// Where its data source is likely to be.
     place: Option<u32>,
 }
 
@@ -48,52 +57,55 @@ pub(crate) struct Intake<'s> {
 impl Intake<'_> {
     /// Takes all samples; what the agent then takes of what all may have together, and the data sources that said something
     /// which thresholds may be on.
-    pub(crate) fn take(mut self, mut samples: Samples<'_>, outbox: &mut Outbox) -> (usize, Vec<Named>) {
-        let mut sample = FlowSample::default();
-        let mut framed = [Framed { tag: Tag(0), body: &[], place: None }; TOGETHER];
+    pub(crate) fn take<'a>(
+        mut self,
+        mut samples: Samples<'a>,
+        room: &mut Room<'a>,
+        outbox: &mut Outbox,
+    ) -> (usize, Vec<Named>) {
         loop {
-            let framed = self.frame(&mut samples, &mut framed);
-            if framed.is_empty() {
-                return (self.agent.weight(), self.counted);
-            }
-            let next = framed.iter().skip(1).map(|next| next.place).chain([None]);
-            for (Framed { tag, body, place }, next) in framed.iter().zip(next) {
-                // In place: a sample is not moved right after it was written.
-                match sample.read(*tag, body) {
-                    Some(Ok(())) => {
-                        if let Some(owner) = next.and_then(|place| self.agent.sources.number(place)) {
-                            self.flows.bring_near(owner);
-                        }
-                        self.flow(&sample, *place, outbox);
-                    }
-                    Some(Err(error)) => self.refuse(error),
-                    None => self.other(*tag, body, outbox),
+            let many = self.read(&mut samples, &mut room.waiting);
+            for Waiting { other, sample, packet, place } in room.waiting.iter().take(many) {
+                match other {
+                    None => self.flow(sample, packet, *place, outbox),
+                    Some((tag, body)) => self.other(*tag, body, outbox),
                 }
+            }
+            if many < TOGETHER {
+                return (self.agent.weight(), self.counted);
             }
         }
     }
 
-    /// The next few samples, whose data sources are brought near.
-    #[inline]
-    fn frame<'a, 'f>(
-        &mut self,
-        samples: &mut Samples<'a>,
-        framed: &'f mut [Framed<'a>; TOGETHER],
-    ) -> &'f [Framed<'a>] {
+    /// Reads the next few samples, in place of those before, and brings near what they need; how many there are.
+    #[inline(always)]
+    fn read<'a>(&mut self, samples: &mut Samples<'a>, waiting: &mut [Waiting<'a>; TOGETHER]) -> usize {
         let mut many = 0;
-        while let Some(place) = framed.get_mut(many) {
-            match samples.next_framed() {
+        while let Some(Waiting { other, sample, packet, place }) = waiting.get_mut(many) {
+            let (tag, body) = match samples.next_framed() {
                 None => break,
-                Some(Err(error)) => self.refuse(error),
-                Some(Ok((tag, body))) => {
-                    let source = FlowSample::source_of(tag, body);
-                    let near = source.and_then(|source| self.agent.sources.bring_near(source));
-                    *place = Framed { tag, body, place: near };
-                    many += 1;
+                Some(Err(error)) => {
+                    self.refuse(error);
+                    continue;
                 }
+                Some(Ok(framed)) => framed,
+            };
+            // In place: a sample is not moved right after it was written.
+            match sample.read(tag, body) {
+                Some(Ok(())) => {
+                    *other = None;
+                    *place = self.agent.sources.bring_near(sample.source);
+                    self.flows.prepare(sample, packet, self.moment.now_us);
+                }
+                Some(Err(error)) => {
+                    self.refuse(error);
+                    continue;
+                }
+                None => (*other, *place) = (Some((tag, body)), None),
             }
+            many += 1;
         }
-        framed.get(..many).unwrap_or_default()
+        many
     }
 
     /// Counts a sample that lied.
@@ -113,7 +125,13 @@ impl Intake<'_> {
     }
 
     #[inline(always)]
-    fn flow(&mut self, sample: &FlowSample<'_>, place: Option<u32>, outbox: &mut Outbox) {
+    fn flow(
+        &mut self,
+        sample: &FlowSample<'_>,
+        packet: &Prepared<'_>,
+        place: Option<u32>,
+        outbox: &mut Outbox,
+    ) {
         self.counters.flow_samples += 1;
         let is_there = |place: &u32| self.agent.sources.is_at(*place, sample.source);
         let Some(place) = place.filter(is_there).or_else(|| self.find(sample.source)) else { return };
@@ -130,7 +148,7 @@ impl Intake<'_> {
         let frames = self.options.scale.of(frames, rate);
         let mut numbers = Numbers { source: source.pulse.number, agent: *number };
         let by = By { agent: &self.address, numbers: &mut numbers, frames };
-        self.flows.sampled(by, sample, None, now_us, outbox);
+        self.flows.sampled(by, sample, packet, now_us, outbox);
         (source.pulse.number, *number) = (numbers.source, numbers.agent);
     }
 

@@ -46,6 +46,7 @@ pub mod topology;
 pub mod trust;
 pub(crate) mod watch;
 
+pub use intake::Room;
 pub use outbox::Outbox;
 pub use program::{Change, ChangeError, Program};
 pub use question::{Answer, Partial, Question};

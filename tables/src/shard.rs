@@ -9,7 +9,7 @@ use crate::agent::{Agent, Taken};
 use crate::answer::Known;
 use crate::flow::atom::key_text;
 use crate::flow::flows::Flows;
-use crate::intake::Intake;
+use crate::intake::{Intake, Room};
 use crate::metric::Moment;
 use crate::outbox::{Outbox, ThresholdEvent};
 use crate::program::Program;
@@ -309,6 +309,18 @@ impl Shard {
 
     /// Takes a datagram that `sender` sent.
     pub fn datagram(&mut self, bytes: &[u8], sender: IpAddr, now_us: u64, outbox: &mut Outbox) {
+        self.datagram_in(&mut Room::default(), bytes, sender, now_us, outbox);
+    }
+
+    /// The same in a room that further datagrams are taken in too.
+    pub fn datagram_in<'a>(
+        &mut self,
+        room: &mut Room<'a>,
+        bytes: &'a [u8],
+        sender: IpAddr,
+        now_us: u64,
+        outbox: &mut Outbox,
+    ) {
         let datagram = match Datagram::parse(bytes) {
             Ok(datagram) => datagram,
             Err(error) => {
@@ -347,7 +359,7 @@ impl Shard {
             }
             self.flag(place, now_us);
         }
-        let room = self.options.sources.saturating_sub(self.sources);
+        let spare = self.options.sources.saturating_sub(self.sources);
         let Some(agent) = self.agents.heard(place, now_us) else { return };
         let epoch = match agent.datagram(&header, sender, now_us, &mut self.epochs) {
             Taken::New(epoch) => epoch,
@@ -365,14 +377,14 @@ impl Shard {
             options: &self.options,
             counters: &mut self.counters,
             flows: &mut self.flows,
-            most: before.saturating_add(room),
+            most: before.saturating_add(spare),
             agent,
             address: header.agent,
             moment: Moment { now_us, uptime_ms: header.uptime_ms, epoch },
             watched: self.watch.is_on_counters(),
             counted: Vec::new(),
         };
-        let (after, counted) = intake.take(datagram.samples(), outbox);
+        let (after, counted) = intake.take(datagram.samples(), room, outbox);
         self.sources += after - before;
         for source in counted {
             self.watch_counters(&Owner { agent: header.agent, source }, now_us, outbox);

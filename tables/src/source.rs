@@ -9,6 +9,7 @@ use decode::{CountersSample, DataSource, DiscardedPacket, FlowSample, Mac, Recor
 
 use crate::agent::{Estimate, Map};
 use crate::flow::learned::MOST_MACS;
+use crate::flow::owners::Known;
 use crate::mem;
 use crate::metric::Moment;
 use crate::metric::store::{Metrics, State};
@@ -34,7 +35,7 @@ const MOST_GUESSES: usize = 1024;
 pub(crate) struct Pulse {
     name: DataSource,
     /// The number that flow tables know it by.
-    pub(crate) number: u32,
+    pub(crate) number: Known,
     last_seen_us: u64,
     /// That of the sub-agent it comes from.
     epoch: u64,
@@ -100,12 +101,6 @@ impl Sources {
     #[inline]
     fn guess(&self, name: DataSource) -> usize {
         name.index.wrapping_add(name.class << 7) as usize & self.guesses.len().wrapping_sub(1)
-    }
-
-    /// The number that flow tables know the data source at a place by.
-    #[inline]
-    pub(crate) fn number(&self, place: u32) -> Option<u32> {
-        self.pulses.get(place as usize).map(|pulse| pulse.number)
     }
 
     /// Whether a data source is at a place.
@@ -310,7 +305,7 @@ mod tests {
         for index in 0..100 {
             let place = sources.find(port(index), true).expect("room");
             let source = sources.at(place).expect("it is there");
-            (source.pulse.last_seen_us, source.pulse.number) = (u64::from(index) % 3, index);
+            source.pulse.last_seen_us = u64::from(index) % 3;
         }
         assert!(sources.find(port(100), false).is_none(), "no room");
         sources.forget_before(1);
@@ -319,7 +314,7 @@ mod tests {
             let guess = sources.bring_near(port(index)).filter(|place| sources.is_at(*place, port(index)));
             let place = guess.or_else(|| sources.find(port(index), false));
             let source = place.and_then(|place| sources.at(place));
-            assert_eq!(source.map(|source| source.pulse.number), (index % 3 > 0).then_some(index));
+            assert_eq!(source.map(|source| source.pulse.name), (index % 3 > 0).then_some(port(index)));
             assert_eq!(sources.get(&port(index)).is_some(), index % 3 > 0);
         }
         assert!(!sources.is_at(0, port(50)), "a guess that is wrong is seen");

@@ -11,11 +11,12 @@ use decode::rt::RtFlow;
 use decode::{Address, DataSource, DiscardedPacket, FlowSample, Interface, Records};
 
 use super::active::{ActivePartial, Asked, FlowAggregation};
+use super::cookbook::{Cookbook, Found};
 use super::keys::{Basics, Sampled};
 use super::learned::Learned;
-use super::owners::Owners;
+use super::owners::{Known, Owners};
 use super::plan::FlowPlan;
-use super::recipe::{Cookbook, Outcome, Recipe};
+use super::recipe::{Outcome, Recipe};
 use super::seen::Seen;
 use super::spec::Per;
 use super::table::{Context, Draft, FlowTable, Hit, Limit};
@@ -37,9 +38,9 @@ const SAMPLES_OF_ARENA: u32 = 64;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Numbers {
     /// The data source's.
-    pub(crate) source: u32,
+    pub(crate) source: Known,
     /// The agent's.
-    pub(crate) agent: u32,
+    pub(crate) agent: Known,
 }
 
 /// Whose packet it is, and how many it stands for.
@@ -51,6 +52,19 @@ pub(crate) struct By<'b> {
     pub(crate) numbers: &'b mut Numbers,
     /// How many.
     pub(crate) frames: f64,
+}
+
+/// A packet that was dissected, for [`Flows::sampled`].
+#[derive(Debug)]
+pub(crate) struct Prepared<'a> {
+    packet: Packet<'a>,
+    found: Option<Found>,
+}
+
+impl Default for Prepared<'_> {
+    fn default() -> Self {
+        Self { packet: Packet::default(), found: None }
+    }
 }
 
 /// What the tables of a shard share.
@@ -217,25 +231,37 @@ impl Flows {
         }
     }
 
-    /// A packet of the owner with this number comes soon.
-    #[inline]
-    pub(crate) fn bring_near(&self, owner: u32) {
-        self.shared.owners.bring_near(owner);
+    /// Dissects the packet of a sample that is taken soon, in place of the one before, and brings near what it is looked up
+    /// in.
+    #[inline(always)]
+    pub(crate) fn prepare<'a>(&mut self, sample: &FlowSample<'a>, prepared: &mut Prepared<'a>, now_us: u64) {
+        let Some(header) = &sample.noted.header else {
+            *prepared = Prepared::default();
+            return;
+        };
+        let Prepared { packet, found } = prepared;
+        packet.dissect(header.protocol, header.bytes);
+        *found = None;
+        let has_switch = sample.noted.switch.is_some();
+        if let Some((place, recipes)) = self.cookbook.find(&self.plans, packet, has_switch, now_us) {
+            *found = Some(place);
+            recipes.iter().for_each(|(_, recipe)| recipe.bring_near(packet));
+        }
     }
 
-    /// Takes a sampled packet.
+    /// Takes a sampled packet that was prepared.
     #[inline(always)]
     pub(crate) fn sampled(
         &mut self,
         by: By<'_>,
         sample: &FlowSample<'_>,
-        reason: Option<u32>,
+        prepared: &Prepared<'_>,
         now_us: u64,
         outbox: &mut Outbox,
     ) {
         match &sample.noted.header {
-            Some(header) => self.packet(by, sample, (header, None), reason, now_us, outbox),
-            None => self.without_header(by, sample, reason, now_us, outbox),
+            Some(header) => self.packet(by, sample, (header, None, prepared), None, now_us, outbox),
+            None => self.without_header(by, sample, prepared, None, now_us, outbox),
         }
     }
 
@@ -255,7 +281,13 @@ impl Flows {
             noted: sample.noted,
             ..FlowSample::default()
         };
-        self.sampled(by, &packet, Some(sample.reason), now_us, outbox);
+        let mut prepared = Prepared::default();
+        self.prepare(&packet, &mut prepared, now_us);
+        let reason = Some(sample.reason);
+        match &packet.noted.header {
+            Some(header) => self.packet(by, &packet, (header, None, &prepared), reason, now_us, outbox),
+            None => self.without_header(by, &packet, &prepared, reason, now_us, outbox),
+        }
     }
 
     /// Takes a packet whose header was not sampled: other records may say something of it.
@@ -264,6 +296,7 @@ impl Flows {
         &mut self,
         by: By<'_>,
         sample: &FlowSample<'_>,
+        prepared: &Prepared<'_>,
         reason: Option<u32>,
         now_us: u64,
         outbox: &mut Outbox,
@@ -271,13 +304,13 @@ impl Flows {
         let basics = Basics::of(&sample.records);
         let frame_length = basics.map_or(0, |basics| basics.length());
         let header = SampledHeader { frame_length, ..SampledHeader::default() };
-        self.packet(by, sample, (&header, basics.as_ref()), reason, now_us, outbox);
+        self.packet(by, sample, (&header, basics.as_ref(), prepared), reason, now_us, outbox);
     }
 
     /// Takes a custom flow that stands for `events` of them.
     pub(crate) fn custom(
         &mut self,
-        (agent, agent_number): (Address, &mut u32),
+        (agent, agent_number): (Address, &mut Known),
         emitter: &mut Emitter,
         sample: RtFlow<'_>,
         events: f64,
@@ -324,16 +357,28 @@ impl Flows {
         &mut self,
         by: By<'_>,
         sample: &FlowSample<'_>,
-        (header, basics): (&SampledHeader<'_>, Option<&Basics>),
+        (header, basics, prepared): (&SampledHeader<'_>, Option<&Basics>, &Prepared<'_>),
         reason: Option<u32>,
         now_us: u64,
         outbox: &mut Outbox,
     ) {
-        let mut packet = Packet::default();
-        packet.dissect(header.protocol, header.bytes);
+        let packet = &prepared.packet;
         self.outliers += u64::from(header.frame_length > self.largest_frame);
         if self.locator.looks(now_us) {
-            self.locator.packet(*by.agent, sample.input, &packet, sample.noted.switch, now_us);
+            self.locator.packet(*by.agent, sample.input, packet, sample.noted.switch, now_us);
+        }
+        // What no definition and nobody else looks at is not even described.
+        let is_wanted = self.seen.wants(packet.path(), sample.noted.kinds, now_us);
+        let recipes = prepared.found.and_then(|found| self.cookbook.recipes(found));
+        // The first recipe that does not shut the packet out, and those behind.
+        let mut open = recipes.unwrap_or_default();
+        while let [(_, recipe), rest @ ..] = open
+            && recipe.shuts_out(packet)
+        {
+            open = rest;
+        }
+        if open.is_empty() && recipes.is_some() && !is_wanted {
+            return;
         }
         let sampled = Sampled {
             agent: by.agent,
@@ -343,7 +388,7 @@ impl Flows {
             frame_length: header.frame_length.min(self.largest_frame),
             stripped: header.stripped,
             reason,
-            packet: &packet,
+            packet,
             basics,
             records: sample.records,
             switch: sample.noted.switch,
@@ -351,9 +396,10 @@ impl Flows {
             learned: &self.learned,
             arena: &self.arena,
         };
-        self.seen.packet(&sampled, sample.noted.kinds, now_us);
+        if is_wanted {
+            self.seen.look(&sampled, now_us);
+        }
         let source = Source::Of(sample.source);
-        let recipes = self.cookbook.recipes(&self.plans, &sampled, now_us);
         let mut target = Target {
             plans: &self.plans,
             tables: &mut self.tables,
@@ -361,7 +407,10 @@ impl Flows {
             now_us,
             context: self.shared.context(outbox),
         };
-        target.add(&sampled, by, &source, recipes);
+        match recipes {
+            Some(_) => target.add(&sampled, by, &source, open),
+            None => target.add_at_length(&sampled, by, &source),
+        }
         self.learned.ask(now_us, outbox);
         self.empty_arena();
     }
@@ -409,7 +458,7 @@ impl Flows {
 
     /// The number of a data source, for thresholds on its counters.
     pub(crate) fn number(&mut self, owner: &Owner, now_us: u64) -> u32 {
-        self.shared.owners.number(&mut { u32::MAX }, &owner.agent, &owner.source, now_us)
+        self.shared.owners.number(&mut Known::default(), &owner.agent, &owner.source, now_us)
     }
 
     /// The keys that recent packets had, and the age of the youngest packet of each, microseconds.
@@ -529,18 +578,15 @@ struct Target<'t> {
 }
 
 impl Target<'_> {
-    /// Adds a sample, by its recipes where there are some.
+    /// Adds a sample by its recipes, of which the first one is known not to shut it out.
     #[inline(always)]
-    fn add(
-        &mut self,
-        sampled: &Sampled<'_>,
-        mut by: By<'_>,
-        source: &Source,
-        recipes: Option<&[(usize, Recipe)]>,
-    ) {
-        let Some(recipes) = recipes else { return self.add_at_length(sampled, by, source) };
-        for (place, recipe) in recipes {
-            self.add_to(*place, Some(recipe), sampled, &mut by, source);
+    fn add(&mut self, sampled: &Sampled<'_>, mut by: By<'_>, source: &Source, recipes: &[(usize, Recipe)]) {
+        let Some(((place, recipe), rest)) = recipes.split_first() else { return };
+        self.add_to(*place, Some(recipe), sampled, &mut by, source);
+        for (place, recipe) in rest {
+            if !recipe.shuts_out(sampled.packet) {
+                self.add_to(*place, Some(recipe), sampled, &mut by, source);
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use ahash::AHashMap;
@@ -115,6 +115,24 @@ impl GroupSet {
             IpAddr::V6(address) => self.prefixes.v6(address),
         };
         self.labels.get((number as usize).checked_sub(1)?)
+    }
+
+    /// Whether an IPv4 address is in a group.
+    #[inline(always)]
+    pub(crate) fn holds_v4(&self, address: Ipv4Addr) -> bool {
+        self.prefixes.holds_v4(address)
+    }
+
+    /// An IPv4 address is looked up soon.
+    #[inline(always)]
+    pub(crate) fn bring_near_v4(&self, address: Ipv4Addr) {
+        self.prefixes.bring_near_v4(address);
+    }
+
+    /// An IPv6 address is looked up soon.
+    #[inline]
+    pub(crate) fn bring_near_v6(&self, address: Ipv6Addr) {
+        self.prefixes.bring_near_v6(address);
     }
 
     /// What looking up takes, bytes.

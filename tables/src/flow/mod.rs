@@ -10,7 +10,7 @@
 //! | [`atom`] | what a key evaluates to, packed into a table's key and shown as text |
 //! | [`layout`], [`texts`], `hash` | keys packed into words, the texts that they hold, and how they are found |
 //! | [`plan`] | a definition compiled |
-//! | [`recipe`] | what it does with packets of one shape |
+//! | [`recipe`], `gate`, `cookbook` | what it does with packets of one shape, what it asks first, all shapes |
 //! | [`measure`] | what is measured of packets, and how many become one value |
 //! | [`table`], `entries`, `index`, `lanes` | entries whose values decay, how they are found, and what they need beside |
 //! | [`owners`] | whose entries they are |
@@ -22,12 +22,14 @@
 
 pub mod active;
 pub mod atom;
+pub(crate) mod cookbook;
 pub(crate) mod copied;
 mod entries;
 pub mod expression;
 pub mod filter;
 pub(crate) mod flows;
 pub mod function;
+pub(crate) mod gate;
 pub mod group;
 pub(crate) mod hash;
 mod index;

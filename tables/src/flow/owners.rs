@@ -5,20 +5,36 @@ use ahash::{AHashSet, RandomState};
 use decode::Address;
 use hashbrown::HashMap;
 
-use crate::mem;
 use crate::question::{Owner, Source};
 
 #[derive(Debug)]
 struct Entry {
     owner: Option<Owner>,
     holders: u32,
-    seen_us: u64,
+}
+
+/// The number of an owner, as whoever asked for it remembers it.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    number: u32,
+    /// How many owners had been forgotten then.
+    forgotten: u32,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self { number: u32::MAX, forgotten: u32::MAX }
+    }
 }
 
 /// The owners of a shard.
 #[derive(Debug, Default)]
 pub struct Owners {
     entries: Vec<Entry>,
+    /// When the last packet of each came, apart: no more than this is touched for each packet.
+    seen_us: Vec<u64>,
+    /// How many were forgotten so far, round and round: while none is, what is remembered is right.
+    forgotten: u32,
     by_owner: HashMap<Owner, u32, RandomState>,
     free: Vec<u32>,
     swept: usize,
@@ -31,39 +47,40 @@ impl Owners {
     /// The number of a data source, of which a packet came now. `known` is what the caller remembers of an earlier call:
     /// while it is right nothing is looked up.
     #[inline]
-    pub fn number(&mut self, known: &mut u32, agent: &Address, source: &Source, now_us: u64) -> u32 {
-        if let Some(entry) = self.entries.get_mut(*known as usize)
-            && let Some(owner) = &entry.owner
-            && owner.agent == *agent
-            && owner.source == *source
-        {
-            entry.seen_us = now_us;
-        } else {
-            *known = self.find(agent, source, now_us);
+    pub fn number(&mut self, known: &mut Known, agent: &Address, source: &Source, now_us: u64) -> u32 {
+        match self.seen_us.get_mut(known.number as usize) {
+            Some(seen_us) if known.forgotten == self.forgotten => *seen_us = now_us,
+            _ => self.remind(known, agent, source, now_us),
         }
-        *known
+        known.number
     }
 
-    /// A packet of this one comes soon, perhaps.
-    #[inline]
-    pub(crate) fn bring_near(&self, number: u32) {
-        mem::prefetch(&self.entries, number as usize);
-    }
-
+    /// Looks whether what is remembered is still right, and finds the owner where it is not.
     #[cold]
-    fn find(&mut self, agent: &Address, source: &Source, now_us: u64) -> u32 {
+    fn remind(&mut self, known: &mut Known, agent: &Address, source: &Source, now_us: u64) {
+        let is_it = |owner: &Owner| owner.agent == *agent && owner.source == *source;
+        if !self.owner(known.number).is_some_and(is_it) {
+            known.number = self.find(agent, source);
+        }
+        known.forgotten = self.forgotten;
+        if let Some(seen_us) = self.seen_us.get_mut(known.number as usize) {
+            *seen_us = now_us;
+        }
+    }
+
+    fn find(&mut self, agent: &Address, source: &Source) -> u32 {
         let owner = Owner { agent: *agent, source: source.clone() };
         if let Some(&number) = self.by_owner.get(&owner) {
-            if let Some(entry) = self.entries.get_mut(number as usize) {
-                entry.seen_us = now_us;
-            }
             return number;
         }
-        let entry = Entry { owner: Some(owner.clone()), holders: 0, seen_us: now_us };
+        let entry = Entry { owner: Some(owner.clone()), holders: 0 };
         let number = self.free.pop().unwrap_or(self.entries.len() as u32);
         match self.entries.get_mut(number as usize) {
             Some(place) => *place = entry,
-            None => self.entries.push(entry),
+            None => {
+                self.entries.push(entry);
+                self.seen_us.push(0);
+            }
         }
         self.by_owner.insert(owner, number);
         number
@@ -92,12 +109,13 @@ impl Owners {
             }
             if let Some(entry) = self.entries.get_mut(self.swept)
                 && entry.holders == 0
-                && entry.seen_us < since_us
+                && self.seen_us.get(self.swept).is_some_and(|seen_us| *seen_us < since_us)
                 && !kept.contains(&(self.swept as u32))
                 && let Some(owner) = entry.owner.take()
             {
                 self.by_owner.remove(&owner);
                 self.free.push(self.swept as u32);
+                self.forgotten = self.forgotten.wrapping_add(1);
             }
             self.swept += 1;
         }
@@ -105,7 +123,7 @@ impl Owners {
 
     /// When its last packet came.
     pub fn seen_us(&self, number: u32) -> u64 {
-        self.entries.get(number as usize).map_or(0, |entry| entry.seen_us)
+        self.seen_us.get(number as usize).copied().unwrap_or(0)
     }
 
     /// Who it is.
@@ -139,10 +157,11 @@ mod tests {
         let agent = Address::V4([10, 0, 0, 1].into());
         let port = |index| Source::Of(decode::DataSource { class: 0, index });
         let mut owners = Owners::default();
-        let (mut a, mut b) = (u32::MAX, u32::MAX);
-        assert_ne!(owners.number(&mut a, &agent, &port(1), 5), owners.number(&mut b, &agent, &port(2), 6));
-        let mut wrong = b;
-        assert_eq!(owners.number(&mut wrong, &agent, &port(1), 7), a, "what is remembered wrongly is found");
+        let (mut known_a, mut known_b) = (Known::default(), Known::default());
+        let a = owners.number(&mut known_a, &agent, &port(1), 5);
+        let b = owners.number(&mut known_b, &agent, &port(2), 6);
+        assert_ne!(a, b);
+        assert_eq!(owners.number(&mut Known::default(), &agent, &port(1), 7), a, "it is found again");
         assert_eq!((owners.seen_us(a), owners.seen_us(b)), (7, 6));
         owners.hold(a);
         owners.forget_before(100, &AHashSet::from_iter([b]));
@@ -154,7 +173,14 @@ mod tests {
         assert!(owners.owner(a).is_some(), "its last packet is too young");
         owners.forget_before(8, &AHashSet::default());
         assert_eq!(owners.owner(a), None);
-        let mut c = 0;
-        assert_eq!(owners.number(&mut c, &agent, &port(3), 9), a, "the number is used again");
+        assert_eq!(owners.number(&mut known_a, &agent, &port(3), 9), a, "the number is used again");
+        let mut stale = known_b;
+        assert_eq!(
+            owners.number(&mut stale, &agent, &port(2), 10),
+            b,
+            "what is remembered of before is not believed"
+        );
+        assert_ne!(owners.number(&mut known_a, &agent, &port(3), 11), b);
+        assert_eq!((owners.seen_us(a), owners.seen_us(b)), (11, 10));
     }
 }

@@ -8,14 +8,13 @@
 //! Where a packet does not hold what its shape promises (it is cut within a header, the switch says nothing of its
 //! VLAN), it goes the long way of [`FlowPlan::pack`], which gives the same.
 
-use std::sync::Arc;
-
 use ahash::RandomState;
 use bumpalo::collections::Vec as ArenaVec;
 use decode::packet::{LayerKind, Outline, Packet};
 
 use super::expression::Expression;
 use super::function::Function;
+use super::gate::Gate;
 use super::keys::wire::{self, Place, Wire};
 use super::keys::{Sampled, plain_interface};
 use super::layout::{self, Form, Part};
@@ -30,10 +29,16 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The shape of a sample; `None` where its packet has none that can be told apart from others.
+    /// The shape of a packet; `None` where it has none that can be told apart from others.
     #[inline]
-    pub fn of(sampled: &Sampled<'_>) -> Option<Self> {
-        Some(Self { outline: sampled.packet.outline()?, has_switch: sampled.switch.is_some() })
+    pub fn of(packet: &Packet<'_>, has_switch: bool) -> Option<Self> {
+        Some(Self { outline: packet.outline()?, has_switch })
+    }
+
+    /// A number that differs for most shapes, for a place in a table.
+    #[inline]
+    pub(super) fn mixed(&self) -> u64 {
+        self.outline.mixed() ^ u64::from(self.has_switch) << 26
     }
 }
 
@@ -81,6 +86,8 @@ pub struct Recipe {
     beside: Box<[(Beside, layout::Slot)]>,
     /// Places of the keys that are evaluated, in that order.
     evaluated: Box<[usize]>,
+    /// What is asked before all else.
+    gates: Box<[Gate]>,
 }
 
 /// What is known of a key before a packet is looked at.
@@ -123,6 +130,14 @@ impl Example<'_> {
         if self.has_switch && n == 0 { Known::Beside(Beside::Switch(word), form) } else { Known::Null }
     }
 
+    /// What a key that is the group of an address asks of a packet.
+    fn gate(&self, key: &Expression) -> Option<Gate> {
+        let Expression::Function(function) = key else { return None };
+        let Function::Group(address, sets) = &**function else { return None };
+        let Known::Wire(at, wire, form) = self.known(address) else { return None };
+        Gate::new(at + (wire.skip / 8) as u16, form, sets)
+    }
+
     fn known<'p>(&self, expression: &'p Expression) -> Known<'p> {
         match expression {
             Expression::Custom(_) => Known::Null,
@@ -157,10 +172,11 @@ impl Example<'_> {
 
 impl Recipe {
     /// Compiles what a definition does with packets of the same shape as this one; `None` where they contribute nothing.
-    pub fn like(sampled: &Sampled<'_>, plan: &FlowPlan) -> Option<Self> {
-        let example = Example { packet: sampled.packet, has_switch: sampled.switch.is_some() };
+    pub fn like(packet: &Packet<'_>, has_switch: bool, plan: &FlowPlan) -> Option<Self> {
+        let example = Example { packet, has_switch };
         let mut template = vec![0; plan.layout.words()];
         let (mut loads, mut beside, mut evaluated) = (Vec::new(), Vec::new(), Vec::new());
+        let mut gates = Vec::new();
         for place in plan.order() {
             let (key, part) = (plan.key(*place)?, plan.layout.part(*place)?);
             match example.known(key) {
@@ -172,7 +188,10 @@ impl Recipe {
                 // An empty store serves for literals that are no texts.
                 Known::Literal(literal)
                     if part.write(&literal.atom(), &mut template, &mut Texts::new(0)).is_some() => {}
-                _ => evaluated.push(*place),
+                _ => {
+                    gates.extend(example.gate(key));
+                    evaluated.push(*place);
+                }
             }
         }
         Some(Self {
@@ -180,7 +199,25 @@ impl Recipe {
             loads: strides(loads),
             beside: beside.into(),
             evaluated: evaluated.into(),
+            gates: gates.into(),
         })
+    }
+
+    /// Whether a packet contributes nothing, as far as that is seen at once; to be asked before [`Recipe::follow`].
+    #[inline(always)]
+    pub fn shuts_out(&self, packet: &Packet<'_>) -> bool {
+        for gate in &self.gates {
+            if gate.shuts_out(packet.bytes()) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Brings near what a packet is looked up in.
+    #[inline(always)]
+    pub(super) fn bring_near(&self, packet: &Packet<'_>) {
+        self.gates.iter().for_each(|gate| gate.bring_near(packet.bytes()));
     }
 
     /// Makes the key and the measures of a packet. Texts are then counted once more in `texts`.
@@ -312,87 +349,4 @@ fn strides(mut loads: Vec<Load>) -> Box<[[Load; STRIDE]]> {
         loads.resize(loads.len().next_multiple_of(STRIDE), nothing);
     }
     loads.as_chunks().0.into()
-}
-
-/// Shapes that have recipes at a time.
-const SHAPES: usize = 256;
-
-/// Places where a shape may be.
-const WAYS: usize = 4;
-
-/// A shape gives its place to another one no sooner than this, microseconds: compiling costs as much as a hundred packets.
-const TURN_US: u64 = 50_000;
-
-/// The recipes of all definitions for one shape.
-#[derive(Debug, Default)]
-struct Course {
-    shape: Option<Shape>,
-    /// Until when it keeps its place; 0 for one that is free.
-    ends_us: u64,
-    /// Places of the definitions that its packets may count in.
-    recipes: Vec<(usize, Recipe)>,
-}
-
-/// The recipes of a shard.
-#[derive(Debug)]
-pub(super) struct Cookbook {
-    courses: Vec<Course>,
-}
-
-impl Default for Cookbook {
-    fn default() -> Self {
-        Self { courses: std::iter::repeat_with(Course::default).take(SHAPES).collect() }
-    }
-}
-
-impl Cookbook {
-    /// Forgets all recipes: definitions have changed.
-    pub(super) fn clear(&mut self) {
-        self.courses.fill_with(Course::default);
-    }
-
-    /// For a sampled packet the definitions that it may count in, and how. `None` where its shape has no recipes.
-    #[inline(always)]
-    pub(super) fn recipes(
-        &mut self,
-        plans: &[Arc<FlowPlan>],
-        sampled: &Sampled<'_>,
-        now_us: u64,
-    ) -> Option<&[(usize, Recipe)]> {
-        let shape = Shape::of(sampled)?;
-        let first = (shape.outline.mixed() >> 24) as usize + usize::from(shape.has_switch) * WAYS;
-        let is_there =
-            |place: usize| self.courses.get(place % SHAPES).is_some_and(|course| course.shape == Some(shape));
-        let place = if is_there(first) {
-            first
-        } else {
-            match (first + 1..first + WAYS).find(|place| is_there(*place)) {
-                Some(place) => place,
-                None => self.make(first, shape, plans, sampled, now_us)?,
-            }
-        };
-        self.courses.get(place % SHAPES).map(|course| course.recipes.as_slice())
-    }
-
-    /// Compiles recipes for a shape in the place of the oldest of those where it may be; `None` where that is too young.
-    #[cold]
-    fn make(
-        &mut self,
-        first: usize,
-        shape: Shape,
-        plans: &[Arc<FlowPlan>],
-        sampled: &Sampled<'_>,
-        now_us: u64,
-    ) -> Option<usize> {
-        let age = |place: &usize| self.courses.get(*place).map(|course| course.ends_us);
-        let oldest = (first..first + WAYS).map(|place| place % SHAPES).min_by_key(age)?;
-        let course = self.courses.get_mut(oldest).filter(|course| now_us >= course.ends_us)?;
-        let recipe = |(place, plan): (usize, &Arc<FlowPlan>)| Some((place, Recipe::like(sampled, plan)?));
-        *course = Course {
-            shape: Some(shape),
-            ends_us: now_us.saturating_add(TURN_US),
-            recipes: plans.iter().enumerate().filter_map(recipe).collect(),
-        };
-        Some(oldest)
-    }
 }

@@ -46,13 +46,11 @@ impl Default for Seen {
 }
 
 impl Seen {
-    /// Takes a packet; `records` is the kind of its records.
-    #[inline]
-    pub(crate) fn packet(&mut self, sampled: &Sampled<'_>, records: u64, now_us: u64) {
-        let kind = (sampled.packet.path() ^ records).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        if self.is_due(kind, TURN_US, now_us) {
-            self.look(sampled, now_us);
-        }
+    /// Whether a packet with these layers is to be looked at; `records` is the kind of its records.
+    #[inline(always)]
+    pub(crate) fn wants(&mut self, path: u64, records: u64, now_us: u64) -> bool {
+        let kind = (path ^ records).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.is_due(kind, TURN_US, now_us)
     }
 
     /// Takes a custom flow.
@@ -105,8 +103,9 @@ impl Seen {
         due
     }
 
+    /// Looks at a packet.
     #[cold]
-    fn look(&mut self, sampled: &Sampled<'_>, now_us: u64) {
+    pub(crate) fn look(&mut self, sampled: &Sampled<'_>, now_us: u64) {
         for (key, moments) in KEYS.iter().zip(&mut self.keys) {
             for (layer, moment) in moments.iter_mut().enumerate() {
                 if (key.get)(sampled, layer).is_none() {

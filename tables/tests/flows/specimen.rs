@@ -208,8 +208,13 @@ pub(crate) fn evaluate(specimen: &Specimen, spec: Json) -> Option<(String, f64)>
 
 /// The same by the recipe for packets of this shape; `None` where there is none for it, or where it is unlike them.
 fn by_recipe(plan: &FlowPlan, sampled: &Sampled<'_>) -> Option<Option<(String, f64)>> {
-    Shape::of(sampled)?;
-    let Some(recipe) = Recipe::like(sampled, plan) else { return Some(None) };
+    Shape::of(sampled.packet, sampled.switch.is_some())?;
+    let Some(recipe) = Recipe::like(sampled.packet, sampled.switch.is_some(), plan) else {
+        return Some(None);
+    };
+    if recipe.shuts_out(sampled.packet) {
+        return Some(None);
+    }
     let (mut key, mut measures, mut texts) = ([0; MOST_WORDS], [0; 8], Texts::new(1 << 20));
     let hasher = ahash::RandomState::new();
     match recipe.follow(plan, sampled, &hasher, &mut key, &mut measures, &mut texts) {
