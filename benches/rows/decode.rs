@@ -4,7 +4,7 @@ use decode::{Datagram, Sample};
 use engine::process::ahead;
 
 use crate::bench::{Bench, Number, Sides, Target};
-use crate::common::reading::{copy, read};
+use crate::common::reading::{copy, read, touch};
 use crate::common::{self, random::Random};
 
 /// Far more than the caches hold.
@@ -55,9 +55,13 @@ pub(crate) fn measure(bench: &mut Bench) {
     sides.what = "the same, brought near two datagrams ahead / as the bytes come";
     (sides.kind, sides.target) = (Number::Gain, Target::None);
     bench.compare(&sides, near, || read(&cold));
+    sides.what = "the same / adding up every eight bytes, brought near likewise";
+    sides.kind = Number::Cost;
+    bench.compare(&sides, near, || touch(ahead(&cold, |datagram| datagram)));
     let warm = common::datagrams(WARM);
     sides.what = "frame every record, warm / flowparser-sflow";
-    (sides.elements, sides.target) = (warm.len() * common::SAMPLES, Target::AtLeast(4.0));
+    (sides.elements, sides.kind) = (warm.len() * common::SAMPLES, Number::Gain);
+    sides.target = Target::AtLeast(4.0);
     bench.compare(&sides, || frame(&warm), || peer(&warm));
     bench
         .say("P1", format!("{} different datagrams, {} of them where they are warm", cold.len(), warm.len()));

@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use decode::flow::{SAMPLED_HEADER, SampledHeader};
-use decode::packet::dissect;
-use decode::{Address, DataSource, Datagram, Sample};
+use decode::packet::{Packet, dissect};
+use decode::{Address, DataSource, Datagram, FlowSample, Sample};
 use engine::process::ahead;
 use serde_json::json;
 use tables::Change;
 use tables::flow::group::GroupSet;
-use tables::flow::owners::Owners;
+use tables::flow::owners::{Known, Owners};
 use tables::flow::table::{Context, FlowTable};
 use tables::flow::texts::Texts;
 use tables::flow::{FlowPlan, FlowSpec, Lookups};
@@ -82,7 +82,7 @@ impl Parts {
         let port = |port: Option<u16>| u64::from(port.expect("it was sampled"));
         let [from, to] = ends.map(|address| u64::from(address.to_bits()));
         let key = [from << 32 | to, port(tcp.source_port()) << 16 | port(tcp.destination_port())];
-        let owner = self.owners.number(&mut { u32::MAX }, &agent, &Source::Of(source), 0);
+        let owner = self.owners.number(&mut Known::default(), &agent, &Source::Of(source), 0);
         self.keys.push((owner, key));
     }
 
@@ -114,13 +114,14 @@ impl Parts {
 /// Reads every sample and the layers of its packet.
 fn read(datagrams: &[Vec<u8>]) -> u64 {
     let mut sum = 0_u64;
+    let (mut sample, mut packet) = (FlowSample::default(), Packet::default());
     for datagram in ahead(datagrams, |datagram| datagram) {
         let Ok(datagram) = Datagram::parse(datagram) else { continue };
-        for sample in datagram.samples() {
-            let Ok(Sample::Flow(sample)) = sample else { continue };
-            let header = sample.records.iter().find(|record| record.tag == SAMPLED_HEADER);
-            let Some(Ok(header)) = header.map(|record| SampledHeader::parse(record.body)) else { continue };
-            let packet = dissect(header.protocol, header.bytes);
+        let mut samples = datagram.samples();
+        while let Some(Ok((tag, body))) = samples.next_framed() {
+            let Some(Ok(())) = sample.read(tag, body) else { continue };
+            let Some(header) = &sample.noted.header else { continue };
+            packet.dissect(header.protocol, header.bytes);
             sum += packet.layers().last().map_or(0, |layer| u64::from(layer.offset));
         }
     }
