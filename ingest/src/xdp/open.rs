@@ -75,7 +75,12 @@ pub fn open(options: &Options) -> Result<Opened, OpenError> {
         };
         match plan.bind(mode, &program) {
             Ok(bound) => return Ok(plan.opened(mode, bound, program, refused)),
-            Err(why) => refused.push(format!("{mode}: {why}")),
+            Err(refusal) => {
+                refused.push(format!("{mode}: {}", refusal.why));
+                if refusal.busy {
+                    break;
+                }
+            }
         }
         attached = Some(program);
     }
@@ -91,6 +96,20 @@ struct Plan<'a> {
     multi_buffer: bool,
     /// For the patience with queues that are not free yet.
     began: Instant,
+}
+
+/// Why a mode cannot be had.
+struct Refusal {
+    why: String,
+    /// Whether somebody has a queue: it is taken in every mode.
+    busy: bool,
+}
+
+impl Refusal {
+    fn of(what: &str, error: &io::Error) -> Self {
+        let busy = is_busy(error);
+        Self { why: format!("{what}: {error}{}", hint(error)), busy }
+    }
 }
 
 /// The sockets of one mode.
@@ -133,7 +152,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Binds a socket to each queue, and has the program steer to it; what is in the way, otherwise.
-    fn bind(&self, mode: Mode, program: &Arc<Program>) -> Result<Bound, String> {
+    fn bind(&self, mode: Mode, program: &Arc<Program>) -> Result<Bound, Refusal> {
         let mut bound = Bound {
             sockets: Vec::new(),
             huge_pages: true,
@@ -147,14 +166,14 @@ impl<'a> Plan<'a> {
             for &queue in queues {
                 let own = frames.split_off(frames.len().saturating_sub(self.frames as usize));
                 let socket = self.socket(mode, queue, memory.clone(), own, program, &mut bound);
-                bound.sockets.push(socket.map_err(|error| told(queue, &error))?);
+                bound.sockets.push(socket.map_err(|error| Refusal::of(&format!("queue {queue}"), &error))?);
             }
         }
         Ok(bound)
     }
 
     /// Memory for the frames of so many queues, on huge pages when there are enough.
-    fn memory(&self, queues: u32) -> Result<(Memory, Vec<Frame>, bool), String> {
+    fn memory(&self, queues: u32) -> Result<(Memory, Vec<Frame>, bool), Refusal> {
         let frames = self.frames.saturating_mul(queues);
         let bytes = u64::from(frames) * u64::from(self.frame_bytes);
         let huge = Machine::read().huge_pages;
@@ -165,7 +184,7 @@ impl<'a> Plan<'a> {
             return Ok((memory, frames, true));
         }
         let (memory, frames) = Memory::new(frames, self.frame_bytes, self.frames, false)
-            .map_err(|error| format!("{bytes} bytes of memory for frames: {error}{}", hint(&error)))?;
+            .map_err(|error| Refusal::of(&format!("{bytes} bytes of memory for frames"), &error))?;
         Ok((memory, frames, false))
     }
 
@@ -208,9 +227,7 @@ impl<'a> Plan<'a> {
     fn patiently<T>(&self, mut bind: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         loop {
             match bind() {
-                Err(error)
-                    if error.raw_os_error() == Some(libc::EBUSY) && self.began.elapsed() < PATIENCE =>
-                {
+                Err(error) if is_busy(&error) && self.began.elapsed() < PATIENCE => {
                     std::thread::sleep(BETWEEN);
                 }
                 other => return other,
@@ -241,11 +258,11 @@ fn prefer_busy_poll(pair: &Pair) -> io::Result<()> {
     linux::set_option(&socket, SO_BUSY_POLL_BUDGET, &BUSY_POLL_BUDGET)
 }
 
-/// Why a queue could not be bound, and what to do.
-fn told(queue: u32, error: &io::Error) -> String {
-    format!("queue {queue}: {error}{}", hint(error))
+fn is_busy(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EADDRINUSE))
 }
 
+/// What to do about it.
 fn hint(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::EBUSY | libc::EADDRINUSE) => {

@@ -124,7 +124,7 @@ impl Pair {
         let socket = unsafe { Socket::new(config, &memory.umem, &interface, queue) };
         let (send, receive, pair) = socket.map_err(|e: SocketCreateError| cause(&e))?;
         // A queue that this memory is bound to already has no rings of its own.
-        let (fill, completed) = pair.ok_or(io::ErrorKind::AddrInUse)?;
+        let (fill, completed) = pair.ok_or_else(|| io::Error::from_raw_os_error(libc::EADDRINUSE))?;
         let passing = Box::new([FrameDesc::default(); BATCH]);
         Ok(Self { receive, fill, fill_places: memory.fill(), passing, _unused: (send, completed) })
     }
