@@ -130,6 +130,26 @@ pub fn read(name: &str) -> io::Result<Interface> {
     Ok(interface)
 }
 
+/// The ifIndex and the Ethernet address of an interface, if it has one: by these it is known to be the same.
+///
+/// # Errors
+/// [`io::ErrorKind::NotFound`] when there is none of this name, and what the kernel says otherwise.
+pub fn identity(name: &str) -> io::Result<(u32, Option<[u8; 6]>)> {
+    /// `IFLA_ADDRESS` and `IFLA_IFNAME`.
+    const ADDRESS: u16 = 1;
+    const NAME: u16 = 3;
+    let mut question = vec![0; 16];
+    netlink::attribute(&mut question, NAME, &[name.as_bytes(), &[0]].concat());
+    let answer = match netlink::ask(netlink::open(0)?, netlink::GET_LINK, &question) {
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Err(io::ErrorKind::NotFound.into()),
+        answer => answer,
+    }?;
+    let index = u32_at(&answer, 4).ok_or(io::ErrorKind::InvalidData)?;
+    let mut told = Attributes::new(answer.get(16..).unwrap_or_default());
+    let address = told.find(|(kind, _)| *kind == ADDRESS).and_then(|(_, value)| value.try_into().ok());
+    Ok((index, address))
+}
+
 /// The names of all interfaces.
 ///
 /// # Errors
@@ -300,6 +320,8 @@ mod tests {
         assert_eq!(loopback.ethernet, Some([0; 6]));
         assert!(names().unwrap().contains(&"lo".to_owned()));
         assert_eq!(read("no such one").unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(identity("lo").unwrap(), (loopback.index, Some([0; 6])));
+        assert_eq!(identity("no_such_one").unwrap_err().kind(), io::ErrorKind::NotFound);
         assert!(addresses().unwrap().iter().all(|address| !address.is_loopback()));
     }
 

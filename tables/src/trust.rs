@@ -114,6 +114,29 @@ pub struct List {
     pub foreign: Foreign,
 }
 
+impl List {
+    /// The prefixes, address and length, that all datagrams come from which are taken; `None` where one that is taken may
+    /// come from anywhere: agents that are not listed are taken, or listed ones from elsewhere.
+    pub fn senders(&self) -> Option<Vec<(IpAddr, u8)>> {
+        if self.unlisted == Unlisted::Take || self.foreign == Foreign::Flag {
+            return None;
+        }
+        let of = |entry: &Listed| match entry.sources.as_slice() {
+            [] => vec![entry.agents],
+            sources => sources.to_vec(),
+        };
+        let mut senders: Vec<(IpAddr, u8)> = self
+            .listed
+            .iter()
+            .flat_map(of)
+            .map(|prefix| (prefix.network_address(), prefix.netmask()))
+            .collect();
+        senders.sort_unstable();
+        senders.dedup();
+        Some(senders)
+    }
+}
+
 /// The list, compiled.
 #[derive(Default)]
 pub struct Trust {
@@ -177,6 +200,11 @@ impl Trust {
         };
         let mixed = ((bits >> 64) as u64 ^ bits as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         self.flags.get((mixed >> 52) as usize)
+    }
+
+    /// The list.
+    pub fn list(&self) -> &List {
+        &self.list
     }
 
     /// Whether an agent is listed.
@@ -267,6 +295,20 @@ mod tests {
         }
         assert_eq!(trust.verdict(Address::Unknown, [10, 0, 0, 1].into()), Verdict::Unlisted);
         assert!(trust.lists(Address::V4([10, 0, 0, 9].into())) && !trust.lists(Address::Unknown));
+    }
+
+    #[test]
+    fn senders_are_known_where_nobody_else_is_taken() {
+        let senders = |unlisted, foreign| trust(unlisted, foreign).list.senders();
+        assert_eq!(senders(Unlisted::Take, Foreign::Refuse), None);
+        assert_eq!(senders(Unlisted::Refuse, Foreign::Flag), None, "what is flagged is taken");
+        let known = senders(Unlisted::Refuse, Foreign::Refuse).unwrap();
+        let known: Vec<String> =
+            known.iter().map(|(address, length)| format!("{address}/{length}")).collect();
+        // An agent that sends through a relay is none that its own address is asked for.
+        assert_eq!(known, ["10.0.0.0/24", "192.0.2.0/24", "2001:db8::/32", "2001:db8::7/128"]);
+        let nobody = List { unlisted: Unlisted::Refuse, ..List::default() };
+        assert_eq!(nobody.senders(), Some(Vec::new()));
     }
 
     #[test]

@@ -29,6 +29,6 @@ mod steering;
 mod umem;
 
 pub use counts::Rings;
-pub use open::open;
+pub use open::{frame_bytes, open};
 pub use options::{FEWEST_FRAMES, FRAMES, MOST_FRAMES, Mode, OpenError, Opened, Options, Reached};
 pub(crate) use socket::QueueSocket;

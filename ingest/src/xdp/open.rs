@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use xsk_rs::config::BindFlags;
 
 use super::options::{FEWEST_FRAMES, MOST_FRAMES, Mode, OpenError, Opened, Options, Reached};
-use super::program::Program;
+use super::program::{AttachError, Program};
 use super::socket::{Manner, QueueSocket};
 use super::umem::{Frame, Memory, Pair};
 use crate::interface;
@@ -64,6 +64,11 @@ pub fn open(options: &Options) -> Result<Opened, OpenError> {
                 match Program::attach(&options.interface, &options.steering, mode.attach(), plan.multi_buffer)
                 {
                     Ok(program) => Arc::new(program),
+                    // In the other modes it would be as much in the way.
+                    Err(error @ AttachError::Busy { .. }) => {
+                        refused.push(error.to_string());
+                        break;
+                    }
                     Err(error) => {
                         native_is_refused = mode != Mode::Generic;
                         let what = if native_is_refused { "native XDP" } else { mode.label() };
@@ -85,6 +90,11 @@ pub fn open(options: &Options) -> Result<Opened, OpenError> {
         attached = Some(program);
     }
     Err(OpenError::Refused { interface: options.interface.clone(), refused })
+}
+
+/// Bytes of each frame, for packets of an interface with this MTU.
+pub fn frame_bytes(mtu: u32) -> u32 {
+    if mtu.saturating_add(LINK_HEADERS) <= FRAME_BYTES - HEADROOM { FRAME_BYTES } else { LARGE_FRAME_BYTES }
 }
 
 /// What is to be done, whatever the mode.
@@ -139,7 +149,7 @@ impl<'a> Plan<'a> {
             return Err(OpenError::TooMany { interface: name(), queues: wanted.len() });
         }
         let packet = interface.mtu.saturating_add(LINK_HEADERS);
-        let frame_bytes = if packet <= FRAME_BYTES - HEADROOM { FRAME_BYTES } else { LARGE_FRAME_BYTES };
+        let frame_bytes = frame_bytes(interface.mtu);
         let frames = options.frames_per_queue.clamp(FEWEST_FRAMES, MOST_FRAMES).next_power_of_two();
         Ok(Self {
             options,
