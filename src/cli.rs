@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+#[cfg(target_os = "linux")]
+use crate::check;
 use crate::escape::escape;
 use crate::{autoscale_cmd, capture_cmd, decode_cmd, replay, run, simulate, top};
 
@@ -20,6 +22,9 @@ struct Cli {
 enum Command {
     /// Collect sFlow and answer REST: agents and metrics, live
     Run(run::RunArgs),
+    /// Say what this machine can do, and whether a configuration works on it
+    #[cfg(target_os = "linux")]
+    Check(check::CheckArgs),
     /// Show the sFlow in a capture file, or what arrives on a socket
     Decode(decode_cmd::DecodeArgs),
     /// Send the sFlow of a capture file to a collector
@@ -76,6 +81,8 @@ fn shown(message: &str) -> String {
 fn run(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(args) => return run::run(args),
+        #[cfg(target_os = "linux")]
+        Command::Check(args) => return check::run(args),
         Command::Decode(args) => return decode_cmd::run(args),
         Command::Replay(args) => return replay::run(args),
         Command::Simulate(args) => return simulate::run(args),

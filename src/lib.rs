@@ -8,6 +8,7 @@
 //! | [`simulate`] | `finderscope simulate`, and the fabric of the demo |
 //! | `sending` | what these two share |
 //! | [`run`] | `finderscope run`, the collector |
+//! | [`check`] | `finderscope check` |
 //! | [`top`] | `finderscope top` |
 //! | [`capture_cmd`], [`autoscale_cmd`] | `finderscope capture`, `finderscope autoscale` |
 //! | [`client`] | asking a collector over HTTP, for those that do |
@@ -17,6 +18,8 @@
 
 pub mod autoscale_cmd;
 pub mod capture_cmd;
+#[cfg(target_os = "linux")]
+pub mod check;
 pub mod cli;
 pub mod client;
 pub mod decode_cmd;

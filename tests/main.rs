@@ -26,3 +26,5 @@ mod simulate;
 mod support;
 mod top;
 mod trust;
+#[cfg(feature = "xdp")]
+mod xdp;

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use actions::row::Row;
 use engine::Status;
+use engine::interface::QueueStatus;
 use engine::status::WorkerStatus;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -76,6 +77,7 @@ pub(crate) fn text(
     let mut scrape = Scrape::default();
     scrape.level("build", "always 1", &[("version", version)], 1.0);
     scrape.level("uptime_seconds", "time since the start", &[], status.uptime.as_secs_f64());
+    ingest(&mut scrape, status);
     for worker in &status.workers {
         self::worker(&mut scrape, worker);
     }
@@ -84,6 +86,69 @@ pub(crate) fn text(
     interface(&mut scrape, http);
     machine(&mut scrape, process);
     scrape.text()
+}
+
+/// How datagrams come in, and what became of the frames of the interface.
+fn ingest(scrape: &mut Scrape, status: &Status) {
+    let interface = status.reached.interface.as_deref().unwrap_or_default();
+    let of = [("mode", status.reached.label()), ("interface", interface)];
+    scrape.level("ingest", "always 1: how datagrams come in", &of, 1.0);
+    for (verdict, frames) in &status.verdicts {
+        let of = [("interface", interface), ("verdict", *verdict)];
+        scrape.count("xdp_frames", "frames of the interface by what became of them", &of, *frames);
+    }
+}
+
+/// The rings of a queue.
+fn queue(scrape: &mut Scrape, worker: &str, status: &QueueStatus) {
+    let QueueStatus {
+        queue,
+        bound,
+        frames,
+        fill_level,
+        receive_level,
+        frames_lent,
+        frames_free,
+        rx_dropped,
+        rx_ring_full,
+        rx_fill_ring_empty_descs,
+        rx_invalid_descs,
+        checksum_wrong,
+        checksum_partial,
+        malformed,
+        gathered,
+    } = status;
+    let queue = queue.to_string();
+    let own = [("worker", worker), ("queue", queue.as_str())];
+    scrape.level("queue_bound", "1 while the interface is there", &own, f64::from(u8::from(*bound)));
+    scrape.level("queue_memory_frames", "frames of memory of a queue", &own, f64::from(*frames));
+    for (place, level) in
+        [("fill", fill_level), ("receive", receive_level), ("lent", frames_lent), ("free", frames_free)]
+    {
+        let of = [("worker", worker), ("queue", queue.as_str()), ("place", place)];
+        scrape.level("queue_frames", "frames by where they are", &of, f64::from(*level));
+    }
+    for (reason, count) in [
+        ("rx_dropped", rx_dropped),
+        ("rx_ring_full", rx_ring_full),
+        ("checksum", checksum_wrong),
+        ("malformed", malformed),
+    ] {
+        let of = [("worker", worker), ("queue", queue.as_str()), ("reason", reason)];
+        scrape.count("queue_drops", "packets that were steered to a queue and dropped", &of, *count);
+    }
+    for (name, help, count) in [
+        (
+            "queue_fill_ring_empty",
+            "times that the kernel found no frame to hold ready",
+            rx_fill_ring_empty_descs,
+        ),
+        ("queue_invalid_descriptors", "descriptions of frames that the kernel refused", rx_invalid_descs),
+        ("queue_partial_checksums", "datagrams taken that left their checksum to a card", checksum_partial),
+        ("queue_gathered_packets", "packets put together of several frames", gathered),
+    ] {
+        scrape.count(name, help, &own, *count);
+    }
 }
 
 /// What actions count; the names are those that they have in the manual.
@@ -107,6 +172,7 @@ fn worker(scrape: &mut Scrape, status: &WorkerStatus) {
         flows_evicted,
         flow_bytes,
         sockets,
+        queues,
         receive_errors,
         hand_over,
         batches,
@@ -131,6 +197,7 @@ fn worker(scrape: &mut Scrape, status: &WorkerStatus) {
             scrape.count("kernel_drops", "datagrams that a full socket buffer dropped", &of, drops);
         }
     }
+    queues.iter().for_each(|status| queue(scrape, &number, status));
     for (name, help, count) in [
         ("evicted_flows", "flows that gave way to others in a full table", *flows_evicted),
         ("receive_errors", "calls that the kernel failed", *receive_errors),

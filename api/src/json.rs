@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use engine::interface::Reached;
 use engine::{LoggedEvent, LoggedFlow, Status};
 use serde_json::{Map, Value as Json, json};
 use tables::agent::AgentSummary;
@@ -187,6 +188,52 @@ pub(crate) fn errors(status: &Status) -> u64 {
     truncated + address + status.counters.sample_errors.iter().sum::<u64>()
 }
 
+/// How datagrams come in.
+fn ingest(status: &Status) -> Json {
+    let Reached { interface, mode, queues: _, huge_pages, multi_buffer, busy_poll, why, gone } =
+        &status.reached;
+    let queues = status.workers.iter().flat_map(|worker| {
+        worker.queues.iter().map(|queue| {
+            json!({
+                "queue": queue.queue,
+                "worker": worker.worker,
+                "bound": queue.bound,
+                "frames": queue.frames,
+                "fillLevel": queue.fill_level,
+                "receiveLevel": queue.receive_level,
+                "framesLent": queue.frames_lent,
+                "framesFree": queue.frames_free,
+                "rxDropped": queue.rx_dropped,
+                "rxRingFull": queue.rx_ring_full,
+                "rxFillRingEmptyDescs": queue.rx_fill_ring_empty_descs,
+                "rxInvalidDescs": queue.rx_invalid_descs,
+                "checksumWrong": queue.checksum_wrong,
+                "checksumPartial": queue.checksum_partial,
+                "malformed": queue.malformed,
+                "gathered": queue.gathered,
+            })
+        })
+    });
+    let mut object = json!({
+        "mode": status.reached.label(),
+        "queues": queues.collect::<Vec<_>>(),
+        "why": why,
+    });
+    if let Some(interface) = interface {
+        object["interface"] = interface.as_str().into();
+    }
+    if mode.is_some() {
+        let frames =
+            status.verdicts.iter().map(|(verdict, frames)| ((*verdict).to_owned(), (*frames).into()));
+        object["hugePages"] = (*huge_pages).into();
+        object["multiBuffer"] = (*multi_buffer).into();
+        object["busyPoll"] = (*busy_poll).into();
+        object["gone"] = (*gone).into();
+        object["frames"] = frames.collect::<Map<_, _>>().into();
+    }
+    object
+}
+
 pub(crate) fn analyzer(version: &str, status: &Status, http: &HttpCounters, process: &Reading) -> Json {
     let counters = &status.counters;
     let [_, unsupported, _] = counters.datagram_errors;
@@ -220,6 +267,7 @@ pub(crate) fn analyzer(version: &str, status: &Status, http: &HttpCounters, proc
         "threadDaemonCount": process.threads.map(|threads| threads.saturating_sub(1)),
         "gcTime": 0,
         "gcCount": 0,
+        "ingest": ingest(status),
     });
     // What this machine does not tell is left out.
     if let Some(object) = object.as_object_mut() {

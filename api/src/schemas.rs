@@ -30,8 +30,11 @@ fn object(attributes: &[(&str, &str, &str)]) -> Json {
         if plain.len() == kind.len() {
             required.push(Json::from(*name));
         }
+        let named = |name: &str| name.starts_with(|c: char| c.is_ascii_uppercase());
         let mut schema = match plain.split_once(' ') {
+            Some(("list", of)) if named(of) => list(of),
             Some(("list", of)) => json!({ "type": "array", "items": { "type": of } }),
+            None if named(plain) => json!({ "allOf": [{ "$ref": format!("#/components/schemas/{plain}") }] }),
             _ if plain == "value" => value(),
             _ if plain == "topKeys" => list("TopKey"),
             _ => json!({ "type": plain }),
@@ -105,7 +108,7 @@ fn general() -> Json {
             ("sFlowAgents", "integer", "agents that are known"),
             ("sFlowDatagramsReceived", "integer", "datagrams that were read"),
             ("sFlowBytesReceived", "integer", "their bytes"),
-            ("sFlowDatagramsDiscarded", "integer?", "datagrams that full socket buffers dropped"),
+            ("sFlowDatagramsDiscarded", "integer?", "datagrams that full socket buffers and rings dropped"),
             ("sFlowParseErrors", "integer", "datagrams and samples that could not be read"),
             ("sFlowUnsupportedVersion", "integer", "datagrams of another version than 5"),
             ("flowsGenerated", "integer", "flow records"),
@@ -129,6 +132,36 @@ fn general() -> Json {
             ("threadDaemonCount", "integer?", "threads beside the main one"),
             ("gcTime", "integer", "0: memory is freed as it falls out of use"),
             ("gcCount", "integer", "0"),
+            ("ingest", "Ingest", "how datagrams come in"),
+        ]),
+        "Ingest": object(&[
+            ("mode", "string", "zero-copy, copy, generic (AF_XDP) or udp"),
+            ("interface", "string?", "whose queues are read, or were to be"),
+            ("queues", "list Queue", "its queues that are read"),
+            ("hugePages", "boolean?", "whether their frames are on huge pages"),
+            ("multiBuffer", "boolean?", "whether frames of several buffers are taken"),
+            ("busyPoll", "boolean?", "whether the driver is polled"),
+            ("why", "list string", "what was tried and did not work, and why"),
+            ("gone", "boolean?", "whether the interface went away after the start"),
+            ("frames", "object?", "what became of the frames of the interface, by verdict"),
+        ]),
+        "Queue": object(&[
+            ("queue", "integer", "its number"),
+            ("worker", "integer", "the worker that reads it"),
+            ("bound", "boolean", "whether its interface is still there"),
+            ("frames", "integer", "frames of memory"),
+            ("fillLevel", "integer", "frames that wait for packets"),
+            ("receiveLevel", "integer", "frames whose packets wait for the worker"),
+            ("framesLent", "integer", "frames that the worker reads"),
+            ("framesFree", "integer", "frames that no ring has"),
+            ("rxDropped", "integer", "packets dropped because no frame was free or none was long enough"),
+            ("rxRingFull", "integer", "packets dropped because the receive ring was full"),
+            ("rxFillRingEmptyDescs", "integer", "times that the kernel found no frame to hold ready"),
+            ("rxInvalidDescs", "integer", "descriptions of frames that the kernel refused"),
+            ("checksumWrong", "integer", "datagrams dropped for their checksum"),
+            ("checksumPartial", "integer", "datagrams taken whose sender is on this machine and made no checksum"),
+            ("malformed", "integer", "packets dropped because a length in them is wrong"),
+            ("gathered", "integer", "packets put together of several frames"),
         ]),
     })
 }

@@ -21,6 +21,7 @@ use tables::{Answer, Change, ChangeError, Partial, Program, Question};
 use crate::definitions::Definitions;
 use crate::events::{LoggedEvent, LoggedFlow, NamesCall, News};
 use crate::forward;
+use crate::interface::{self, Reached, Watch};
 use crate::status::{Status, WorkerStatus};
 
 /// How long an answer may take.
@@ -80,6 +81,10 @@ pub struct Handle {
     pub(crate) began: Instant,
     /// What the operator says of agents.
     pub(crate) trust: Arc<Trust>,
+    /// How datagrams come in, as it was found at the start.
+    pub(crate) reached: Arc<Reached>,
+    /// The interface whose queues are read.
+    pub(crate) watch: Option<Arc<Watch>>,
 }
 
 impl Handle {
@@ -104,7 +109,23 @@ impl Handle {
     /// # Errors
     /// Those of [`Handle::ask`].
     pub fn status(&self) -> Result<Status, AskError> {
-        Ok(Status::of(self.request(Request::Status)?, self.began.elapsed()))
+        let mut status = Status::of(self.request(Request::Status)?, self.began.elapsed());
+        status.reached = Reached::clone(&self.reached);
+        if let Some(watch) = &self.watch {
+            status.reached.gone = watch.is_gone();
+            status.verdicts = watch.verdicts();
+        }
+        Ok(status)
+    }
+
+    /// Looks after the interface whose queues are read: whether it is there, and which addresses this machine has. To be
+    /// called about once a second; what there is to say of it is said once.
+    pub fn tend_interface(&self) -> Option<interface::News> {
+        let news = self.watch.as_ref()?.tend();
+        if let Some(interface::News::Gone(_)) = news {
+            self.workers.iter().for_each(|way| way.waker.wake());
+        }
+        news
     }
 
     /// Whether actions may go by what this agent sends, now (promise A1).

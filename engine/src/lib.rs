@@ -11,6 +11,7 @@
 //! | [`ownership`], `steer` | which worker owns an agent, and the way of a datagram to it |
 //! | [`events`] | flow records and threshold events: the thread `events` and what it keeps |
 //! | [`forward`] | datagrams that are sent on |
+//! | [`interface`] | what is wanted of an interface whose queues are read, and what was reached |
 //! | [`handle`] | questions, and putting the answers together |
 //! | `definitions` | what is defined, and how all workers come to know it |
 //! | [`status`] | what is counted and measured |
@@ -21,6 +22,7 @@ mod definitions;
 pub mod events;
 pub mod forward;
 pub mod handle;
+pub mod interface;
 mod learning;
 pub mod ownership;
 mod pin;
@@ -47,6 +49,7 @@ use events::{EventsThread, News};
 pub use events::{LoggedEvent, LoggedFlow};
 use handle::Way;
 pub use handle::{AskError, DEADLINE, DefineError, Handle};
+use interface::{Ingest, InterfaceOptions, Reached, Watch};
 use ownership::Ownership;
 pub use process::process_batch;
 pub use status::Status;
@@ -73,6 +76,10 @@ pub struct EngineOptions {
     pub backend: Backend,
     /// Whether the kernel is asked to bring the datagrams of an agent to its worker.
     pub steer: bool,
+    /// Whether the queues of an interface are read past the kernel's network stack.
+    pub ingest: Ingest,
+    /// Which interface that is, and how.
+    pub interface: InterfaceOptions,
     /// Flow records that are kept.
     pub flows_max: usize,
     /// Threshold events that are kept.
@@ -92,6 +99,8 @@ impl Default for EngineOptions {
             pin: false,
             backend: Backend::Auto,
             steer: true,
+            ingest: Ingest::default(),
+            interface: InterfaceOptions::default(),
             flows_max: 1000,
             events_max: 1000,
             tables: Options::default(),
@@ -111,6 +120,11 @@ pub enum StartError {
         "{0} addresses for sFlow: at most {MOST_ADDRESSES} are possible, and an address of all interfaces takes what comes to any"
     )]
     Addresses(usize),
+    /// The queues of the interface cannot be read, and nothing else was wanted.
+    #[error(
+        "AF_XDP is asked for (ingest.mode, --ingest), and cannot be: {0}; `finderscope check` tells what this machine can do"
+    )]
+    Interface(String),
     /// The kernel refused something else.
     #[error("the workers cannot start: {0}")]
     Kernel(#[from] std::io::Error),
@@ -135,8 +149,11 @@ impl Engine {
     /// An address cannot be listened on, or the kernel has no thread left.
     pub fn start(options: &EngineOptions) -> Result<Self, StartError> {
         let count = options.workers.map_or_else(processors, NonZero::get).min(MOST_WORKERS);
-        let Sockets { of_worker, addresses, steered } = open(options, count)?;
+        let Sockets { mut of_worker, addresses, mut steered } = open(options, count)?;
         let receive_buffer = of_worker.iter().flatten().map(Receiver::receive_buffer).min().unwrap_or(0);
+        let (reached, watch) = open_interface(options, &addresses, &mut of_worker)?;
+        // The kernel cannot choose the queue by the agent inside a datagram: who sees one first owns it.
+        steered &= watch.is_none();
         let wakers = (0..count).map(|_| Waker::new()).collect::<Result<Vec<_>, _>>()?;
         let began = Instant::now();
         let ended = Arc::new(AtomicBool::new(false));
@@ -155,9 +172,12 @@ impl Engine {
             addresses: addresses.clone().into(),
             began,
             trust: Arc::clone(&options.trust),
+            reached: Arc::new(reached),
+            watch: watch.clone(),
         };
         // From here on a failure drops the engine, which ends the threads that run already.
         let mut engine = Self { handle, receive_buffer, workers: Vec::new(), events: None, learning: None };
+        let polls = engine.handle.reached.busy_poll;
         let shares = of_worker.into_iter().zip(wakers).zip(incoming).zip(ownerships).zip(tellers);
         for (number, ((((receivers, waker), requests), (ownership, parcels)), teller)) in shares.enumerate() {
             let worker = Worker {
@@ -165,6 +185,8 @@ impl Engine {
                 pin: options.pin,
                 receivers,
                 addresses: addresses.clone(),
+                watch: watch.clone(),
+                polls,
                 waker,
                 requests,
                 parcels,
@@ -200,6 +222,11 @@ impl Engine {
     /// The smallest receive buffer that the kernel granted, bytes.
     pub fn receive_buffer(&self) -> usize {
         self.receive_buffer
+    }
+
+    /// How datagrams come in, as it was found at the start.
+    pub fn reached(&self) -> &Reached {
+        &self.handle.reached
     }
 
     /// Workers that run.
@@ -245,6 +272,36 @@ fn processors() -> usize {
 /// be full a little before all of them together are.
 fn share(all: Options, workers: usize) -> Options {
     Options { agents: all.agents.div_ceil(workers), flow_bytes: all.flow_bytes.div_ceil(workers), ..all }
+}
+
+/// Opens the queues of the interface, where there is to be one, and deals them out: queue N to the worker that N leaves when
+/// divided by their number. A worker's queues come after its sockets.
+fn open_interface(
+    options: &EngineOptions,
+    addresses: &[SocketAddr],
+    of_worker: &mut [Vec<Receiver>],
+) -> Result<(Reached, Option<Arc<Watch>>), StartError> {
+    let Some(name) = options.interface.name.as_ref().filter(|_| options.ingest != Ingest::Udp) else {
+        return match options.ingest {
+            Ingest::Xdp => Err(StartError::Interface("no interface is named (--interface)".to_owned())),
+            Ingest::Auto | Ingest::Udp => Ok((Reached::default(), None)),
+        };
+    };
+    match interface::open(options, addresses) {
+        Ok(opened) => {
+            let workers = of_worker.len().max(1);
+            for (queue, receiver) in opened.receivers {
+                if let Some(own) = of_worker.get_mut(queue as usize % workers) {
+                    own.push(receiver);
+                }
+            }
+            Ok((opened.reached, Some(Arc::new(opened.watch))))
+        }
+        Err(why) if options.ingest == Ingest::Xdp => Err(StartError::Interface(why)),
+        Err(why) => {
+            Ok((Reached { interface: Some(name.clone()), why: vec![why], ..Reached::default() }, None))
+        }
+    }
 }
 
 /// The sockets of all workers.

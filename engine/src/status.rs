@@ -7,6 +7,7 @@ use tables::shard::Counters;
 
 use crate::events::Told;
 use crate::forward::Forwarded;
+use crate::interface::{QueueStatus, Reached, Verdicts};
 use crate::ownership::HandOver;
 
 /// What a socket was granted, and what the kernel dropped of it.
@@ -39,6 +40,8 @@ pub struct WorkerStatus {
     pub flow_bytes: u64,
     /// Its sockets.
     pub sockets: Vec<SocketStatus>,
+    /// The queues of the interface that it reads.
+    pub queues: Vec<QueueStatus>,
     /// Calls that the kernel failed when datagrams were to be taken.
     pub receive_errors: u64,
     /// What it handed to other workers.
@@ -60,8 +63,10 @@ pub struct Status {
     pub counters: Counters,
     /// Agents that are known.
     pub agents: u64,
-    /// Datagrams that the kernel dropped; `None` where it does not say.
+    /// Datagrams that the kernel dropped, for its sockets or at the rings of queues; `None` where it does not say.
     pub kernel_drops: Option<u64>,
+    /// Those of them at the rings of queues, and those that had a wrong length or checksum there.
+    pub queue_drops: u64,
     /// Live flows.
     pub flows: u64,
     /// Flows that gave way to others.
@@ -74,6 +79,10 @@ pub struct Status {
     pub told: Told,
     /// What was sent on, by definition.
     pub forwarded: Vec<Forwarded>,
+    /// How datagrams come in.
+    pub reached: Reached,
+    /// What became of the frames of the interface whose queues are read.
+    pub verdicts: Verdicts,
     /// Time since the start.
     pub uptime: Duration,
     /// The same, worker by worker.
@@ -98,6 +107,9 @@ impl Status {
                 let sum = status.kernel_drops.zip(socket.kernel_drops);
                 status.kernel_drops = sum.map(|(sum, drops)| sum + drops);
             }
+            let of_queues: u64 = worker.queues.iter().map(QueueStatus::drops).sum();
+            status.queue_drops += of_queues;
+            status.kernel_drops = status.kernel_drops.map(|sum| sum + of_queues);
             for one in &worker.forwarded {
                 match status.forwarded.iter_mut().find(|known| known.name == one.name && known.to == one.to) {
                     Some(known) => {

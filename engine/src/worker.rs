@@ -15,6 +15,7 @@ use crate::definitions::Definitions;
 use crate::events::Teller;
 use crate::forward::Forwards;
 use crate::handle::Request;
+use crate::interface::{self, Watch};
 use crate::ownership::{Ownership, Parcel};
 use crate::pin::pin;
 use crate::process::process_batch;
@@ -30,6 +31,10 @@ const TICK: Duration = Duration::from_millis(100);
 /// How often the kernel's counts of drops are read: they have 32 bits.
 const DROPS: Duration = Duration::from_secs(1);
 
+/// Where queues of an interface are read and more is there, sockets have a turn in so many passes: asking one that has
+/// nothing costs as much as two datagrams of a queue.
+const SOCKETS_EVERY: u32 = 16;
+
 /// How long the end waits for what other workers still hand over.
 const LAST_PARCELS: Duration = Duration::from_secs(1);
 
@@ -38,8 +43,13 @@ const LAST_PARCELS: Duration = Duration::from_secs(1);
 pub(crate) struct Worker {
     pub(crate) number: usize,
     pub(crate) pin: bool,
+    /// One for each address, then one for each queue of the interface.
     pub(crate) receivers: Vec<Receiver>,
     pub(crate) addresses: Vec<SocketAddr>,
+    /// The interface of the queues.
+    pub(crate) watch: Option<Arc<Watch>>,
+    /// Whether drivers of queues are polled, which nobody does while this worker sleeps.
+    pub(crate) polls: bool,
     pub(crate) waker: Waker,
     pub(crate) requests: Incoming<Request>,
     pub(crate) parcels: Incoming<Parcel>,
@@ -57,6 +67,8 @@ struct Running {
     outbox: Outbox,
     forwards: Forwards,
     epoch: u64,
+    /// Passes over the receivers since the worker slept.
+    passes: u32,
     /// What the worker itself counts.
     status: WorkerStatus,
 }
@@ -74,6 +86,7 @@ impl Worker {
             outbox: Outbox::default(),
             forwards: Forwards::default(),
             epoch: 0,
+            passes: 0,
             status,
         };
         running.run();
@@ -91,6 +104,7 @@ impl Running {
             more |= self.answer();
             let now = self.worker.began.elapsed();
             if now >= next_tick {
+                self.leave_what_is_gone();
                 self.tick(now);
                 next_tick = now + TICK;
             }
@@ -99,6 +113,7 @@ impl Running {
                 next_drops = now + DROPS;
             }
             let sleep = next_tick.saturating_sub(now);
+            self.passes = if more { self.passes.wrapping_add(1) } else { 0 };
             if !more && wait(&self.worker.receivers, Some(&self.worker.waker), sleep).is_err() {
                 // Sockets that cannot be polled are not worth spinning over.
                 std::thread::sleep(TICK);
@@ -115,11 +130,15 @@ impl Running {
     fn take(&mut self) -> bool {
         let mut more = false;
         let worker = &mut self.worker;
-        for receiver in &mut worker.receivers {
+        let sockets = worker.addresses.len();
+        let queues = worker.receivers.len() > sockets;
+        let first = if queues && !self.passes.is_multiple_of(SOCKETS_EVERY) { sockets } else { 0 };
+        for (n, receiver) in worker.receivers.iter_mut().enumerate().skip(first) {
             let Ok(batch) = receiver.receive() else {
                 self.status.receive_errors += 1;
                 continue;
             };
+            more |= worker.polls && n >= sockets;
             if batch.is_empty() {
                 continue;
             }
@@ -194,16 +213,33 @@ impl Running {
         worker.teller.tell(&mut self.outbox);
     }
 
+    /// Closes the queues of an interface that went away. What was counted of them stays.
+    fn leave_what_is_gone(&mut self) {
+        let sockets = self.worker.addresses.len();
+        let queues = self.worker.receivers.len() > sockets;
+        if queues && self.worker.watch.as_ref().is_some_and(|watch| watch.is_gone()) {
+            self.read_drops();
+            self.worker.receivers.truncate(sockets);
+        }
+    }
+
     fn read_drops(&mut self) {
-        let (receivers, addresses) = (&mut self.worker.receivers, &self.worker.addresses);
+        let addresses = &self.worker.addresses;
+        let Some((sockets, queues)) = self.worker.receivers.split_at_mut_checked(addresses.len()) else {
+            return;
+        };
         self.status.sockets.clear();
-        self.status.sockets.extend(receivers.iter_mut().zip(addresses).map(|(receiver, address)| {
+        self.status.sockets.extend(sockets.iter_mut().zip(addresses).map(|(receiver, address)| {
             SocketStatus {
                 address: *address,
                 receive_buffer: receiver.receive_buffer(),
                 kernel_drops: receiver.drops(),
             }
         }));
+        if !queues.is_empty() {
+            self.status.queues.clear();
+            self.status.queues.extend(queues.iter_mut().filter_map(interface::queue_status));
+        }
     }
 
     fn status(&self) -> WorkerStatus {

@@ -115,6 +115,13 @@ fn parse(path: &Path, text: &str, given: &Given, beneath: Beneath) -> Result<Con
         reading.check_actions(&table);
     }
     given.apply(&mut reading.settings).map_err(|why| Wrong { lines: vec![why] })?;
+    if let Some((setting, why)) = reading.settings.contradiction() {
+        let at = reading.settings_at.get(setting).cloned().unwrap_or(0..0);
+        match path.as_os_str().is_empty() {
+            true => return Err(Wrong { lines: vec![why] }),
+            false => reading.problem(&at, format!("{setting}: {why}")),
+        }
+    }
     let mut all = if reading.settings.defaults { beneath.definitions } else { Definitions::new() };
     all.extend(std::mem::take(&mut reading.defined));
     let references = reading.settings.references.read().unwrap_or_else(|wrong| {
@@ -603,6 +610,18 @@ mod tests {
         let all = [entry("10.0.0.0/24", &[]), entry("10.0.0.9", &["192.0.2.1", "2001:db8::/64"])];
         assert_eq!((trust.unlisted, trust.foreign), (Unlisted::Refuse, Foreign::Refuse));
         assert_eq!(trust.listed, all);
+        let queues = "[ingest]\ninterface = 'eth0'\nqueues = '0-1'\nxdp_mode = 'copy'\nframes = 1000\n";
+        let config = parse(Path::new("f.toml"), queues, &Given::default(), Beneath::default()).unwrap();
+        let interface = config.settings.engine.interface;
+        assert_eq!((interface.queues, interface.frames), (vec![0, 1], 1024));
+        let without = "[ingest]\nqueues = [1]\n";
+        let wrong = parse(Path::new("f.toml"), without, &Given::default(), Beneath::default()).unwrap_err();
+        assert_eq!(
+            wrong.lines,
+            [
+                "f.toml:2:10: ingest.queues: queues are those of an interface: name it (ingest.interface, --interface)"
+            ]
+        );
         let none = parse(Path::new("f.toml"), "defaults = false", &Given::default(), Beneath::default())
             .unwrap()
             .program;

@@ -53,7 +53,11 @@ impl Losses {
         }
         let (before, after) = (&self.told.counters, &status.counters);
         let datagrams = grown(before.datagram_errors(), after.datagram_errors());
-        let dropped = status.kernel_drops.unwrap_or(0).saturating_sub(self.told.kernel_drops.unwrap_or(0));
+        let of_sockets =
+            |status: &Status| status.kernel_drops.unwrap_or(0).saturating_sub(status.queue_drops);
+        let dropped = of_sockets(&status).saturating_sub(of_sockets(&self.told));
+        let at_queues = grown(queue_drops(&self.told).into_iter(), queue_drops(&status).into_iter());
+        let sources = grown(refused_sources(&self.told).into_iter(), refused_sources(&status).into_iter());
         if let Some(reasons) = &datagrams {
             tracing::warn!("Datagrams that could not be read: {reasons}; sFlow version 5 is expected");
         }
@@ -72,8 +76,19 @@ impl Losses {
         if dropped > 0 {
             tracing::warn!("{dropped} datagrams dropped, the receive buffer was full: see --receive-buffer");
         }
+        if let Some(reasons) = &at_queues {
+            tracing::warn!(
+                "Datagrams dropped at the queues of the interface: {reasons}; manual/drops.md tells what to do"
+            );
+        }
+        if let Some(reasons) = &sources {
+            tracing::warn!(
+                "Datagrams dropped by the XDP program: {reasons}; [agents] in the configuration lists agents"
+            );
+        }
         // Where nothing was lost the next loss is told within a second.
-        let lost = datagrams.is_some() || refused.is_some() || samples > 0 || dropped > 0;
+        let told = [&datagrams, &refused, &at_queues, &sources];
+        let lost = told.iter().any(|reasons| reasons.is_some()) || samples > 0 || dropped > 0;
         self.looked = lost.then_some(now);
         self.told = status;
     }
@@ -104,6 +119,27 @@ fn offenders(
     *told = now;
     found.sort_by_key(|(agent, number, _)| (std::cmp::Reverse(*number), *agent));
     found
+}
+
+/// Why packets that were steered to a queue never reached its worker.
+fn queue_drops(status: &Status) -> [(&'static str, u64); 4] {
+    let mut drops = [
+        ("without a free frame, or longer than one", 0),
+        ("the receive ring was full", 0),
+        ("with a wrong checksum", 0),
+        ("with a wrong length", 0),
+    ];
+    for queue in status.workers.iter().flat_map(|worker| &worker.queues) {
+        let of = [queue.rx_dropped, queue.rx_ring_full, queue.checksum_wrong, queue.malformed];
+        drops.iter_mut().zip(of).for_each(|((_, sum), count)| *sum += count);
+    }
+    drops
+}
+
+/// What the program on the interface refused.
+fn refused_sources(status: &Status) -> [(&'static str, u64); 1] {
+    let of = status.verdicts.iter().find(|(verdict, _)| *verdict == "refused_source");
+    [("from where no listed agent sends", of.map_or(0, |(_, frames)| *frames))]
 }
 
 /// Why datagrams that could be read were not taken.

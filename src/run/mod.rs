@@ -5,6 +5,7 @@
 //! | [`settings`] | the table of settings: options, configuration keys, help, manual |
 //! | [`file`], `agents` | the configuration file, and what is wrong with it; the agents that it lists |
 //! | [`definitions`] | sets of definitions, what is built in, what makes one of another |
+//! | [`queues`] | names of interfaces and lists of queues |
 //! | [`state`] | what REST defined, kept over a restart |
 //! | [`actions`] | what actions start with, and what is kept of them |
 //! | [`demo`] | a simulated fabric that sends to this collector |
@@ -20,6 +21,7 @@ pub mod demo;
 pub mod file;
 mod losses;
 pub mod names;
+pub mod queues;
 pub mod references;
 pub mod reload;
 pub mod settings;
@@ -35,7 +37,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use api::{Api, ApiOptions};
 use clap::Args;
-use engine::{Engine, EngineOptions};
+use engine::interface::{News, Reached};
+use engine::{Engine, EngineOptions, Handle};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tables::trust::Trust;
@@ -44,6 +47,7 @@ use demo::{Demo, Stage};
 use file::{Beneath, Config};
 use losses::Losses;
 use names::Resolver;
+use queues::ranges;
 use reload::Defined;
 use settings::{Given, Settings};
 use state::StateDir;
@@ -129,7 +133,7 @@ fn collect(args: &RunArgs, config: &Config, stage: Option<Stage>) -> anyhow::Res
         (Some(sflow), Some(stage)) => Some(Demo::start(stage, *sflow, api.address())?),
         _ => None,
     };
-    wait_for_the_end(&signals, &defined, &control, &mut Losses::new(engine.handle()));
+    wait_for_the_end(&signals, &defined, &control, &mut Losses::new(engine.handle()), &engine.handle());
     tracing::info!("Ending");
     api.shutdown();
     // What they take back is taken from the demo's switches too.
@@ -149,6 +153,7 @@ fn announce(engine: &Engine, api: &Api, settings: &Settings) {
     for address in engine.addresses() {
         tracing::info!("Listening, sFlow port {}", address.port());
     }
+    announce_ingest(engine.reached(), &settings.engine);
     let (granted, asked) = (engine.receive_buffer(), settings.engine.receive_buffer);
     if granted < asked {
         tracing::warn!(
@@ -156,6 +161,30 @@ fn announce(engine: &Engine, api: &Api, settings: &Settings) {
         );
     }
     tracing::info!("Listening, HTTP port {}", api.address().port());
+}
+
+/// How datagrams come in, and why not better, in one line.
+fn announce_ingest(reached: &Reached, options: &EngineOptions) {
+    let why =
+        if reached.why.is_empty() { String::new() } else { format!(", because {}", reached.why.join("; ")) };
+    let Some(interface) = &reached.interface else { return };
+    if reached.mode.is_none() {
+        tracing::warn!("Receiving by UDP sockets alone, and not by AF_XDP from {interface}{why}");
+        return;
+    }
+    let mut also = String::new();
+    for (on, what) in [
+        (reached.huge_pages, "huge pages"),
+        (reached.multi_buffer, "frames of several buffers"),
+        (reached.busy_poll, "busy polling"),
+        (options.interface.verify_checksum, "checksums verified"),
+    ] {
+        if on {
+            also = also + ", " + what;
+        }
+    }
+    let (mode, queues) = (reached.label(), ranges(&reached.queues));
+    tracing::info!("Receiving by AF_XDP from {interface}, queues {queues}, {mode}{also}{why}");
 }
 
 /// The signals that arrive, from a thread of their own.
@@ -175,18 +204,33 @@ fn signals() -> anyhow::Result<Receiver<i32>> {
     Ok(receive)
 }
 
+/// Looks after the interface whose queues are read.
+fn tend(handle: &Handle) {
+    match handle.tend_interface() {
+        Some(News::Gone(name)) => tracing::error!(
+            "Interface {name} is gone: receiving by UDP sockets alone. When it is back, a restart has its queues read"
+        ),
+        Some(News::Addresses(why)) => {
+            tracing::warn!("Datagrams to new addresses may not be taken by AF_XDP: {why}")
+        }
+        None => {}
+    }
+}
+
 /// Reloads on SIGHUP, tells what was lost, and returns on the first signal that ends the collector.
 fn wait_for_the_end(
     signals: &Receiver<i32>,
     defined: &Defined,
     control: &::actions::control::Control,
     losses: &mut Losses,
+    handle: &Handle,
 ) {
     loop {
         match signals.recv_timeout(Duration::from_secs(1)) {
             Ok(SIGHUP) => defined.reload(control),
             Err(RecvTimeoutError::Timeout) => {
                 losses.tell(Instant::now());
+                tend(handle);
                 defined.keep_again();
                 crate::log::tell_left_out();
             }

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::{Arg, ArgAction};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
+use engine::interface::{FEWEST_FRAMES, Ingest, MOST_FRAMES, XdpMode};
 use engine::{EngineOptions, MOST_WORKERS};
 
 use tables::shard::Scale;
 use tables::trust::{Foreign, List, Unlisted};
 
+use super::queues::{interface, queues, ranges};
 use super::references::Files;
 
 /// What the collector is told at its start.
@@ -65,6 +67,24 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// What cannot be together: the setting that asks for what another one does not give, and why.
+    pub fn contradiction(&self) -> Option<(&'static str, String)> {
+        let without = self.engine.interface.name.is_none();
+        match self.engine.ingest {
+            Ingest::Xdp if without => Some((
+                "ingest.mode",
+                "AF_XDP reads the queues of an interface: name it (ingest.interface, --interface)".to_owned(),
+            )),
+            _ if without && !self.engine.interface.queues.is_empty() => Some((
+                "ingest.queues",
+                "queues are those of an interface: name it (ingest.interface, --interface)".to_owned(),
+            )),
+            _ => None,
+        }
+    }
+}
+
 /// One setting.
 pub struct Setting {
     /// Its table in the configuration file; empty for a key outside of all tables.
@@ -87,6 +107,8 @@ enum Kind {
     Address(fn(&mut Settings, SocketAddr)),
     Names(fn(&mut Settings, Vec<String>)),
     Number { least: u64, most: u64, unit: &'static str, set: fn(&mut Settings, u64) },
+    Queues(fn(&mut Settings, Vec<u32>)),
+    Interface(fn(&mut Settings, String)),
     Path(fn(&mut Settings, PathBuf)),
     Switch(fn(&mut Settings, bool)),
     Choice { names: &'static [&'static str], takes: &'static str, set: fn(&mut Settings, &str) },
@@ -171,6 +193,115 @@ pub const SETTINGS: &[Setting] = &[
         help: "Keep each worker on one processor",
         kind: Kind::Switch(|settings, on| settings.engine.pin = on),
         shown: |settings| settings.engine.pin.to_string(),
+    },
+    Setting {
+        section: "ingest",
+        key: "mode",
+        option: "ingest",
+        help: "How datagrams get in: from the queues of an interface past the kernel's network stack (AF_XDP), by UDP sockets \
+               alone, or the former where `--interface` names one and it works",
+        kind: Kind::Choice {
+            names: &["auto", "xdp", "udp"],
+            takes: "auto|xdp|udp",
+            set: |settings, name| {
+                settings.engine.ingest = match name {
+                    "xdp" => Ingest::Xdp,
+                    "udp" => Ingest::Udp,
+                    _ => Ingest::Auto,
+                };
+            },
+        },
+        shown: |settings| match settings.engine.ingest {
+            Ingest::Auto => "auto".to_owned(),
+            Ingest::Xdp => "xdp".to_owned(),
+            Ingest::Udp => "udp".to_owned(),
+        },
+    },
+    Setting {
+        section: "ingest",
+        key: "interface",
+        option: "interface",
+        help: "The interface whose queues are read by AF_XDP",
+        kind: Kind::Interface(|settings, name| settings.engine.interface.name = Some(name)),
+        shown: |settings| settings.engine.interface.name.clone().unwrap_or_else(|| "none".to_owned()),
+    },
+    Setting {
+        section: "ingest",
+        key: "queues",
+        option: "queues",
+        help: "The queues of it that are read, as `0-3,6`; worker N takes those that leave N when divided by the workers",
+        kind: Kind::Queues(|settings, queues| settings.engine.interface.queues = queues),
+        shown: |settings| shown_queues(&settings.engine.interface.queues),
+    },
+    Setting {
+        section: "ingest",
+        key: "xdp_mode",
+        option: "xdp-mode",
+        help: "How frames get from a queue to its worker: the best that works, without a copy, with one, or with one made by \
+               the kernel instead of the driver",
+        kind: Kind::Choice {
+            names: &["auto", "zero-copy", "copy", "generic"],
+            takes: "auto|zero-copy|copy|generic",
+            set: |settings, name| {
+                settings.engine.interface.mode = match name {
+                    "zero-copy" => XdpMode::ZeroCopy,
+                    "copy" => XdpMode::Copy,
+                    "generic" => XdpMode::Generic,
+                    _ => XdpMode::Auto,
+                };
+            },
+        },
+        shown: |settings| match settings.engine.interface.mode {
+            XdpMode::Auto => "auto".to_owned(),
+            XdpMode::ZeroCopy => "zero-copy".to_owned(),
+            XdpMode::Copy => "copy".to_owned(),
+            XdpMode::Generic => "generic".to_owned(),
+        },
+    },
+    Setting {
+        section: "ingest",
+        key: "busy_poll",
+        option: "busy-poll",
+        help: "Have workers with queues poll the driver and never sleep: the least delay, for a whole processor each",
+        kind: Kind::Switch(|settings, on| settings.engine.interface.busy_poll = on),
+        shown: |settings| settings.engine.interface.busy_poll.to_string(),
+    },
+    Setting {
+        section: "ingest",
+        key: "verify_checksum",
+        option: "verify-checksum",
+        help: "Verify the UDP checksum of what AF_XDP takes, as the kernel does for its sockets",
+        kind: Kind::Switch(|settings, on| settings.engine.interface.verify_checksum = on),
+        shown: |settings| settings.engine.interface.verify_checksum.to_string(),
+    },
+    Setting {
+        section: "ingest",
+        key: "share_umem",
+        option: "share-umem",
+        help: "Have all queues share one piece of memory for frames",
+        kind: Kind::Switch(|settings, on| settings.engine.interface.share_umem = on),
+        shown: |settings| settings.engine.interface.share_umem.to_string(),
+    },
+    Setting {
+        section: "ingest",
+        key: "frames",
+        option: "frames",
+        help: "Frames of memory for each queue, of 2 or 4 KiB: packets that may wait for a worker; a power of two",
+        kind: Kind::Number {
+            least: FEWEST_FRAMES as u64,
+            most: MOST_FRAMES as u64,
+            unit: "FRAMES",
+            set: |settings, frames| settings.engine.interface.frames = word(frames).next_power_of_two(),
+        },
+        shown: |settings| settings.engine.interface.frames.to_string(),
+    },
+    Setting {
+        section: "ingest",
+        key: "own_addresses",
+        option: "own-addresses",
+        help: "Have AF_XDP take only what is sent to an address of this machine, as UDP sockets do, and leave the rest to the kernel",
+        kind: Kind::Switch(|settings, on| settings.engine.interface.own_addresses = on),
+        shown: |settings| settings.engine.interface.own_addresses.to_string(),
     },
     Setting {
         section: "http",
@@ -428,6 +559,10 @@ fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
+fn shown_queues(queues: &[u32]) -> String {
+    if queues.is_empty() { "all".to_owned() } else { ranges(queues) }
+}
+
 fn listed(addresses: &[SocketAddr]) -> String {
     addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
@@ -465,6 +600,8 @@ impl Setting {
                 set(settings, number);
                 Ok(())
             }
+            Kind::Queues(set) => queues(raw).map(|queues| set(settings, queues)),
+            Kind::Interface(set) => interface(raw).map(|name| set(settings, name)),
             Kind::Path(set) => {
                 let path = PathBuf::from(text(raw)?);
                 if path.as_os_str().is_empty() {
@@ -499,6 +636,8 @@ impl Setting {
             Kind::Addresses(_) | Kind::Address(_) => "ADDR:PORT",
             Kind::Names(_) => "NAME",
             Kind::Number { unit, .. } => unit,
+            Kind::Queues(_) => "LIST",
+            Kind::Interface(_) => "IF",
             Kind::Path(_) => "PATH",
             Kind::Switch(_) => "true|false",
             Kind::Choice { takes, .. } => takes,
@@ -525,7 +664,7 @@ impl Setting {
     }
 }
 
-fn expected(what: &str, raw: &Raw) -> String {
+pub(super) fn expected(what: &str, raw: &Raw) -> String {
     let found = match raw {
         Raw::Text(text) => format!("the text {text:?}"),
         Raw::Number(number) => format!("the number {number}"),
@@ -543,7 +682,7 @@ fn set_all<T>(raw: &Raw, each: fn(&Raw) -> Result<T, String>) -> Result<Vec<T>, 
     }
 }
 
-fn text(raw: &Raw) -> Result<String, String> {
+pub(super) fn text(raw: &Raw) -> Result<String, String> {
     match raw {
         Raw::Text(text) => Ok(text.clone()),
         _ => Err(expected("a text", raw)),
@@ -639,7 +778,10 @@ mod tests {
             let raw = match setting.takes() {
                 "ADDR:PORT" => Raw::Text("127.0.0.1:7000".into()),
                 "true|false" => Raw::Switch((setting.shown)(&Settings::default()) != "true"),
-                "PATH" | "NAME" => Raw::Text("/somewhere".into()),
+                "PATH" | "NAME" | "IF" => {
+                    Raw::Text(if setting.takes() == "IF" { "eth7" } else { "/somewhere" }.into())
+                }
+                "LIST" => Raw::Text("3,0-1".into()),
                 takes if takes.contains('|') => Raw::Text(takes.rsplit('|').next().unwrap().into()),
                 "N" => Raw::Number(3),
                 _ => Raw::Number(65_537),

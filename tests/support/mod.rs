@@ -56,7 +56,7 @@ pub(crate) struct Collector {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
     /// Where its state is, unless the test says.
-    _state: tempfile::TempDir,
+    _state: Option<tempfile::TempDir>,
     _watch: live::Watch,
     /// Where it takes sFlow.
     pub(crate) sflow: SocketAddr,
@@ -83,8 +83,15 @@ impl Collector {
         if !more.iter().any(|option| option.starts_with("--defaults")) {
             command.arg("--defaults=false");
         }
+        command.args(more);
+        let mut collector = Self::of(command);
+        collector._state = Some(state);
+        collector
+    }
+
+    /// Starts a whole command line, which says where REST listens and sFlow goes.
+    pub(crate) fn of(mut command: Command) -> Self {
         let mut child = command
-            .args(more)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .process_group(0)
@@ -121,7 +128,7 @@ impl Collector {
             }
             seen.push(line);
         }
-        Self { child, _watch: watch, log, _state: state, sflow: sflow.unwrap(), http: http.unwrap() }
+        Self { child, _watch: watch, log, _state: None, sflow: sflow.unwrap(), http: http.unwrap() }
     }
 
     /// The process.

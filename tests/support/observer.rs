@@ -22,7 +22,7 @@ pub(crate) const QUESTIONS: [&str; 7] = [
 pub(crate) struct Account {
     pub(crate) decoded: u64,
     pub(crate) errors: u64,
-    /// Dropped by the kernel, or on the way to another worker.
+    /// Dropped by the kernel, at the rings of a queue, or on the way to another worker.
     pub(crate) dropped: u64,
     pub(crate) evicted_flows: u64,
     pub(crate) live_flows: u64,
@@ -41,7 +41,9 @@ impl Account {
         Self {
             decoded: sum("finderscope_datagrams_total"),
             errors: sum("finderscope_datagram_errors_total"),
-            dropped: sum("finderscope_kernel_drops_total") + sum("finderscope_handover_full_total"),
+            dropped: sum("finderscope_kernel_drops_total")
+                + sum("finderscope_queue_drops_total")
+                + sum("finderscope_handover_full_total"),
             evicted_flows: sum("finderscope_evicted_flows_total"),
             live_flows: sum("finderscope_live_flows"),
         }
