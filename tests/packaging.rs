@@ -13,17 +13,76 @@ fn text(file: &str) -> String {
     std::fs::read_to_string(packaged(file)).unwrap_or_else(|why| panic!("packaging/{file}: {why}"))
 }
 
+/// Fails when systemd says that a unit is exposed by more than so many tenths.
+fn assert_exposed_at_most(unit: &Path, tenths: u32) {
+    let out = Command::new("systemd-analyze")
+        .args(["security", "--offline=yes", "--no-pager", &format!("--threshold={tenths}")])
+        .arg(unit)
+        .output()
+        .expect("systemd-analyze is missing: tools/deps.sh test installs it (package systemd)");
+    let said = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+    assert!(said.contains("Overall exposure level"), "{unit:?}: {said}");
+    assert!(out.status.success(), "{unit:?}: more than {tenths} tenths: {said}");
+}
+
 #[test]
 fn no_unit_is_exposed_by_more_than_two_of_ten() {
     for unit in ["finderscope.service", "finderscope-agent.service"] {
-        let out = Command::new("systemd-analyze")
-            .args(["security", "--offline=yes", "--no-pager", "--threshold=20"])
-            .arg(packaged(unit))
-            .output()
-            .expect("systemd-analyze is missing: tools/deps.sh test installs it (package systemd)");
-        let said = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
-        assert!(said.contains("Overall exposure level"), "{unit}: {said}");
-        assert!(out.status.success(), "{unit}: more than 2.0: {said}");
+        assert_exposed_at_most(&packaged(unit), 20);
+    }
+}
+
+/// The drop-in for AF_XDP names the five capabilities that the collector checks for, and what the unit forbids and
+/// AF_XDP needs.
+#[test]
+fn the_drop_in_for_af_xdp_has_what_that_needs_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("finderscope.service");
+    let drop_in = text("finderscope-xdp.conf");
+    std::fs::write(&whole, format!("{}\n{drop_in}", text("finderscope.service"))).unwrap();
+    assert_exposed_at_most(&whole, 25);
+    let all: Vec<&str> = ingest::machine::CAPABILITIES.iter().map(|(name, _)| *name).collect();
+    for line in [
+        format!("CapabilityBoundingSet={}", all.join(" ")),
+        format!("AmbientCapabilities={}", all.join(" ")),
+        "PrivateUsers=no".to_owned(),
+        "RestrictAddressFamilies=AF_XDP AF_NETLINK".to_owned(),
+        "SystemCallFilter=bpf".to_owned(),
+        "LimitMEMLOCK=infinity".to_owned(),
+    ] {
+        assert_eq!(drop_in.lines().filter(|found| **found == line).count(), 1, "{line}");
+    }
+    let manual = include_str!("../manual/scaling.md");
+    assert!(manual.contains("packaging/finderscope-xdp.conf"));
+}
+
+/// What the binary is linked with is in the container that runs it.
+#[cfg(feature = "xdp")]
+#[test]
+fn the_container_has_the_libraries_of_the_binary() {
+    let program = env!("CARGO_BIN_EXE_finderscope");
+    let out = Command::new("ldd").arg(program).output().unwrap();
+    let libraries = String::from_utf8(out.stdout).unwrap();
+    let dockerfile = text("Dockerfile");
+    let runtime = dockerfile.rsplit("FROM ").next().unwrap();
+    for (library, package) in [("libelf.so.1", "libelf1"), ("libz.so.1", "zlib1g")] {
+        let linked = libraries.contains(library);
+        assert_eq!(linked, runtime.split_whitespace().any(|word| word == package), "{library}: {libraries}");
+    }
+    // What else it is linked with is in every Debian.
+    let known = [
+        "linux-vdso",
+        "libgcc_s",
+        "libm.so",
+        "libc.so",
+        "ld-linux",
+        "libelf",
+        "libz.so",
+        "libdl",
+        "libpthread",
+    ];
+    for line in libraries.lines() {
+        assert!(known.iter().any(|name| line.contains(name)), "{line}");
     }
 }
 
