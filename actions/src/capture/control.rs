@@ -1,7 +1,7 @@
 //! How others talk to the controller: what it shows, and what persons ask of it.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::policy::Command;
+use super::view::View;
 use crate::row::Row;
 
 /// Commands that may wait.
@@ -22,8 +23,11 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 /// The longest capture that a person may ask for, seconds: a week.
 const LONGEST_S: u64 = 604_800;
 
-/// How often what is shown is made anew, at most, milliseconds.
-const SHOWN_EVERY_MS: u64 = 100;
+/// How often what is shown is copied anew, at most, milliseconds: while somebody looks at it, and otherwise.
+const SHOWN_EVERY_MS: (u64, u64) = (100, 1000);
+
+/// For how long somebody looks who has asked, milliseconds.
+const LOOKS_MS: u64 = 2000;
 
 /// Talks to the controller; cheap to clone.
 #[derive(Clone, Debug)]
@@ -69,34 +73,52 @@ pub(super) struct Ask {
     pub(super) answer: oneshot::Sender<Result<String, String>>,
 }
 
-/// What is shown.
-#[derive(Clone, Debug, Default)]
-pub(super) struct View {
-    pub(super) json: Json,
-    pub(super) rows: Vec<Row>,
-}
-
 /// What controller and controls share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    view: Mutex<Arc<View>>,
-    /// When it may be made anew, milliseconds; 0 before the first time.
-    again_ms: AtomicU64,
+    view: Mutex<Option<Arc<View>>>,
+    /// Whether somebody has looked at it since it was copied.
+    looked_at: AtomicBool,
+    /// Until when somebody looks, milliseconds.
+    looks_until_ms: AtomicU64,
+    /// When it was copied, milliseconds, and one; 0 before the first time.
+    copied_ms: AtomicU64,
 }
 
 impl Shared {
-    /// Makes anew what is shown, unless that was done just now.
-    pub(super) fn show(&self, make: impl FnOnce() -> View, now_ms: u64) {
-        if now_ms < self.again_ms.load(Ordering::Relaxed) {
-            return;
+    /// Copies anew what is shown, unless that was done just now. It takes time in which no capture begins, so that it is
+    /// done seldom while nobody looks.
+    pub(super) fn show(&self, copy: impl FnOnce() -> View, now_ms: u64) {
+        if self.is_due(now_ms) {
+            let view = Some(Arc::new(copy()));
+            *self.view.lock().unwrap_or_else(PoisonError::into_inner) = view;
         }
-        self.again_ms.store(now_ms + SHOWN_EVERY_MS, Ordering::Relaxed);
-        let view = Arc::new(make());
-        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = view;
     }
 
-    fn get(&self) -> Arc<View> {
-        Arc::clone(&self.view.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Whether it is time for the next copy, which is made then.
+    fn is_due(&self, now_ms: u64) -> bool {
+        if self.looked_at.swap(false, Ordering::Relaxed) {
+            self.looks_until_ms.store(now_ms + LOOKS_MS, Ordering::Relaxed);
+        }
+        let looks = now_ms < self.looks_until_ms.load(Ordering::Relaxed);
+        let every_ms = if looks { SHOWN_EVERY_MS.0 } else { SHOWN_EVERY_MS.1 };
+        let copied_ms = self.copied_ms.load(Ordering::Relaxed);
+        let is_due = copied_ms == 0 || now_ms >= copied_ms - 1 + every_ms;
+        if is_due {
+            self.copied_ms.store(now_ms + 1, Ordering::Relaxed);
+        }
+        is_due
+    }
+
+    /// What is shown; `None` before the controller runs.
+    fn view(&self) -> Option<Arc<View>> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The same for somebody who may look again soon.
+    fn look(&self) -> Option<Arc<View>> {
+        self.looked_at.store(true, Ordering::Relaxed);
+        self.view()
     }
 }
 
@@ -110,19 +132,17 @@ impl Control {
     /// Sessions, those that have ended, switches and what was counted, as `/captures/json` answers; at most a second old.
     /// `null` before the controller runs.
     pub fn json(&self) -> Json {
-        self.shared.get().json.clone()
+        self.shared.look().map_or(Json::Null, |view| view.json().clone())
     }
 
     /// The session with this id; `None` when there is none.
     pub fn session_json(&self, id: &str) -> Option<Json> {
-        let view = self.shared.get();
-        let sessions = view.json.get("sessions")?.as_array()?;
-        sessions.iter().find(|session| session.get("id").and_then(Json::as_str) == Some(id)).cloned()
+        self.shared.look()?.session_json(id)
     }
 
     /// What was counted and measured.
     pub fn metrics(&self) -> Vec<Row> {
-        self.shared.get().rows.clone()
+        self.shared.view().map(|view| view.rows.clone()).unwrap_or_default()
     }
 
     /// Captures a pair, and answers with the id of the session. That its rule is there is said by its state later.
@@ -151,5 +171,21 @@ impl Control {
         let (answer, answered) = oneshot::channel();
         self.asks.try_send(Ask { command, answer }).map_err(|_| Refusal::Busy)?;
         timeout(ANSWERED_WITHIN, answered).await.ok().and_then(Result::ok).ok_or(Refusal::Busy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_copied_often_while_somebody_looks_and_seldom_otherwise() {
+        let shared = Shared::default();
+        let copies = |from: u64, to: u64| (from..to).filter(|now_ms| shared.is_due(*now_ms)).count();
+        assert!(shared.is_due(0), "the first one is made at once");
+        assert_eq!(copies(1, 10_000), 9);
+        assert!(shared.look().is_none());
+        assert_eq!(copies(10_000, 12_000), 20);
+        assert_eq!(copies(12_000, 20_000), 8, "nobody has asked for a while");
     }
 }

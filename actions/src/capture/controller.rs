@@ -20,12 +20,13 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 
 use super::config::{Config, OnStop};
-use super::control::{Ask, Control, Shared, View};
+use super::control::{Ask, Control, Shared};
 use super::evidence::Sighting;
 use super::pair::{Pair, instance};
 use super::policy::{Command, Observation, Policy, SwitchNews, Tell, TellKind};
 use super::session::Session;
 use super::switches::{self, Came, Remote};
+use super::view::{self, View};
 use super::wanted::Change;
 use super::watch::{self, Followed, PREFIX, Watch};
 use crate::audit::Entry;
@@ -408,7 +409,7 @@ impl Running {
     }
 
     fn view(&self, now_ms: u64) -> View {
-        super::view::view(&super::view::Shown {
+        view::view(&view::Shown {
             config: &self.config,
             instance: &self.instance,
             mode: self.mode(),

@@ -41,7 +41,7 @@ const LONGEST_RETRY_MS: u64 = 600_000;
 pub struct Policy {
     pub(super) known: Known,
     pub(super) sessions: BTreeMap<Pair, Session>,
-    pub(super) ended: VecDeque<Session>,
+    pub(super) ended: VecDeque<Arc<Session>>,
     stopped: BTreeMap<Pair, u64>,
     pub(super) pace: Pace,
     last_ms: u64,
@@ -109,7 +109,7 @@ impl Policy {
     }
 
     /// Sessions that have ended, the newest last.
-    pub fn ended(&self) -> impl Iterator<Item = &Session> {
+    pub fn ended(&self) -> impl Iterator<Item = &Arc<Session>> {
         self.ended.iter()
     }
 
@@ -511,7 +511,7 @@ impl Policy {
             if self.ended.len() >= MOST_ENDED {
                 self.ended.pop_front();
             }
-            self.ended.push_back(session);
+            self.ended.push_back(Arc::new(session));
         }
     }
 

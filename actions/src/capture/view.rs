@@ -1,9 +1,13 @@
 //! What the controller shows of itself: JSON for REST, and metrics.
+//!
+//! The controller copies what is to be shown, because whoever waits for a rule waits while it does; JSON is made of the
+//! copy by the thread that asks.
+
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value as Json, json};
 
 use super::config::Config;
-use super::control::View;
 use super::policy::Policy;
 use super::session::{Session, State};
 use super::switches::Remote;
@@ -14,7 +18,7 @@ use crate::text::shown;
 
 /// What is shown of.
 pub(super) struct Shown<'s> {
-    pub(super) config: &'s Config,
+    pub(super) config: &'s Arc<Config>,
     pub(super) instance: &'s str,
     pub(super) mode: Mode,
     pub(super) policy: &'s Policy,
@@ -28,34 +32,77 @@ pub(super) struct Shown<'s> {
     pub(super) now_ms: u64,
 }
 
-/// All of it.
-pub(super) fn view(shown: &Shown<'_>) -> View {
-    let policy = shown.policy;
-    let sessions: Vec<Json> = policy.sessions().map(|one| shown.session(one)).collect();
-    let ended: Vec<Json> = policy.ended().map(|one| shown.session(one)).collect();
-    let switches = (0..shown.config.switches.len()).map(|at| shown.switch(at)).collect::<Vec<_>>();
-    let json = json!({
-        "instance": shown.instance,
-        "mode": shown.mode.to_string(),
-        "waits": shown.undefined,
-        "sessions": sessions,
-        "ended": ended,
-        "switches": switches,
-    });
-    View { json, rows: shown.rows() }
+/// What was there to be shown at one moment.
+#[derive(Debug)]
+pub(super) struct View {
+    /// What was counted and measured.
+    pub(super) rows: Vec<Row>,
+    config: Arc<Config>,
+    instance: String,
+    mode: Mode,
+    undefined: Option<String>,
+    /// Sessions, and which direction of an active one has no frames, in words.
+    sessions: Vec<(Session, Option<String>)>,
+    ended: Vec<Arc<Session>>,
+    switches: Vec<Json>,
+    /// The moment, and what the clock on the wall said.
+    now_ms: u64,
+    wall_ms: u64,
+    /// All of it, once somebody has asked.
+    json: OnceLock<Json>,
 }
 
-impl Shown<'_> {
+/// Copies what is to be shown.
+pub(super) fn view(shown: &Shown<'_>) -> View {
+    let policy = shown.policy;
+    let with_way = |session: &Session| {
+        let active = session.state() == State::Active;
+        let one_way = if active { policy.one_way(session, shown.now_ms) } else { None };
+        (session.clone(), one_way)
+    };
+    View {
+        rows: shown.rows(),
+        config: Arc::clone(shown.config),
+        instance: shown.instance.to_owned(),
+        mode: shown.mode,
+        undefined: shown.undefined.map(str::to_owned),
+        sessions: policy.sessions().map(with_way).collect(),
+        ended: policy.ended().cloned().collect(),
+        switches: shown.switches(),
+        now_ms: shown.now_ms,
+        wall_ms: clock::now_ms(),
+        json: OnceLock::new(),
+    }
+}
+
+impl View {
+    /// All of it.
+    pub(super) fn json(&self) -> &Json {
+        self.json.get_or_init(|| {
+            let sessions = self.sessions.iter().map(|(one, one_way)| self.session(one, one_way.as_deref()));
+            json!({
+                "instance": self.instance,
+                "mode": self.mode.to_string(),
+                "waits": self.undefined,
+                "sessions": sessions.collect::<Vec<Json>>(),
+                "ended": self.ended.iter().map(|one| self.session(one, None)).collect::<Vec<Json>>(),
+                "switches": self.switches,
+            })
+        })
+    }
+
+    /// The session with this id; `None` when there is none.
+    pub(super) fn session_json(&self, id: &str) -> Option<Json> {
+        let (session, one_way) = self.sessions.iter().find(|(session, _)| session.name == id)?;
+        Some(self.session(session, one_way.as_deref()))
+    }
+
     /// Wall-clock time of a moment, milliseconds since 1970.
     fn wall_ms(&self, at_ms: u64) -> u64 {
-        (clock::now_ms() + at_ms).saturating_sub(self.now_ms)
+        (self.wall_ms + at_ms).saturating_sub(self.now_ms)
     }
 
-    fn agent(&self, switch: usize) -> Option<String> {
-        self.config.switches.get(switch).map(|switch| switch.agent.to_string())
-    }
-
-    fn session(&self, session: &Session) -> Json {
+    fn session(&self, session: &Session, one_way: Option<&str>) -> Json {
         let named = self.config.policies.get(session.policy);
         let seen = &session.evidence;
         let ttl_ms = named.map_or(0, |named| named.policy.ttl_s * 1000);
@@ -79,7 +126,6 @@ impl Shown<'_> {
             .map(|step| json!({ "at": clock::stamp(self.wall_ms(step.at_ms)), "what": step.what }))
             .collect();
         let [outward, inward] = seen.ways_seen();
-        let active = session.state() == State::Active;
         json!({
             "id": session.name,
             "state": session.state().name(),
@@ -88,7 +134,7 @@ impl Shown<'_> {
             "local": session.local,
             "remote": session.remote,
             "label": shown(&session.label),
-            "agent": session.at.and_then(|at| self.agent(at)),
+            "agent": session.at.and_then(|at| agent(&self.config, at)),
             "analyzer": named.map(|named| named.policy.analyzer),
             "manual": session.manual.is_some(),
             "adopted": session.adopted,
@@ -102,15 +148,27 @@ impl Shown<'_> {
                 "last": clock::stamp(self.wall_ms(seen.last_ms)),
                 "outward": outward,
                 "inward": inward,
-                "oneWay": if active { self.policy.one_way(session, self.now_ms) } else { None },
+                "oneWay": one_way,
                 "places": places,
                 "placesLeftOut": seen.crowded,
             },
             "history": history,
         })
     }
+}
 
-    fn switch(&self, at: usize) -> Json {
+impl Shown<'_> {
+    fn switches(&self) -> Vec<Json> {
+        let mut sessions = vec![0_usize; self.config.switches.len()];
+        for at in self.policy.sessions().filter_map(|session| session.at) {
+            if let Some(sessions) = sessions.get_mut(at) {
+                *sessions += 1;
+            }
+        }
+        sessions.into_iter().enumerate().map(|(at, sessions)| self.switch(at, sessions)).collect()
+    }
+
+    fn switch(&self, at: usize, sessions: usize) -> Json {
         let switch = self.config.switches.get(at);
         let remote = self.remotes.get(at);
         let state = match (self.policy.down(at), self.policy.failing(at)) {
@@ -127,7 +185,7 @@ impl Shown<'_> {
             "reason": self.policy.down(at).or(self.policy.failing(at)).unwrap_or_default(),
             "breaker": remote.map(|remote| remote.standing(self.now_ms)),
             "rules": self.policy.rules_at(at),
-            "sessions": self.policy.sessions().filter(|session| session.at == Some(at)).count(),
+            "sessions": sessions,
         })
     }
 
@@ -191,7 +249,7 @@ impl Shown<'_> {
             });
         }
         for (at, remote) in self.remotes.iter().enumerate() {
-            let agent = self.agent(at).unwrap_or_default();
+            let agent = agent(self.config, at).unwrap_or_default();
             let up = self.policy.is_read(at) && self.policy.down(at).is_none();
             let counts = remote.counts;
             for (name, help, value) in [
@@ -229,6 +287,11 @@ impl Shown<'_> {
         }
         rows
     }
+}
+
+/// The agent of a switch.
+fn agent(config: &Config, switch: usize) -> Option<String> {
+    config.switches.get(switch).map(|switch| switch.agent.to_string())
 }
 
 fn row(name: &'static str, help: &'static str, value: f64) -> Row {
