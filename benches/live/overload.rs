@@ -179,13 +179,16 @@ fn tell(bench: &mut Bench, measured: &Measured, sent: u64) {
     // Neighbours on the machine take processors away for seconds: what holds or not is told by the worker's own time.
     let ([calm, overload], [ran, waited]) = (measured.costs, measured.shares);
     let line = |what: &str, number: f64, unit, target| Line::figure("P8", what, number, unit, target);
-    let what =
-        "accepted at 2 x the sustainable rate / at that rate, per second of the worker's processor time";
+    // A sender that others keep from its processor does not reach twice the rate: the row says what it did reach.
+    let ratio = offered.per_s() / sustainable;
+    let what = format!(
+        "accepted at {ratio:.1} x the sustainable rate / at that rate, per second of the worker's processor time"
+    );
     bench.line(Line {
         a: format!("{:.0} datagrams/s", 1.0 / overload),
         b: format!("{:.0} datagrams/s", 1.0 / calm),
         kind: Number::Cost,
-        ..line(what, calm / overload, "", Target::AtLeast(0.95))
+        ..line(&what, calm / overload, "", Target::AtLeast(0.95))
     });
     let missing = (i128::from(sent) - i128::from(measured.end.all())).unsigned_abs() as f64;
     bench.line(line(
@@ -211,7 +214,6 @@ fn tell(bench: &mut Bench, measured: &Measured, sent: u64) {
     ));
     table.say("the sender's highest rate", format!("{fastest:.0} datagrams/s"));
     table.say("highest rate without loss", format!("{sustainable:.0} datagrams/s"));
-    let ratio = offered.per_s() / sustainable;
     table.check("offered / highest rate without loss", format!("{ratio:.2}"), ratio >= 1.9);
     table.say("accepted / highest rate without loss, by the clock", format!("{:.2}", accepted / sustainable));
     table.say("the highest rate has no losses after the overload either", measured.still);

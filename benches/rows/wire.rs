@@ -94,8 +94,8 @@ fn report() -> Result<Value, String> {
         .map_err(|error| error.to_string())?;
     serde_json::from_slice(&output.stdout).map_err(|_| {
         let said = String::from_utf8_lossy(&output.stderr);
-        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-        format!("finderscope bench: {}: {last}", output.status)
+        let first = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+        format!("finderscope bench: {}: {first}", output.status)
     })
 }
 
