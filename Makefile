@@ -14,8 +14,8 @@ build: deps-build ## the binaries as they are shipped: finderscope, finderscope-
 
 test: deps-test lint ## lints and every test
 	$(CARGO) test --locked --workspace
-	$(CARGO) clippy --locked -p ingest --features dpdk --all-targets -- -D warnings
-	$(CARGO) test --locked -p ingest --features dpdk --test dpdk
+	$(CARGO) clippy --locked -p ingest -p engine --features ingest/dpdk,engine/dpdk --all-targets -- -D warnings
+	$(CARGO) test --locked -p ingest -p engine --features ingest/dpdk,engine/dpdk --test dpdk
 
 lint: deps-build ## formatting and lints; licences and advisories too where cargo-deny is installed
 	$(CARGO) fmt --all --check

@@ -173,6 +173,7 @@ fn worker(scrape: &mut Scrape, status: &WorkerStatus) {
         flow_bytes,
         sockets,
         queues,
+        verdicts: _,
         receive_errors,
         hand_over,
         batches,

@@ -135,8 +135,8 @@ fn general() -> Json {
             ("ingest", "Ingest", "how datagrams come in"),
         ]),
         "Ingest": object(&[
-            ("mode", "string", "zero-copy, copy, generic (AF_XDP) or udp"),
-            ("interface", "string?", "whose queues are read, or were to be"),
+            ("mode", "string", "zero-copy, copy, generic (AF_XDP), dpdk or udp"),
+            ("interface", "string?", "whose queues are read, or were to be; ports of DPDK and their drivers"),
             ("queues", "list Queue", "its queues that are read"),
             ("hugePages", "boolean?", "whether their frames are on huge pages"),
             ("multiBuffer", "boolean?", "whether frames of several buffers are taken"),

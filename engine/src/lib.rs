@@ -49,7 +49,7 @@ use events::{EventsThread, News};
 pub use events::{LoggedEvent, LoggedFlow};
 use handle::Way;
 pub use handle::{AskError, DEADLINE, DefineError, Handle};
-use interface::{Ingest, InterfaceOptions, Reached, Watch};
+use interface::{Ingest, InterfaceOptions, Reached, Watch, ports};
 use ownership::Ownership;
 pub use process::process_batch;
 pub use status::Status;
@@ -80,6 +80,8 @@ pub struct EngineOptions {
     pub ingest: Ingest,
     /// Which interface that is, and how.
     pub interface: InterfaceOptions,
+    /// Arguments of DPDK's environment.
+    pub dpdk: Option<String>,
     /// Flow records that are kept.
     pub flows_max: usize,
     /// Threshold events that are kept.
@@ -101,6 +103,7 @@ impl Default for EngineOptions {
             steer: true,
             ingest: Ingest::default(),
             interface: InterfaceOptions::default(),
+            dpdk: None,
             flows_max: 1000,
             events_max: 1000,
             tables: Options::default(),
@@ -125,6 +128,9 @@ pub enum StartError {
         "AF_XDP is asked for (ingest.mode, --ingest), and cannot be: {0}; `finderscope check` tells what this machine can do"
     )]
     Interface(String),
+    /// There are no ports of DPDK.
+    #[error("DPDK is asked for (ingest.mode, --ingest), and cannot be: {0}")]
+    Ports(String),
     /// The kernel refused something else.
     #[error("the workers cannot start: {0}")]
     Kernel(#[from] std::io::Error),
@@ -153,7 +159,7 @@ impl Engine {
         let receive_buffer = of_worker.iter().flatten().map(Receiver::receive_buffer).min().unwrap_or(0);
         let (reached, watch) = open_interface(options, &addresses, &mut of_worker)?;
         // The kernel cannot choose the queue by the agent inside a datagram: who sees one first owns it.
-        steered &= watch.is_none();
+        steered &= watch.is_none() && options.ingest != Ingest::Dpdk;
         let wakers = (0..count).map(|_| Waker::new()).collect::<Result<Vec<_>, _>>()?;
         let began = Instant::now();
         let ended = Arc::new(AtomicBool::new(false));
@@ -274,22 +280,31 @@ fn share(all: Options, workers: usize) -> Options {
     Options { agents: all.agents.div_ceil(workers), flow_bytes: all.flow_bytes.div_ceil(workers), ..all }
 }
 
-/// Opens the queues of the interface, where there is to be one, and deals them out: queue N to the worker that N leaves when
+/// Opens the queues of the interface or of ports of DPDK, where there are to be any, and deals them out: queue N to the worker that N leaves when
 /// divided by their number. A worker's queues come after its sockets.
 fn open_interface(
     options: &EngineOptions,
     addresses: &[SocketAddr],
     of_worker: &mut [Vec<Receiver>],
 ) -> Result<(Reached, Option<Arc<Watch>>), StartError> {
+    let workers = of_worker.len().max(1);
+    if options.ingest == Ingest::Dpdk {
+        let opened = ports::open(options, addresses, workers).map_err(StartError::Ports)?;
+        for (number, receiver) in opened.receivers.into_iter().enumerate() {
+            if let Some(own) = of_worker.get_mut(number % workers) {
+                own.push(receiver);
+            }
+        }
+        return Ok((opened.reached, None));
+    }
     let Some(name) = options.interface.name.as_ref().filter(|_| options.ingest != Ingest::Udp) else {
         return match options.ingest {
             Ingest::Xdp => Err(StartError::Interface("no interface is named (--interface)".to_owned())),
-            Ingest::Auto | Ingest::Udp => Ok((Reached::default(), None)),
+            Ingest::Auto | Ingest::Udp | Ingest::Dpdk => Ok((Reached::default(), None)),
         };
     };
     match interface::open(options, addresses) {
         Ok(opened) => {
-            let workers = of_worker.len().max(1);
             for (queue, receiver) in opened.receivers {
                 if let Some(own) = of_worker.get_mut(queue as usize % workers) {
                     own.push(receiver);

@@ -7,7 +7,7 @@ use tables::shard::Counters;
 
 use crate::events::Told;
 use crate::forward::Forwarded;
-use crate::interface::{QueueStatus, Reached, Verdicts};
+use crate::interface::{self, QueueStatus, Reached, Verdicts};
 use crate::ownership::HandOver;
 
 /// What a socket was granted, and what the kernel dropped of it.
@@ -40,8 +40,10 @@ pub struct WorkerStatus {
     pub flow_bytes: u64,
     /// Its sockets.
     pub sockets: Vec<SocketStatus>,
-    /// The queues of the interface that it reads.
+    /// The queues of the interface or of ports that it reads.
     pub queues: Vec<QueueStatus>,
+    /// What became of the frames of the ports' queues; the interface's are counted for all workers together.
+    pub verdicts: Verdicts,
     /// Calls that the kernel failed when datagrams were to be taken.
     pub receive_errors: u64,
     /// What it handed to other workers.
@@ -81,7 +83,7 @@ pub struct Status {
     pub forwarded: Vec<Forwarded>,
     /// How datagrams come in.
     pub reached: Reached,
-    /// What became of the frames of the interface whose queues are read.
+    /// What became of the frames of the interface or the ports whose queues are read.
     pub verdicts: Verdicts,
     /// Time since the start.
     pub uptime: Duration,
@@ -109,6 +111,7 @@ impl Status {
             }
             let of_queues: u64 = worker.queues.iter().map(QueueStatus::drops).sum();
             status.queue_drops += of_queues;
+            interface::add(&mut status.verdicts, &worker.verdicts);
             status.kernel_drops = status.kernel_drops.map(|sum| sum + of_queues);
             for one in &worker.forwarded {
                 match status.forwarded.iter_mut().find(|known| known.name == one.name && known.to == one.to) {

@@ -15,7 +15,7 @@ use crate::definitions::Definitions;
 use crate::events::Teller;
 use crate::forward::Forwards;
 use crate::handle::Request;
-use crate::interface::{self, Watch};
+use crate::interface::{self, Watch, ports};
 use crate::ownership::{Ownership, Parcel};
 use crate::pin::pin;
 use crate::process::process_batch;
@@ -238,7 +238,15 @@ impl Running {
         }));
         if !queues.is_empty() {
             self.status.queues.clear();
-            self.status.queues.extend(queues.iter_mut().filter_map(interface::queue_status));
+            self.status.verdicts.clear();
+            for queue in queues {
+                if let Some((status, verdicts)) = ports::status(queue) {
+                    self.status.queues.push(status);
+                    interface::add(&mut self.status.verdicts, &verdicts);
+                } else {
+                    self.status.queues.extend(interface::queue_status(queue));
+                }
+            }
         }
     }
 

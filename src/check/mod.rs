@@ -84,13 +84,18 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 fn check(settings: &Settings, attempt: bool) -> Report {
     let mut report = Report::default();
     let machine = Machine::read();
-    let wants_xdp = settings.engine.ingest != Ingest::Udp && settings.engine.interface.name.is_some();
+    let may_be = matches!(settings.engine.ingest, Ingest::Auto | Ingest::Xdp);
+    let wants_xdp = may_be && settings.engine.interface.name.is_some();
     machine::report(&mut report, &machine, settings, wants_xdp);
     sockets(&mut report, settings);
     let name = settings.engine.interface.name.as_deref().filter(|_| wants_xdp);
     let Some(name) = name else {
         interface_list(&mut report);
         report.topic("ingest");
+        if settings.engine.ingest == Ingest::Dpdk {
+            ports(&mut report);
+            return report;
+        }
         report.fact("mode", "udp".into());
         report.add(
             Level::Ok,
@@ -117,6 +122,19 @@ fn check(settings: &Settings, attempt: bool) -> Report {
     };
     ingest(&mut report, settings, found, attempt);
     report
+}
+
+/// Ports of DPDK: all that is known of them before its environment has started.
+fn ports(report: &mut Report) {
+    if cfg!(feature = "dpdk") {
+        report.fact("mode", "dpdk".into());
+        let found = "ports of DPDK; which ones its environment finds is seen by `finderscope run`";
+        report.add(Level::Note, "mode", found);
+    } else {
+        report.fact("mode", serde_json::Value::Null);
+        let found = "DPDK is asked for (ingest.mode), and this program was built without it (feature dpdk)";
+        report.add(Level::Problem, "mode", found);
+    }
 }
 
 /// The addresses that sFlow is to come to.

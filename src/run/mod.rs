@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use api::{Api, ApiOptions};
 use clap::Args;
-use engine::interface::{News, Reached};
+use engine::interface::{Ingest, News, Reached};
 use engine::{Engine, EngineOptions, Handle};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -184,6 +184,10 @@ fn announce_ingest(reached: &Reached, options: &EngineOptions) {
         }
     }
     let (mode, queues) = (reached.label(), ranges(&reached.queues));
+    if options.ingest == Ingest::Dpdk {
+        tracing::info!("Receiving by DPDK from {interface}, queues {queues}{also}");
+        return;
+    }
     tracing::info!("Receiving by AF_XDP from {interface}, queues {queues}, {mode}{also}{why}");
 }
 

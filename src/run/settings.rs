@@ -71,7 +71,20 @@ impl Settings {
     /// What cannot be together: the setting that asks for what another one does not give, and why.
     pub fn contradiction(&self) -> Option<(&'static str, String)> {
         let without = self.engine.interface.name.is_none();
+        let ports = self.engine.dpdk.is_some();
         match self.engine.ingest {
+            Ingest::Dpdk if !ports => Some((
+                "ingest.mode",
+                "DPDK has ports as it is told by the arguments of its environment: give them (ingest.dpdk_eal, --dpdk-eal)".to_owned(),
+            )),
+            Ingest::Dpdk if !without => Some((
+                "ingest.interface",
+                "an interface is read by AF_XDP, and DPDK is asked for (ingest.mode, --ingest)".to_owned(),
+            )),
+            Ingest::Auto | Ingest::Xdp | Ingest::Udp if ports => Some((
+                "ingest.dpdk_eal",
+                "they are for DPDK, which is not asked for (ingest.mode: dpdk, --ingest dpdk)".to_owned(),
+            )),
             Ingest::Xdp if without => Some((
                 "ingest.mode",
                 "AF_XDP reads the queues of an interface: name it (ingest.interface, --interface)".to_owned(),
@@ -109,6 +122,7 @@ enum Kind {
     Number { least: u64, most: u64, unit: &'static str, set: fn(&mut Settings, u64) },
     Queues(fn(&mut Settings, Vec<u32>)),
     Interface(fn(&mut Settings, String)),
+    Arguments(fn(&mut Settings, String)),
     Path(fn(&mut Settings, PathBuf)),
     Switch(fn(&mut Settings, bool)),
     Choice { names: &'static [&'static str], takes: &'static str, set: fn(&mut Settings, &str) },
@@ -199,14 +213,16 @@ pub const SETTINGS: &[Setting] = &[
         key: "mode",
         option: "ingest",
         help: "How datagrams get in: from the queues of an interface past the kernel's network stack (AF_XDP), by UDP sockets \
-               alone, or the former where `--interface` names one and it works",
+               alone, or the former where `--interface` names one and it works; from ports of DPDK in a program that was built \
+               with it",
         kind: Kind::Choice {
-            names: &["auto", "xdp", "udp"],
-            takes: "auto|xdp|udp",
+            names: &["auto", "xdp", "udp", "dpdk"],
+            takes: "auto|xdp|udp|dpdk",
             set: |settings, name| {
                 settings.engine.ingest = match name {
                     "xdp" => Ingest::Xdp,
                     "udp" => Ingest::Udp,
+                    "dpdk" => Ingest::Dpdk,
                     _ => Ingest::Auto,
                 };
             },
@@ -215,6 +231,7 @@ pub const SETTINGS: &[Setting] = &[
             Ingest::Auto => "auto".to_owned(),
             Ingest::Xdp => "xdp".to_owned(),
             Ingest::Udp => "udp".to_owned(),
+            Ingest::Dpdk => "dpdk".to_owned(),
         },
     },
     Setting {
@@ -302,6 +319,14 @@ pub const SETTINGS: &[Setting] = &[
         help: "Have AF_XDP take only what is sent to an address of this machine, as UDP sockets do, and leave the rest to the kernel",
         kind: Kind::Switch(|settings, on| settings.engine.interface.own_addresses = on),
         shown: |settings| settings.engine.interface.own_addresses.to_string(),
+    },
+    Setting {
+        section: "ingest",
+        key: "dpdk_eal",
+        option: "dpdk-eal",
+        help: "Arguments of DPDK's environment, as `-a 0000:03:00.0`: which cards or virtual ports it has, and which memory",
+        kind: Kind::Arguments(|settings, arguments| settings.engine.dpdk = Some(arguments)),
+        shown: |settings| settings.engine.dpdk.clone().unwrap_or_else(|| "none".to_owned()),
     },
     Setting {
         section: "http",
@@ -602,6 +627,7 @@ impl Setting {
             }
             Kind::Queues(set) => queues(raw).map(|queues| set(settings, queues)),
             Kind::Interface(set) => interface(raw).map(|name| set(settings, name)),
+            Kind::Arguments(set) => text(raw).map(|arguments| set(settings, arguments)),
             Kind::Path(set) => {
                 let path = PathBuf::from(text(raw)?);
                 if path.as_os_str().is_empty() {
@@ -638,6 +664,7 @@ impl Setting {
             Kind::Number { unit, .. } => unit,
             Kind::Queues(_) => "LIST",
             Kind::Interface(_) => "IF",
+            Kind::Arguments(_) => "ARGUMENTS",
             Kind::Path(_) => "PATH",
             Kind::Switch(_) => "true|false",
             Kind::Choice { takes, .. } => takes,
@@ -659,6 +686,8 @@ impl Setting {
         match self.kind {
             Kind::Addresses(_) | Kind::Names(_) => arg.action(ArgAction::Append),
             Kind::Switch(_) => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
+            // They begin with one.
+            Kind::Arguments(_) => arg.allow_hyphen_values(true),
             _ => arg,
         }
     }
@@ -782,6 +811,7 @@ mod tests {
                     Raw::Text(if setting.takes() == "IF" { "eth7" } else { "/somewhere" }.into())
                 }
                 "LIST" => Raw::Text("3,0-1".into()),
+                "ARGUMENTS" => Raw::Text("-a 0000:03:00.0".into()),
                 takes if takes.contains('|') => Raw::Text(takes.rsplit('|').next().unwrap().into()),
                 "N" => Raw::Number(3),
                 _ => Raw::Number(65_537),
@@ -801,6 +831,29 @@ mod tests {
                 setting.apply(&mut settings, &wrong, Path::new("")).unwrap_err().contains("a table"),
                 "{name}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_for_another_way_in_is_a_contradiction() {
+        let of = |ingest: Ingest, interface: Option<&str>, dpdk: Option<&str>| {
+            let mut settings = Settings::default();
+            settings.engine.ingest = ingest;
+            settings.engine.interface.name = interface.map(str::to_owned);
+            settings.engine.dpdk = dpdk.map(str::to_owned);
+            settings.contradiction().map(|(key, _)| key)
+        };
+        for (ingest, interface, dpdk, key) in [
+            (Ingest::Dpdk, None, Some("-a 0000:03:00.0"), None),
+            (Ingest::Dpdk, None, None, Some("ingest.mode")),
+            (Ingest::Dpdk, Some("eth0"), Some("-a 0000:03:00.0"), Some("ingest.interface")),
+            (Ingest::Auto, None, Some("-a 0000:03:00.0"), Some("ingest.dpdk_eal")),
+            (Ingest::Xdp, Some("eth0"), Some("-a 0000:03:00.0"), Some("ingest.dpdk_eal")),
+            (Ingest::Xdp, Some("eth0"), None, None),
+            (Ingest::Xdp, None, None, Some("ingest.mode")),
+            (Ingest::Udp, Some("eth0"), None, None),
+        ] {
+            assert_eq!(of(ingest, interface, dpdk), key, "{ingest:?} {interface:?} {dpdk:?}");
         }
     }
 

@@ -1,6 +1,9 @@
 //! The interface whose queues are read past the kernel's network stack (AF_XDP): what is wanted of it, what came of that,
 //! and looking after it. The types are there in every build, so that a program without AF_XDP can say that it has none.
 
+#[cfg(all(target_os = "linux", any(feature = "xdp", feature = "dpdk")))]
+mod listened;
+pub(crate) mod ports;
 #[cfg(all(target_os = "linux", feature = "xdp"))]
 mod xdp;
 
@@ -27,6 +30,8 @@ pub enum Ingest {
     Xdp,
     /// By UDP sockets alone.
     Udp,
+    /// From ports of DPDK; the engine does not start without them.
+    Dpdk,
 }
 
 /// How frames get from a queue to its socket, the better ones first.
@@ -109,7 +114,7 @@ pub struct Reached {
 }
 
 impl Reached {
-    /// The mode in a word: `zero-copy`, `copy`, `generic` or `udp`.
+    /// The mode in a word: `zero-copy`, `copy`, `generic`, `dpdk` or `udp`.
     pub fn label(&self) -> &'static str {
         self.mode.filter(|_| !self.gone).unwrap_or("udp")
     }
@@ -117,6 +122,16 @@ impl Reached {
 
 /// What the program on the interface made of its frames, in all and by verdict.
 pub type Verdicts = Vec<(&'static str, u64)>;
+
+/// Adds what was made of other frames.
+pub(crate) fn add(to: &mut Verdicts, more: &[(&'static str, u64)]) {
+    for (verdict, frames) in more {
+        match to.iter_mut().find(|(known, _)| known == verdict) {
+            Some((_, sum)) => *sum += frames,
+            None => to.push((verdict, *frames)),
+        }
+    }
+}
 
 /// A queue's rings as they stand, and what was counted of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use ingest::receiver::Receiver;
 use ingest::xdp::program::{MOST_SOURCES, Program, Steering};
 use ingest::xdp::{self, Mode, Options};
 
+use super::listened::{addresses as listened, ports};
 use super::{InterfaceOptions, News, QueueStatus, Reached, Verdicts, XdpMode};
 use crate::EngineOptions;
 
@@ -109,28 +110,6 @@ fn reached(by: &xdp::Reached) -> Reached {
         why: by.why.clone(),
         gone: false,
     }
-}
-
-fn ports(addresses: &[SocketAddr]) -> Vec<u16> {
-    let mut ports: Vec<u16> = addresses.iter().map(SocketAddr::port).collect();
-    ports.sort_unstable();
-    ports.dedup();
-    ports
-}
-
-/// The addresses that datagrams may be sent to, as the sockets beside have it: any where one listens on all.
-fn listened(addresses: &[SocketAddr]) -> Result<Vec<IpAddr>, String> {
-    if addresses.iter().any(|address| address.ip().is_unspecified()) {
-        return Ok(Vec::new());
-    }
-    let mut found: Vec<IpAddr> = addresses.iter().map(|address| address.ip().to_canonical()).collect();
-    found.retain(|address| !address.is_loopback());
-    found.sort();
-    found.dedup();
-    if found.is_empty() {
-        return Err("sFlow is listened for on loopback addresses alone (sflow.listen, --sflow)".to_owned());
-    }
-    Ok(found)
 }
 
 fn own_addresses() -> Result<Vec<IpAddr>, String> {
@@ -258,15 +237,5 @@ mod tests {
         let options = InterfaceOptions::default();
         assert_eq!(memory_bytes(&options, 2, 1500), 2 * 8192 * 2048);
         assert_eq!(memory_bytes(&options, 1, 9000), 8192 * 4096);
-    }
-
-    #[test]
-    fn datagrams_may_come_to_what_is_listened_on() {
-        let of =
-            |texts: &[&str]| listened(&texts.iter().filter_map(|text| text.parse().ok()).collect::<Vec<_>>());
-        assert_eq!(of(&["192.0.2.1:1", "[::]:2"]), Ok(Vec::new()), "any");
-        let two: Vec<IpAddr> = vec![[192, 0, 2, 1].into(), [192, 0, 2, 2].into()];
-        assert_eq!(of(&["192.0.2.2:1", "[::ffff:192.0.2.1]:1", "192.0.2.2:9", "127.0.0.1:1"]), Ok(two));
-        assert!(of(&["127.0.0.1:1", "[::1]:1"]).is_err_and(|why| why.contains("loopback")));
     }
 }

@@ -123,8 +123,11 @@ pub fn open(options: &Options) -> Result<Opened, OpenError> {
             descriptors: port.descriptors,
             mtu: port.mtu,
         });
-        let queue = |burst| PortQueue::new(burst, wanted.clone(), options.verify_checksum);
-        opened.receivers.extend(Burst::of(port).into_iter().map(|burst| Receiver::port(queue(burst))));
+        for burst in Burst::of(port) {
+            let number = u32::try_from(opened.receivers.len()).unwrap_or(u32::MAX);
+            let queue = PortQueue::new(number, burst, wanted.clone(), options.verify_checksum);
+            opened.receivers.push(Receiver::port(queue));
+        }
     }
     if opened.receivers.is_empty() { Err(OpenError::NoPort) } else { Ok(opened) }
 }

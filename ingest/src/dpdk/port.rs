@@ -240,6 +240,11 @@ impl Burst {
         Some(unsafe { slice::from_raw_parts(bytes.as_ptr(), *length) })
     }
 
+    /// Frames that the queue's ring holds.
+    pub(super) fn descriptors(&self) -> u16 {
+        self.port.descriptors
+    }
+
     /// Memory of the queue's buffers, bytes.
     pub(super) fn memory_bytes(&self) -> usize {
         self.port.memory_bytes / usize::from(self.port.queues.max(1))

@@ -12,6 +12,7 @@ use crate::payload;
 /// A queue, what it has given last, and what was counted.
 #[derive(Debug)]
 pub(crate) struct PortQueue {
+    number: u32,
     burst: Burst,
     wanted: Arc<Wanted>,
     verify_checksum: bool,
@@ -35,6 +36,10 @@ struct Datagram {
 /// received is given or refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// Which of all queues it is, in the order in which they were opened.
+    pub queue: u32,
+    /// Frames that its ring holds.
+    pub descriptors: u16,
     /// Frames received.
     pub frames: u64,
     /// Datagrams given: those that are ours.
@@ -67,9 +72,10 @@ pub struct Refused {
 }
 
 impl PortQueue {
-    pub(super) fn new(burst: Burst, wanted: Arc<Wanted>, verify_checksum: bool) -> Self {
+    pub(super) fn new(number: u32, burst: Burst, wanted: Arc<Wanted>, verify_checksum: bool) -> Self {
         let nowhere = Datagram { frame: 0, begins: 0, length: 0, sender: IpAddr::from([0; 4]) };
         Self {
+            number,
             burst,
             wanted,
             verify_checksum,
@@ -120,8 +126,9 @@ impl PortQueue {
 
     pub(crate) fn counts(&mut self) -> Counts {
         let PortCounts { missed, failed, no_buffer } = self.burst.counts();
-        let Self { frames, given, refused, .. } = *self;
-        Counts { frames, given, missed, failed, no_buffer, refused }
+        let Self { number, frames, given, refused, .. } = *self;
+        let descriptors = self.burst.descriptors();
+        Counts { queue: number, descriptors, frames, given, missed, failed, no_buffer, refused }
     }
 
     /// Memory of its buffers, bytes.
