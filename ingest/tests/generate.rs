@@ -4,6 +4,7 @@
 
 use std::net::UdpSocket;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ingest::namespace::Namespace;
@@ -120,22 +121,40 @@ fn a_rate_is_kept_within_a_call() {
     let sent = far.inside(|| {
         let mut generator = Generator::new(&[template(200, 0, 1, true)], None).unwrap();
         let interface = rustix::net::netdevice::name_to_index(any_socket(), "far").unwrap();
-        let aim = Aim { interface: Some(interface), per_s: Some(2000.0), ..Aim::default() };
-        generator.aim(&Aim { time: Duration::from_millis(200), ..aim }).unwrap();
-        let began = Instant::now();
-        while began.elapsed() < Duration::from_millis(250) {
-            generator.run(20_000).unwrap();
-        }
-        generator.sent().unwrap()
+        let time = Duration::from_millis(200);
+        let aim = Aim { interface: Some(interface), per_s: Some(2000.0), time, ..Aim::default() };
+        generator.aim(&aim).unwrap();
+        generator.send(&AtomicBool::new(false)).unwrap()
     });
     let sent = sent.unwrap();
     // Whoever takes the processor away makes them fewer, never more.
     assert!(sent.frames > 0 && sent.frames <= 401, "{sent:?}");
-    assert!(sent.early > sent.frames, "{sent:?}");
+    assert!(sent.early > sent.frames && sent.time <= Duration::from_millis(200), "{sent:?}");
     let mut buffer = [0; 300];
     for n in 0..sent.frames {
         assert_eq!(socket.recv(&mut buffer).unwrap(), 200);
         assert_eq!(u64::from(u32::from_be_bytes(buffer[..4].try_into().unwrap())), n);
+    }
+}
+
+/// An hour of frames ends when it is told to.
+#[test]
+fn it_stops_when_it_is_told_to() {
+    let mut generator = Generator::new(&[template(1372, 0, 1, true)], None).unwrap();
+    for per_s in [None, Some(1000.0)] {
+        generator.aim(&Aim { per_s, time: Duration::from_secs(3600), ..Aim::default() }).unwrap();
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let sending = scope.spawn(|| generator.send(&stop).unwrap());
+            std::thread::sleep(Duration::from_millis(100));
+            stop.store(true, Ordering::Relaxed);
+            let deadline = Instant::now() + Duration::from_secs(300);
+            while !sending.is_finished() {
+                assert!(Instant::now() < deadline);
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            assert!(sending.join().unwrap().time < Duration::from_secs(600));
+        });
     }
 }
 

@@ -4,8 +4,8 @@
  * frames), writes the next of many templates into each, and sends it out of an interface. The numbers in a
  * template that grow move on in the template itself each time it was sent, and its UDP checksum with them.
  *
- * It keeps a rate by itself: a run that comes too early sends nothing, so that frames leave evenly however many are
- * asked for in one call.
+ * It keeps a rate by itself, because a call takes tens of milliseconds to begin and end: one call sends frames evenly for as
+ * long as it is to last. A run that comes too early waits a little, and sends nothing if that was not enough.
  */
 #include "bpf.h"
 
@@ -45,13 +45,12 @@ struct settings {
 	/* Every so many frames one is the probe; none when it is 0. */
 	u32 probe_every;
 	u32 pad;
-	/* Frames are even in time from this moment on, so far apart (1/65536 ns); any time when it is 0. */
-	u64 begin_ns;
+	/* Frames are even in time from the first on, so far apart (1/65536 ns); any time when it is 0. */
 	u64 apart;
-	/* Who is later than this does not hurry after it. */
+	/* Who is later than this (1/65536 ns) does not hurry after it. */
 	u64 late;
-	/* None is sent after this moment, nor more than so many. */
-	u64 end_ns;
+	/* None is sent so long after the first, nor more than so many. */
+	u64 time_ns;
 	u64 most;
 };
 
@@ -63,6 +62,8 @@ struct state {
 	u64 early;
 	u64 probes;
 	u64 refused;
+	u64 first_ns;
+	u64 last_ns;
 	u32 place;
 	u32 since_probe;
 };
@@ -96,21 +97,37 @@ struct {
 	MAP_NUMBER(max_entries, PROBES);
 } probes SECTION(".maps");
 
-/* Whether a frame is due. */
-INLINE int due(const struct settings *set, struct state *done, u64 now_ns)
-{
-	if (now_ns >= set->end_ns || done->sent >= set->most)
-		return 0;
-	if (set->apart) {
-		u64 now = (now_ns - set->begin_ns) << 16;
+/* How long a run waits for its time, in all and at most in looks at the clock. */
+#define WAIT_NS 1000
+#define LOOKS 128
 
-		if (now < done->due)
-			return 0;
-		if (now - done->due > set->late)
-			done->due = now;
-		done->due += set->apart;
+/* When a frame is due, which is now; 0 when none is. */
+INLINE u64 due(const struct settings *set, struct state *done)
+{
+	u64 now_ns = monotonic_ns(), begin_ns = now_ns;
+
+	if (!done->first_ns)
+		done->first_ns = now_ns;
+	u64 first_ns = done->first_ns;
+
+	if (now_ns - first_ns >= set->time_ns || done->sent >= set->most)
+		return 0;
+	if (!set->apart)
+		return now_ns;
+	u64 now = 0, at = done->due;
+
+	for (u32 n = 0; n < LOOKS; n++) {
+		now = (now_ns - first_ns) << 16;
+		if (now >= at || now_ns - begin_ns >= WAIT_NS)
+			break;
+		now_ns = monotonic_ns();
 	}
-	return 1;
+	if (now < at)
+		return 0;
+	if (now - at > set->late)
+		at = now;
+	done->due = at + set->apart;
+	return now_ns;
 }
 
 /* Moves the numbers on; RFC 1624 for the checksum. */
@@ -157,9 +174,9 @@ SECTION("xdp") int generate(struct xdp_md *frame)
 
 	if (!set || !done)
 		return XDP_ABORTED;
-	u64 now_ns = monotonic_ns();
+	u64 now_ns = due(set, done);
 
-	if (!due(set, done, now_ns)) {
+	if (!now_ns) {
 		done->early++;
 		return XDP_DROP;
 	}
@@ -194,6 +211,7 @@ SECTION("xdp") int generate(struct xdp_md *frame)
 	move(template);
 	done->sent++;
 	done->bytes += length;
+	done->last_ns = now_ns;
 	return set->interface ? redirect(set->interface, 0) : XDP_DROP;
 }
 

@@ -7,7 +7,8 @@
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::AsRawFd;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use libxdp_sys as bpf;
 
@@ -28,12 +29,15 @@ pub const MOST_MOVING: usize = 24;
 /// Probes whose times are kept.
 pub const PROBES: usize = 65_536;
 
-/// Runs of a call at least, when many frames are wanted: a call begins with making frames ready.
-pub const RUNS: u32 = 65_536;
-
 /// Sizes of the program's structures: words of 32 bits before a template's frame, bytes of the whole.
 const BEFORE_FRAME: usize = 3 + 2 * MOST_MOVING;
 const TEMPLATE: usize = BEFORE_FRAME * 4 + LONGEST_FRAME + 4;
+const SETTINGS: usize = 48;
+const STATE: usize = 72;
+
+/// Where in the settings the time is, and in the state the place in the turn.
+const TIME: usize = 32;
+const PLACE: usize = 64;
 
 /// A frame that is sent again and again.
 #[derive(Clone, Debug, Default)]
@@ -66,12 +70,14 @@ pub struct Aim {
     pub interface: Option<u32>,
     /// Frames per second, evenly; as fast as it can when `None`.
     pub per_s: Option<f64>,
-    /// After this time nothing is sent any more.
+    /// This long after the first frame nothing is sent any more.
     pub time: Duration,
     /// Frames at most.
     pub most: u64,
     /// Every so many frames one is the probe; none when 0.
     pub probe_every: u32,
+    /// Runs after which the frames among them leave, 64 at most: they are received together.
+    pub together: u32,
 }
 
 impl Default for Aim {
@@ -82,6 +88,7 @@ impl Default for Aim {
             time: Duration::from_secs(1 << 30),
             most: u64::MAX,
             probe_every: 0,
+            together: MOST_TOGETHER,
         }
     }
 }
@@ -99,7 +106,25 @@ pub struct Sent {
     pub early: u64,
     /// Frames that the kernel would not change.
     pub refused: u64,
+    /// From the first frame to the last.
+    pub time: Duration,
 }
+
+/// Runs of which the frames leave together, unless an aim says less.
+const MOST_TOGETHER: u32 = 64;
+
+/// How long a run that comes too early waits at least, before it sends nothing (`WAIT_NS` in the program).
+const WAIT: Duration = Duration::from_micros(1);
+
+/// What making and sending a frame takes at least, nanoseconds; and what is assumed until it is known.
+const LEAST_NS: f64 = 150.0;
+const ASSUMED_NS: f64 = 300.0;
+
+/// What one call is to last at most: what is left of it when it is to stop takes a tenth of that.
+const CALL: Duration = Duration::from_secs(10);
+
+/// How often is looked whether it is to stop.
+const WATCH: Duration = Duration::from_millis(50);
 
 /// Who is later than this does not hurry after it: a switch does not either.
 const LATE: Duration = Duration::from_millis(1);
@@ -111,6 +136,9 @@ pub struct Generator {
     /// What the kernel makes its frames of: as long as the longest.
     frame: Vec<u8>,
     templates: u32,
+    aim: Aim,
+    /// What a run took of late.
+    run_ns: f64,
 }
 
 impl Generator {
@@ -137,7 +165,8 @@ impl Generator {
         if let Some(probe) = probe {
             put(count, probe)?;
         }
-        Ok(Self { object, frame: vec![0; longest], templates: count })
+        let (frame, aim) = (vec![0; longest], Aim::default());
+        Ok(Self { object, frame, templates: count, aim, run_ns: ASSUMED_NS })
     }
 
     /// Says what the next calls send. Where it is in the turn of the templates stays as it is.
@@ -145,22 +174,90 @@ impl Generator {
     /// # Errors
     /// Those of the kernel.
     pub fn aim(&mut self, aim: &Aim) -> io::Result<()> {
-        let now_ns = now_ns();
         let apart = aim.per_s.map_or(0, |per_s| (65_536e9 / per_s).max(1.0) as u64);
         let late = u64::try_from(LATE.as_nanos()).unwrap_or(0) << 16;
         let time_ns = u64::try_from(aim.time.as_nanos()).unwrap_or(u64::MAX);
-        let mut settings = Vec::with_capacity(56);
+        let mut settings = Vec::with_capacity(SETTINGS);
         for word in [aim.interface.unwrap_or(0), self.templates, aim.probe_every, 0] {
             settings.extend(word.to_ne_bytes());
         }
-        for word in [now_ns, apart, late, now_ns.saturating_add(time_ns), aim.most] {
+        for word in [apart, late, time_ns, aim.most] {
             settings.extend(word.to_ne_bytes());
         }
-        let state = self.state()?;
-        let mut next = [0; 56];
         // The place in the turn is the only thing that goes on.
-        next[48..52].copy_from_slice(state.get(48..52).unwrap_or(&[0; 4]));
+        let mut next = [0; STATE];
+        let place = self.state()?.get(PLACE..PLACE + 4).and_then(|place| place.first_chunk().copied());
+        next[PLACE..PLACE + 4].copy_from_slice(&place.unwrap_or([0; 4]));
         self.map("state")?.update(&[0; 4], &next)?;
+        self.map("settings")?.update(&[0; 4], &settings)?;
+        self.aim = *aim;
+        Ok(())
+    }
+
+    /// Sends as the aim says, until its time is over, it has sent enough, or `stop` is raised, which is seen within a
+    /// moment. The network namespace is that of the thread.
+    ///
+    /// # Errors
+    /// Those of the kernel.
+    pub fn send(&mut self, stop: &AtomicBool) -> io::Result<Sent> {
+        let ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let this = &*self;
+            // A call to the kernel cannot be taken back, but what it is to do can be.
+            scope.spawn(|| {
+                while !ended.load(Ordering::Acquire) {
+                    if stop.load(Ordering::Relaxed) {
+                        let _ = this.halt();
+                        return;
+                    }
+                    std::thread::park_timeout(WATCH);
+                }
+            });
+            let result = this.send_all(stop);
+            ended.store(true, Ordering::Release);
+            result
+        })
+        .and_then(|run_ns| {
+            self.run_ns = run_ns;
+            self.sent()
+        })
+    }
+
+    /// Calls the kernel until all is sent; what a run took.
+    fn send_all(&self, stop: &AtomicBool) -> io::Result<f64> {
+        let (began, mut run_ns) = (Instant::now(), self.run_ns);
+        loop {
+            let sent = self.sent()?;
+            let left = self.aim.time.saturating_sub(began.elapsed()).min(CALL);
+            if stop.load(Ordering::Relaxed) || left.is_zero() || sent.frames >= self.aim.most {
+                return Ok(run_ns);
+            }
+            let runs = match self.aim.per_s {
+                Some(per_s) => left.as_secs_f64() * per_s + left.as_nanos() as f64 / WAIT.as_nanos() as f64,
+                None => left.as_nanos() as f64 / run_ns,
+            };
+            let most = (self.aim.most - sent.frames) as f64;
+            let runs = if self.aim.per_s.is_none() { runs.min(most) } else { runs };
+            let runs = runs.clamp(1.0, f64::from(i32::MAX)) as u32;
+            let calling = Instant::now();
+            match self.run(runs) {
+                // A signal ends a call early.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => result?,
+            }
+            let frames = self.sent()?.frames - sent.frames;
+            if self.aim.per_s.is_none() && frames > 0 {
+                run_ns = (calling.elapsed().as_nanos() as f64 / frames as f64).max(LEAST_NS);
+            }
+        }
+    }
+
+    /// Has the program send nothing any more.
+    fn halt(&self) -> io::Result<()> {
+        let mut settings = self.map("settings")?.lookup(&[0; 4])?.unwrap_or_default();
+        if let Some(time) = settings.get_mut(TIME..TIME + 8) {
+            time.fill(0);
+        }
         self.map("settings")?.update(&[0; 4], &settings)
     }
 
@@ -176,6 +273,7 @@ impl Generator {
         options.data_in = self.frame.as_ptr().cast();
         options.data_size_in = self.frame.len() as u32;
         options.repeat = i32::try_from(runs).unwrap_or(i32::MAX);
+        options.batch_size = self.aim.together.clamp(1, MOST_TOGETHER);
         options.flags = bpf::BPF_F_TEST_XDP_LIVE_FRAMES;
         let program = self.object.program("generate").map_err(io::Error::other)?;
         // SAFETY: the program is loaded; the options say their own size, and point to a buffer of the length beside the
@@ -193,7 +291,8 @@ impl Generator {
         let word = |n: usize| {
             state.get(n * 8..).and_then(|rest| rest.first_chunk()).map_or(0, |word| u64::from_ne_bytes(*word))
         };
-        Ok(Sent { frames: word(1), bytes: word(2), early: word(3), probes: word(4), refused: word(5) })
+        let time = Duration::from_nanos(word(7).saturating_sub(word(6)));
+        Ok(Sent { frames: word(1), bytes: word(2), early: word(3), probes: word(4), refused: word(5), time })
     }
 
     /// When the `n`th probe since the last [`Generator::aim`] was sent, as [`now_ns`] counts.
