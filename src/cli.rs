@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 #[cfg(target_os = "linux")]
 use crate::check;
 use crate::escape::escape;
-use crate::{autoscale_cmd, capture_cmd, decode_cmd, replay, run, simulate, top};
+use crate::{autoscale_cmd, bench, capture_cmd, decode_cmd, replay, run, simulate, top};
 
 /// sFlow collector for network and platform engineers: live metrics, decoding, replay.
 #[derive(Debug, Parser)]
@@ -37,6 +37,8 @@ enum Command {
     Capture(capture_cmd::CaptureArgs),
     /// Try the autoscaler on a load curve
     Autoscale(autoscale_cmd::AutoscaleArgs),
+    /// Measure how fast this machine collects, and against what would be used instead
+    Bench(bench::BenchArgs),
     /// Print the completions of a shell
     Completions {
         /// Which shell
@@ -89,6 +91,7 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Top(args) => return top::run(args),
         Command::Capture(args) => return capture_cmd::run(args),
         Command::Autoscale(args) => return autoscale_cmd::run(args),
+        Command::Bench(args) => return bench::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "finderscope", &mut std::io::stdout());
         }

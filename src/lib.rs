@@ -11,12 +11,14 @@
 //! | [`check`] | `finderscope check` |
 //! | [`top`] | `finderscope top` |
 //! | [`capture_cmd`], [`autoscale_cmd`] | `finderscope capture`, `finderscope autoscale` |
+//! | [`bench`] | `finderscope bench` |
 //! | [`client`] | asking a collector over HTTP, for those that do |
 //! | [`log`] | log lines |
 //! | [`escape`] | names from the network in lines of text |
 #![forbid(unsafe_code)]
 
 pub mod autoscale_cmd;
+pub mod bench;
 pub mod capture_cmd;
 #[cfg(target_os = "linux")]
 pub mod check;

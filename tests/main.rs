@@ -3,6 +3,7 @@
 
 mod agent;
 mod autoscale;
+mod bench;
 mod capture;
 mod captures;
 mod collector;
