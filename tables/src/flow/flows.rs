@@ -55,16 +55,10 @@ pub(crate) struct By<'b> {
 }
 
 /// A packet that was dissected, for [`Flows::sampled`].
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Prepared<'a> {
     packet: Packet<'a>,
     found: Option<Found>,
-}
-
-impl Default for Prepared<'_> {
-    fn default() -> Self {
-        Self { packet: Packet::default(), found: None }
-    }
 }
 
 /// What the tables of a shard share.
