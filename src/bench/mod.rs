@@ -205,7 +205,7 @@ impl Bench<'_> {
         }
         let network = match (&self.args.interface, &self.args.peer) {
             (Some(interface), None) => {
-                self.from_elsewhere(interface)?;
+                self.of_elsewhere(interface)?;
                 true
             }
             _ => self.over_network()?,
@@ -250,7 +250,7 @@ impl Bench<'_> {
     }
 
     /// What a sender elsewhere sends to an interface, by the best way that there is.
-    fn from_elsewhere(&mut self, interface: &str) -> anyhow::Result<()> {
+    fn of_elsewhere(&mut self, interface: &str) -> anyhow::Result<()> {
         let options = InterfaceOptions { name: Some(interface.to_owned()), ..InterfaceOptions::default() };
         let workers = self.workers().last().copied().unwrap_or(1);
         let ways = [(Part::Udp, "udp", None), (Part::Xdp, "af_xdp", Some(options))];
@@ -259,7 +259,7 @@ impl Bench<'_> {
                 continue;
             }
             let mut runs = self.runs(name);
-            runs.from_elsewhere(&Entry { address: self.args.listen, workers, interface })?;
+            runs.of_elsewhere(&Entry { address: self.args.listen, workers, interface })?;
             let report = runs.report;
             self.report.ways.push(report);
         }

@@ -220,7 +220,7 @@ fn of_way(way: &way::Report) -> Value {
             "resident_bytes": one.memory,
         })),
         "latency": way.latency.map(|[idle, busy]| json!({"idle": of_latency(&idle), "busy": of_latency(&busy)})),
-        "from_elsewhere": way.elsewhere.map(|one| json!({
+        "of_elsewhere": way.elsewhere.map(|one| json!({
             "workers": one.workers,
             "seconds": one.seconds,
             "received": of_rate(one.counts.decoded as f64 / one.seconds),

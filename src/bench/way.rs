@@ -182,7 +182,7 @@ impl Runs<'_> {
     }
 
     /// The whole pipeline for what a sender elsewhere sends.
-    pub(crate) fn from_elsewhere(&mut self, entry: &Entry) -> anyhow::Result<()> {
+    pub(crate) fn of_elsewhere(&mut self, entry: &Entry) -> anyhow::Result<()> {
         let time = self.plan.sustained;
         self.begin(&format!("{} s of what comes to {}", time.as_secs_f64(), entry.address));
         let collector = Collector::start(entry, definitions::pipeline())?;
