@@ -13,7 +13,10 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
             let canonical = file.lines();
             assert!(canonical.len() <= MOST_LINES);
             for line in &canonical {
-                assert!(line.len() <= LONGEST_LINE && line.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{line:?}");
+                assert!(
+                    line.len() <= LONGEST_LINE && line.bytes().all(|byte| matches!(byte, b' '..=b'~')),
+                    "{line:?}"
+                );
             }
             assert_eq!(File::parse(&canonical), Ok(file), "{lines:?}");
         }

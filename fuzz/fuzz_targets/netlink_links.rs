@@ -2,7 +2,7 @@
 #![no_main]
 
 use finderscope_agent::interfaces::{Change, changes};
-use finderscope_agent::netlink::{Attributes, Messages};
+use ingest::netlink::{Attributes, Messages};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let mut within = 0;
