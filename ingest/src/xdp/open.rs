@@ -64,16 +64,16 @@ pub fn open(options: &Options) -> Result<Opened, OpenError> {
                 match Program::attach(&options.interface, &options.steering, mode.attach(), plan.multi_buffer)
                 {
                     Ok(program) => Arc::new(program),
-                    // In the other modes it would be as much in the way.
-                    Err(error @ AttachError::Busy { .. }) => {
-                        refused.push(error.to_string());
-                        break;
-                    }
-                    Err(error) => {
+                    Err(error @ (AttachError::Mtu { .. } | AttachError::Refused { .. })) => {
                         native_is_refused = mode != Mode::Generic;
                         let what = if native_is_refused { "native XDP" } else { mode.label() };
                         refused.push(format!("{what}: {error}"));
                         continue;
+                    }
+                    // In the other modes it would be as much in the way.
+                    Err(error) => {
+                        refused.push(error.to_string());
+                        break;
                     }
                 }
             }

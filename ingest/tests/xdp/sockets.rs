@@ -113,8 +113,8 @@ fn zero_copy_is_tried_first_and_why_not_is_told() {
     assert!(why.starts_with("zero-copy: queue 0: Operation not supported"), "{why}");
     // A second one on the interface.
     let second = try_open(&cable, &options()).unwrap_err().to_string();
-    assert!(second.starts_with("AF_XDP on near: native XDP: "), "{second}");
-    assert!(second.contains("; generic: ") && second.contains("end it"), "{second}");
+    assert!(second.starts_with("AF_XDP on near: the XDP program "), "{second}");
+    assert_eq!(second.matches("end it").count(), 1, "whatever the mode: {second}");
     drop(opened);
     let only = try_open(&cable, &Options { order: Mode::ZeroCopy, ..options() }).unwrap_err().to_string();
     assert_eq!(only, format!("AF_XDP on near: {why}"));
@@ -139,8 +139,8 @@ fn without_privileges_it_says_which_are_needed() {
             .unwrap();
         xdp::open(&options()).unwrap_err().to_string()
     });
-    for word in ["AF_XDP on near: native XDP: ", "; generic: ", "not permitted", "CAP_BPF", "CAP_NET_ADMIN"] {
-        assert!(refusal.contains(word), "{refusal}");
+    for word in ["AF_XDP on near: ", "not permitted", "CAP_BPF", "CAP_NET_ADMIN"] {
+        assert_eq!(refusal.matches(word).count(), 1, "{refusal}");
     }
     assert_eq!(open(&cable, &options()).reached.mode, Mode::Copy);
 }
