@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::live::{command, temporary_folder};
+use crate::support::live::{command, run, temporary_folder};
+use crate::support::netns::Namespace;
 use crate::support::{PATIENCE, finderscope};
 
 /// Flow samples of each datagram.
@@ -102,10 +103,11 @@ fn a_quick_run_has_every_part_and_every_datagram() {
     assert!(figure(memory, "/decode_ns_per_sample") > 0.0 && number(memory, "/flows") > 1000);
     let ways = told["ways"].as_array().unwrap();
     let names: Vec<_> = ways.iter().map(|way| way["way"].as_str().unwrap()).collect();
-    assert_eq!(names, ["udp", "af_xdp", "af_xdp-generic"]);
+    assert_eq!(names, ["udp", "af_xdp", "af_xdp-unverified", "af_xdp-generic"]);
     is_whole(&ways[0], "udp");
     is_whole(&ways[1], "copy");
-    assert_eq!(ways[2]["reached"], "generic");
+    assert_eq!((&ways[2]["reached"], &ways[3]["reached"]), (&"copy".into(), &"generic".into()));
+    assert!(figure(&ways[2], "/receive_only/cost/worker_ns_per_datagram") > 0.0);
     // Only on AF_XDP's way there are rings, only on UDP's sockets that can be full.
     assert_eq!(ways[0]["overload"]["account"]["ring_drops"], 0);
     assert_eq!(ways[1]["overload"]["account"]["socket_drops"], 0);
@@ -205,6 +207,39 @@ fn it_ends_when_it_is_asked_to() {
         assert_eq!(output.status.code(), Some(1));
         assert_eq!(String::from_utf8_lossy(&output.stderr), "finderscope: interrupted\n");
     }
+}
+
+/// Interfaces that are there, as those of cards would be, in a network of the test's own.
+#[test]
+fn between_two_interfaces_and_from_elsewhere() {
+    let namespace = Namespace::new("bench");
+    namespace.hide();
+    namespace.inside(|| {
+        run("ip", &["link", "add", "one", "type", "veth", "peer", "name", "two"]);
+        for end in ["one", "two"] {
+            run("ip", &["link", "set", end, "up"]);
+        }
+        let bench = |args: &[&str]| {
+            json(
+                &finderscope()
+                    .args(["bench", "--quick", "--format", "json", "--only", "xdp"])
+                    .args(args)
+                    .output()
+                    .unwrap(),
+            )
+        };
+        let told = bench(&["--interface", "one", "--peer", "two", "--workers", "1"]);
+        is_whole(&told["ways"][0], "copy");
+        // Zero-copy was tried first.
+        assert!(told["ways"][0]["refused"][0].as_str().unwrap().contains("zero-copy"), "{told:#}");
+        assert_eq!(told["accounts"]["wrong"].as_array().map(Vec::len), Some(0), "{told:#}");
+        let told = bench(&["--interface", "one", "--seconds", "0.2"]);
+        let way = &told["ways"][0];
+        assert_eq!((way["reached"].as_str(), number(way, "/of_elsewhere/errors")), (Some("copy"), 0));
+        let output = finderscope().args(["bench", "--interface", "three", "--peer", "two"]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("interface three"), "{said}");
+    });
 }
 
 #[test]

@@ -159,6 +159,7 @@ impl Receives for Collector {
 /// Receivers whose datagrams nobody looks into.
 pub(crate) struct Listener {
     address: SocketAddr,
+    reached: &'static str,
     shared: Arc<Shared>,
     waker: Waker,
     thread: Option<JoinHandle<()>>,
@@ -188,8 +189,11 @@ impl Listener {
         // A collector has both: what is not for its queue still comes to its socket.
         let mut receivers = Group::open(entry.address, &options)?.receivers;
         let address = receivers.first().context("no receiver")?.local_address()?;
+        let mut reached = "udp";
         if let Some(interface) = &entry.interface {
-            receivers.extend(queues(interface, address)?);
+            let opened;
+            (opened, reached) = queues(interface, address)?;
+            receivers.extend(opened);
         }
         let (shared, waker) = (Arc::<Shared>::default(), Waker::new()?);
         let (told, ear) = (Arc::clone(&shared), waker.clone());
@@ -198,13 +202,16 @@ impl Listener {
             listen(receivers, &told, &ear);
         };
         let thread = std::thread::Builder::new().name("rx-0".to_owned()).spawn(body);
-        Ok(Self { address, shared, waker, thread: Some(thread.context("the receiving thread")?) })
+        Ok(Self { address, reached, shared, waker, thread: Some(thread.context("the receiving thread")?) })
     }
 }
 
-/// Receivers of the queues of an interface.
+/// Receivers of the queues of an interface, and the mode that was reached.
 #[cfg(all(target_os = "linux", feature = "xdp"))]
-fn queues(interface: &InterfaceOptions, address: SocketAddr) -> anyhow::Result<Vec<Receiver>> {
+fn queues(
+    interface: &InterfaceOptions,
+    address: SocketAddr,
+) -> anyhow::Result<(Vec<Receiver>, &'static str)> {
     use engine::interface::XdpMode;
     use ingest::xdp::program::Steering;
     use ingest::xdp::{Mode, Options, open};
@@ -220,11 +227,12 @@ fn queues(interface: &InterfaceOptions, address: SocketAddr) -> anyhow::Result<V
         frames_per_queue: interface.frames,
         ..Options::new(interface.name.as_deref().unwrap_or_default(), steering)
     };
-    Ok(open(&options)?.receivers)
+    let opened = open(&options)?;
+    Ok((opened.receivers, opened.reached.mode.label()))
 }
 
 #[cfg(not(all(target_os = "linux", feature = "xdp")))]
-fn queues(_: &InterfaceOptions, _: SocketAddr) -> anyhow::Result<Vec<Receiver>> {
+fn queues(_: &InterfaceOptions, _: SocketAddr) -> anyhow::Result<(Vec<Receiver>, &'static str)> {
     anyhow::bail!("this build has no AF_XDP")
 }
 
@@ -236,6 +244,13 @@ fn is_queue(receiver: &mut Receiver) -> bool {
 #[cfg(not(all(target_os = "linux", feature = "xdp")))]
 fn is_queue(_: &mut Receiver) -> bool {
     false
+}
+
+impl Listener {
+    /// How datagrams come in.
+    pub(crate) fn reached(&self) -> &'static str {
+        self.reached
+    }
 }
 
 /// Takes what comes, until told to end.

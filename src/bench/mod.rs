@@ -278,22 +278,24 @@ impl Bench<'_> {
         use engine::interface::XdpMode;
         // On a card the best mode is looked for; a pair of our own has none better than this.
         let best = if self.args.interface.is_some() { XdpMode::Auto } else { XdpMode::Copy };
-        for (part, name, mode) in [
-            (Part::Udp, "udp", None),
-            (Part::Xdp, "af_xdp", Some(best)),
-            (Part::Generic, "af_xdp-generic", Some(XdpMode::Generic)),
+        let by = |mode| InterfaceOptions { mode, ..InterfaceOptions::default() };
+        let unverified = InterfaceOptions { verify_checksum: false, ..by(best) };
+        for (part, name, options, extent) in [
+            (Part::Udp, "udp", None, Extent::Whole),
+            (Part::Xdp, "af_xdp", Some(by(best)), Extent::Whole),
+            (Part::Xdp, "af_xdp-unverified", Some(unverified), Extent::Receive),
+            // What there is when there is nothing better.
+            (Part::Generic, "af_xdp-generic", Some(by(XdpMode::Generic)), Extent::Costs),
         ] {
             if !self.wants(part) {
                 continue;
             }
             let mut runs = self.runs(name);
             for workers in self.workers() {
-                // Generic mode is what there is when there is nothing better.
-                let extent = match (workers, part) {
-                    (1, Part::Generic) => Extent::Costs,
-                    (1, _) => Extent::Whole,
-                    (_, Part::Generic) => continue,
-                    _ => Extent::Pipeline,
+                let extent = match (workers, extent) {
+                    (1, extent) => extent,
+                    (_, Extent::Whole) => Extent::Pipeline,
+                    _ => continue,
                 };
                 let network = match (&self.args.interface, &self.args.peer) {
                     (Some(near), Some(far)) => Network::between(near, far, self.args.listen)?,
@@ -305,7 +307,7 @@ impl Bench<'_> {
                         }
                     },
                 };
-                network.runs(&mut runs, workers, mode, extent)?;
+                network.runs(&mut runs, workers, options.clone(), extent)?;
             }
             let report = runs.report;
             self.report.ways.push(report);

@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
 use decode::Mac;
-use engine::interface::{InterfaceOptions, XdpMode};
+use engine::interface::InterfaceOptions;
+use ingest::interface;
 use ingest::namespace::Namespace;
 
 use super::collector::Entry;
@@ -50,11 +51,11 @@ impl End {
     }
 
     /// An interface that is there.
-    fn found(interface: &str) -> anyhow::Result<Self> {
-        let path = format!("/sys/class/net/{interface}/address");
-        let text = fs::read_to_string(&path).with_context(|| format!("there is no interface {interface}"))?;
-        let mac = mac(&text).with_context(|| format!("{interface} has no Ethernet address"))?;
-        Ok(Self { namespace: None, interface: interface.to_owned(), index: index(interface)?, mac })
+    fn found(name: &str) -> anyhow::Result<Self> {
+        let (index, mac) = interface::identity(name)
+            .with_context(|| format!("interface {name}; `ip link` lists those there are"))?;
+        let mac = Mac(mac.with_context(|| format!("{name} has no Ethernet address"))?);
+        Ok(Self { namespace: None, interface: name.to_owned(), index, mac })
     }
 }
 
@@ -128,11 +129,11 @@ impl Network {
         &self,
         runs: &mut Runs<'_>,
         workers: usize,
-        mode: Option<XdpMode>,
+        options: Option<InterfaceOptions>,
         extent: Extent,
     ) -> anyhow::Result<()> {
         let name = Some(self.near.interface.clone());
-        let interface = mode.map(|mode| InterfaceOptions { name, mode, ..InterfaceOptions::default() });
+        let interface = options.map(|options| InterfaceOptions { name, ..options });
         let entry = Entry { address: self.address, workers, interface };
         let mut offer = Frames::new(self, workers, runs.plan.stretch)?;
         self.near
@@ -154,19 +155,8 @@ pub(crate) fn sender(n: usize) -> Ipv4Addr {
     Ipv4Addr::new(10, 77, 128 | (high & 127), low)
 }
 
-fn index(interface: &str) -> anyhow::Result<u32> {
-    let any = UdpSocket::bind("0.0.0.0:0").context("a socket")?;
-    rustix::net::netdevice::name_to_index(any, interface)
-        .with_context(|| format!("there is no interface {interface}"))
-}
-
-fn mac(text: &str) -> Option<Mac> {
-    let mut mac = [0; 6];
-    let mut bytes = text.trim().split(':').map(|byte| u8::from_str_radix(byte, 16).ok());
-    for byte in &mut mac {
-        *byte = bytes.next()??;
-    }
-    bytes.next().is_none().then_some(Mac(mac))
+fn index(name: &str) -> anyhow::Result<u32> {
+    Ok(interface::identity(name).with_context(|| format!("interface {name}"))?.0)
 }
 
 /// What an interface has received and dropped, as its namespace says.
@@ -208,14 +198,6 @@ mod tests {
         assert_eq!(sender(0).to_string(), "10.77.128.0");
         assert_eq!(sender(300).to_string(), "10.77.129.44");
         assert_ne!(sender(40_000), NEAR_ADDRESS);
-    }
-
-    #[test]
-    fn ethernet_addresses() {
-        assert_eq!(mac("02:00:0a:00:00:ff\n"), Some(Mac([2, 0, 10, 0, 0, 255])));
-        for wrong in ["", "02:00", "02:00:0a:00:00:ff:00", "02:00:0a:00:00:gg"] {
-            assert_eq!(mac(wrong), None, "{wrong}");
-        }
     }
 
     #[test]

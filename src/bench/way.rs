@@ -162,6 +162,8 @@ pub(crate) enum Extent {
     Whole,
     /// Receiving alone and the pipeline.
     Costs,
+    /// Receiving alone.
+    Receive,
     /// The pipeline.
     Pipeline,
 }
@@ -172,7 +174,9 @@ impl Runs<'_> {
         if extent != Extent::Pipeline {
             self.receive_only(entry, offer)?;
         }
-        self.pipeline(entry, offer, extent != Extent::Pipeline)?;
+        if extent != Extent::Receive {
+            self.pipeline(entry, offer, extent != Extent::Pipeline)?;
+        }
         if extent == Extent::Whole {
             self.sustained(entry, offer)?;
             self.overload(entry, offer)?;
@@ -249,6 +253,7 @@ impl Runs<'_> {
     fn receive_only(&mut self, entry: &Entry, offer: &mut dyn Offer) -> anyhow::Result<()> {
         self.begin("receiving alone");
         let listener = Listener::start(entry)?;
+        self.report.reached = listener.reached();
         let calm = self.trial(&listener, offer, &Load::even(CALM, self.plan.cost))?;
         let alone_ns = offer.alone_ns()?;
         // A sender that never waits takes as much of its processor as its datagrams do, and a receiver has no time to sleep.
