@@ -47,6 +47,12 @@ impl Running {
         i32::try_from(self.0.id()).ok().and_then(Pid::from_raw).context("a process without a number")
     }
 
+    /// Whether it has ended. It is not waited for with this: its time is told until it is.
+    fn has_ended(&self) -> anyhow::Result<bool> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        Ok(waitid(WaitId::Pid(self.pid()?), options).map_or(true, |status| status.is_some()))
+    }
+
     /// The processor time that it and the children it has waited for took so far.
     pub(crate) fn took(&self) -> anyhow::Result<Duration> {
         let text = fs::read_to_string(format!("/proc/{}/stat", self.0.id())).context("/proc is needed")?;
@@ -58,9 +64,7 @@ impl Running {
     /// Waits until it ends; what it took in all.
     pub(crate) fn finish(mut self, stop: &AtomicBool) -> anyhow::Result<Duration> {
         let deadline = Instant::now() + PATIENCE;
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-        // Its time is told until it is waited for.
-        while waitid(WaitId::Pid(self.pid()?), options).is_ok_and(|status| status.is_none()) {
+        while !self.has_ended()? {
             self.check(deadline, stop)?;
             std::thread::sleep(LOOK);
         }
@@ -113,8 +117,9 @@ impl Running {
         let deadline = Instant::now() + PATIENCE;
         while !until() {
             self.check(deadline, stop)?;
-            if let Some(status) = self.0.try_wait()? {
-                bail!("it ended with {status}");
+            // One that is told how much to read ends by itself when it has: its socket is then gone, too.
+            if self.has_ended()? && !until() {
+                bail!("it ended with {}", self.0.wait()?);
             }
             std::thread::yield_now();
         }
