@@ -50,14 +50,13 @@ impl Loads {
     /// Why another session has no room; `None` when it has.
     pub fn refusal(&self, config: &Config, switch: usize, analyzer: Ipv4Addr, bits: f64) -> Option<String> {
         let taken = self.all_of(switch, analyzer);
-        allowed(config, switch).into_iter().zip(taken).zip(Whose::ALL).find_map(|((most, taken), whose)| {
-            let whose = || whose.name(config, switch, analyzer);
+        allowed(config, switch, analyzer).into_iter().zip(taken).find_map(|((whose, most), taken)| {
             if taken.sessions + 1 > most.sessions {
-                return Some(format!("{} has {} of {} sessions", whose(), taken.sessions, most.sessions));
+                return Some(format!("{whose} has {} of {} sessions", taken.sessions, most.sessions));
             }
             let bits = taken.bits_per_second + bits;
             (bits > most.bits_per_second).then(|| {
-                format!("{} would have {bits:.0} of {:.0} bits per second", whose(), most.bits_per_second)
+                format!("{whose} would have {bits:.0} of {:.0} bits per second", most.bits_per_second)
             })
         })
     }
@@ -65,13 +64,11 @@ impl Loads {
     /// Which limit of bits per second is passed already; `None` when none is.
     pub fn excess(&self, config: &Config, switch: usize, analyzer: Ipv4Addr) -> Option<String> {
         let taken = self.all_of(switch, analyzer);
-        allowed(config, switch).into_iter().zip(taken).zip(Whose::ALL).find_map(|((most, taken), whose)| {
+        allowed(config, switch, analyzer).into_iter().zip(taken).find_map(|((whose, most), taken)| {
             (taken.bits_per_second > most.bits_per_second).then(|| {
                 format!(
-                    "{} would have {:.0} of {:.0} bits per second",
-                    whose.name(config, switch, analyzer),
-                    taken.bits_per_second,
-                    most.bits_per_second
+                    "{whose} would have {:.0} of {:.0} bits per second",
+                    taken.bits_per_second, most.bits_per_second
                 )
             })
         })
@@ -83,41 +80,22 @@ impl Loads {
     }
 }
 
-/// Whose limit it is, in the order of [`allowed`].
-#[derive(Clone, Copy)]
-enum Whose {
-    Switch,
-    Analyzer,
-    All,
-}
-
-impl Whose {
-    const ALL: [Self; 3] = [Self::Switch, Self::Analyzer, Self::All];
-
-    /// Its name, which is made only when a limit is reached.
-    fn name(self, config: &Config, switch: usize, analyzer: Ipv4Addr) -> String {
-        match self {
-            Self::Switch => {
-                let own = config.switches.get(switch);
-                format!("switch {}", own.map_or_else(String::new, |own| own.agent.to_string()))
-            }
-            Self::Analyzer => format!("analyzer {analyzer}"),
-            Self::All => "all".to_owned(),
-        }
-    }
-}
-
 /// What a switch, an analyzer and all together may have.
-fn allowed(config: &Config, switch: usize) -> [Load; 3] {
+fn allowed(config: &Config, switch: usize, analyzer: Ipv4Addr) -> [(String, Load); 3] {
     let limits = &config.limits;
     let own = config.switches.get(switch);
+    let name = own.map_or_else(String::new, |own| own.agent.to_string());
     let of_switch = Load {
         sessions: own.and_then(|own| own.sessions).unwrap_or(limits.sessions_per_switch),
         bits_per_second: own.and_then(|own| own.bits_per_second).unwrap_or(limits.bits_per_second_per_switch),
     };
     let of_analyzer =
         Load { sessions: limits.sessions_per_analyzer, bits_per_second: limits.bits_per_second_per_analyzer };
-    [of_switch, of_analyzer, Load { sessions: limits.sessions, bits_per_second: limits.bits_per_second }]
+    [
+        (format!("switch {name}"), of_switch),
+        (format!("analyzer {analyzer}"), of_analyzer),
+        ("all".to_owned(), Load { sessions: limits.sessions, bits_per_second: limits.bits_per_second }),
+    ]
 }
 
 /// A bucket that a minute fills.

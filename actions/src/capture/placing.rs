@@ -46,17 +46,24 @@ impl Policy {
         if self.known.mode != Mode::Act {
             return;
         }
-        let better = |(pair, session): (&Pair, &Session)| Some((*pair, self.known.better(session, now_ms)?));
-        let better: Vec<(Pair, Better)> = self.sessions.iter().filter_map(better).collect();
-        // What all take is counted only where somebody moves: this is done at each step.
-        if better.is_empty() {
-            return;
-        }
         let mut loads = self.loads(now_ms);
         let Self { known, sessions, counts, pace, .. } = self;
-        for (pair, Better { at, switch, lost }) in better {
-            let Some(session) = sessions.get_mut(&pair) else { continue };
+        for session in sessions.values_mut() {
+            let Some(at) = session.at.filter(|_| !session.moved) else { continue };
             let Some(policy) = known.policy(session) else { continue };
+            if session.manual.is_some_and(|manual| manual.switch.is_some()) {
+                continue;
+            }
+            let settling = session.placed_ms.is_some_and(|placed| now_ms - placed <= policy.settle_s * 1000);
+            let lost = !session.confirmed && known.down.contains_key(&at);
+            if !settling && !lost {
+                continue;
+            }
+            let here = if lost { None } else { known.score(session, at) };
+            let better = known.candidates(session).into_iter().find(|(switch, score)| {
+                *switch != at && (lost || Some(*score) > here) && known.waits_for(*switch).is_none()
+            });
+            let Some((switch, _)) = better else { continue };
             let bits = session.evidence.bits_per_second(now_ms);
             let room = loads.refusal(&known.config, switch, policy.analyzer, bits).is_none();
             if !room || pace.take(&known.config.limits, switch, now_ms).is_err() {
@@ -213,36 +220,7 @@ impl Waits {
     }
 }
 
-/// A better place for a session.
-struct Better {
-    /// Where it is.
-    at: usize,
-    /// Where it should be.
-    switch: usize,
-    /// Whether it is where it cannot be.
-    lost: bool,
-}
-
 impl Known {
-    /// A better place for a session that may move; `None` where there is none, or it may not.
-    fn better(&self, session: &Session, now_ms: u64) -> Option<Better> {
-        let at = session.at.filter(|_| !session.moved)?;
-        let policy = self.policy(session)?;
-        if session.manual.is_some_and(|manual| manual.switch.is_some()) {
-            return None;
-        }
-        let settling = session.placed_ms.is_some_and(|placed| now_ms - placed <= policy.settle_s * 1000);
-        let lost = !session.confirmed && self.down.contains_key(&at);
-        if !settling && !lost {
-            return None;
-        }
-        let here = if lost { None } else { self.score(session, at) };
-        let (switch, _) = self.candidates(session).into_iter().find(|(switch, score)| {
-            *switch != at && (lost || Some(*score) > here) && self.waits_for(*switch).is_none()
-        })?;
-        Some(Better { at, switch, lost })
-    }
-
     /// Why nothing can be placed at a switch now.
     fn waits_for(&self, switch: usize) -> Option<String> {
         let agent = self.agent(switch);
