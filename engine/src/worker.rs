@@ -244,7 +244,7 @@ impl Running {
                     self.status.queues.push(status);
                     interface::add(&mut self.status.verdicts, &verdicts);
                 } else {
-                    self.status.queues.extend(interface::queue_status(queue));
+                    self.status.queues.extend(queue.rings());
                 }
             }
         }

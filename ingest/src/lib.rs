@@ -5,6 +5,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`capture`] | capture files: frames, the UDP payloads in them, and writing |
+//! | [`queue`] | how queues of an interface are read, and what is counted of one |
 //! | [`receiver`] | what receives datagrams, one interface to the back ends, and groups of one address |
 //! | [`batch`] | the datagrams that one call takes from the kernel, and how they are lent |
 //! | [`payload`] | the UDP payload of a frame that came off a wire, checked as the kernel would |
@@ -41,6 +42,7 @@ pub mod packets;
 pub mod payload;
 mod plain;
 mod port;
+pub mod queue;
 pub mod receiver;
 pub mod send;
 pub mod wake;

@@ -13,8 +13,9 @@ use crate::dpdk::{Counts, PortQueue};
 use crate::linux::{self, Many};
 use crate::plain::Plain;
 use crate::port;
+use crate::queue::QueueStatus;
 #[cfg(all(target_os = "linux", feature = "xdp"))]
-use crate::xdp::{QueueSocket, Rings};
+use crate::xdp::QueueSocket;
 
 /// Addresses that one thread listens on at most.
 pub const MOST_ADDRESSES: usize = 16;
@@ -330,9 +331,9 @@ impl Receiver {
 
     /// The rings of a queue of an interface as they stand, and what was counted there; `None` for a socket with an
     /// address.
-    #[cfg(all(target_os = "linux", feature = "xdp"))]
-    pub fn rings(&mut self) -> Option<Rings> {
+    pub fn rings(&mut self) -> Option<QueueStatus> {
         match &mut self.kind {
+            #[cfg(all(target_os = "linux", feature = "xdp"))]
             Kind::Queue(socket) => Some(socket.rings()),
             _ => None,
         }

@@ -212,17 +212,11 @@ fn queues(
     interface: &InterfaceOptions,
     address: SocketAddr,
 ) -> anyhow::Result<(Vec<Receiver>, &'static str)> {
-    use engine::interface::XdpMode;
     use ingest::xdp::program::Steering;
-    use ingest::xdp::{Mode, Options, open};
+    use ingest::xdp::{Options, open};
     let steering = Steering { ports: vec![address.port()], ..Steering::default() };
     let options = Options {
-        order: match interface.mode {
-            XdpMode::Auto => Mode::Auto,
-            XdpMode::ZeroCopy => Mode::ZeroCopy,
-            XdpMode::Copy => Mode::Copy,
-            XdpMode::Generic => Mode::Generic,
-        },
+        order: interface.mode,
         verify_checksum: interface.verify_checksum,
         frames_per_queue: interface.frames,
         ..Options::new(interface.name.as_deref().unwrap_or_default(), steering)

@@ -275,9 +275,9 @@ impl Bench<'_> {
     /// The ways over a network of our own, or of two interfaces; whether that could be had.
     #[cfg(all(target_os = "linux", feature = "xdp"))]
     fn over_network(&mut self) -> anyhow::Result<bool> {
-        use engine::interface::XdpMode;
+        use engine::interface::Mode;
         // On a card the best mode is looked for; a pair of our own has none better than this.
-        let best = if self.args.interface.is_some() { XdpMode::Auto } else { XdpMode::Copy };
+        let best = if self.args.interface.is_some() { Mode::Auto } else { Mode::Copy };
         let by = |mode| InterfaceOptions { mode, ..InterfaceOptions::default() };
         let unverified = InterfaceOptions { verify_checksum: false, ..by(best) };
         for (part, name, options, extent) in [
@@ -285,7 +285,7 @@ impl Bench<'_> {
             (Part::Xdp, "af_xdp", Some(by(best)), Extent::Whole),
             (Part::Xdp, "af_xdp-unverified", Some(unverified), Extent::Receive),
             // What there is when there is nothing better.
-            (Part::Generic, "af_xdp-generic", Some(by(XdpMode::Generic)), Extent::Costs),
+            (Part::Generic, "af_xdp-generic", Some(by(Mode::Generic)), Extent::Costs),
         ] {
             if !self.wants(part) {
                 continue;

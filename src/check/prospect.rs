@@ -1,7 +1,7 @@
 //! What `finderscope run` would come to with an interface, as far as that can be said without attaching anything: the mode,
 //! or what stands in the way.
 
-use engine::interface::{InterfaceOptions, XdpMode};
+use engine::interface::{InterfaceOptions, Mode};
 use ingest::interface::Interface;
 use ingest::machine::Machine;
 
@@ -57,7 +57,7 @@ pub(super) fn prospect(interface: &Interface, machine: &Machine, wanted: &Interf
 }
 
 /// The best mode that the driver has, of those that are wanted.
-fn mode(interface: &Interface, wanted: XdpMode) -> Result<&'static str, String> {
+fn mode(interface: &Interface, wanted: Mode) -> Result<&'static str, String> {
     let driver = interface.driver.as_deref().unwrap_or("the driver");
     let jumbo = interface.mtu > LARGEST_SINGLE_MTU;
     // A kernel that does not say has to be tried.
@@ -65,11 +65,11 @@ fn mode(interface: &Interface, wanted: XdpMode) -> Result<&'static str, String> 
     let zero_copy = native && interface.features.is_some_and(|can| can.zero_copy());
     let large = if jumbo { format!(" with an MTU of {}", interface.mtu) } else { String::new() };
     match wanted {
-        XdpMode::Auto | XdpMode::ZeroCopy if zero_copy => Ok("zero-copy"),
-        XdpMode::ZeroCopy => Err(format!("{driver} has no zero-copy{large}")),
-        XdpMode::Auto | XdpMode::Copy if native => Ok("copy"),
-        XdpMode::Copy => Err(format!("{driver} runs no XDP programs itself{large}")),
-        XdpMode::Auto | XdpMode::Generic => Ok("generic"),
+        Mode::Auto | Mode::ZeroCopy if zero_copy => Ok("zero-copy"),
+        Mode::ZeroCopy => Err(format!("{driver} has no zero-copy{large}")),
+        Mode::Auto | Mode::Copy if native => Ok("copy"),
+        Mode::Copy => Err(format!("{driver} runs no XDP programs itself{large}")),
+        Mode::Auto | Mode::Generic => Ok("generic"),
     }
 }
 
@@ -97,30 +97,30 @@ mod tests {
         }
     }
 
-    fn mode_of(interface: &Interface, mode: XdpMode) -> Prospect {
+    fn mode_of(interface: &Interface, mode: Mode) -> Prospect {
         prospect(interface, &machine(), &InterfaceOptions { mode, ..InterfaceOptions::default() })
     }
 
     #[test]
     fn the_best_mode_that_the_driver_has_is_expected() {
         if !BUILT {
-            return assert_eq!(mode_of(&interface(0), XdpMode::Auto).mode, None);
+            return assert_eq!(mode_of(&interface(0), Mode::Auto).mode, None);
         }
         let jumbo = |features| Interface { mtu: 9000, ..interface(features) };
         let unknown = Interface { features: None, ..interface(0) };
         for (interface, wanted, expected) in [
-            (interface(0b10_1011), XdpMode::Auto, Some("zero-copy")),
-            (interface(0b10_1011), XdpMode::Copy, Some("copy")),
-            (interface(0b10_1011), XdpMode::Generic, Some("generic")),
-            (interface(0b11), XdpMode::Auto, Some("copy")),
-            (interface(0b11), XdpMode::ZeroCopy, None),
-            (interface(0), XdpMode::Auto, Some("generic")),
-            (interface(0), XdpMode::Copy, None),
-            (jumbo(0b10_1011), XdpMode::Auto, Some("zero-copy")),
-            (jumbo(0b1011), XdpMode::Auto, Some("generic")),
-            (jumbo(0b1011), XdpMode::ZeroCopy, None),
-            (unknown.clone(), XdpMode::Auto, Some("copy")),
-            (unknown, XdpMode::ZeroCopy, None),
+            (interface(0b10_1011), Mode::Auto, Some("zero-copy")),
+            (interface(0b10_1011), Mode::Copy, Some("copy")),
+            (interface(0b10_1011), Mode::Generic, Some("generic")),
+            (interface(0b11), Mode::Auto, Some("copy")),
+            (interface(0b11), Mode::ZeroCopy, None),
+            (interface(0), Mode::Auto, Some("generic")),
+            (interface(0), Mode::Copy, None),
+            (jumbo(0b10_1011), Mode::Auto, Some("zero-copy")),
+            (jumbo(0b1011), Mode::Auto, Some("generic")),
+            (jumbo(0b1011), Mode::ZeroCopy, None),
+            (unknown.clone(), Mode::Auto, Some("copy")),
+            (unknown, Mode::ZeroCopy, None),
         ] {
             let found = mode_of(&interface, wanted);
             assert_eq!(found.mode, expected, "{interface:?} {wanted:?}");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::{Arg, ArgAction};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
-use engine::interface::{FEWEST_FRAMES, Ingest, MOST_FRAMES, XdpMode};
+use engine::interface::{FEWEST_FRAMES, Ingest, MOST_FRAMES, Mode};
 use engine::{EngineOptions, MOST_WORKERS};
 
 use tables::shard::Scale;
@@ -260,20 +260,10 @@ pub const SETTINGS: &[Setting] = &[
             names: &["auto", "zero-copy", "copy", "generic"],
             takes: "auto|zero-copy|copy|generic",
             set: |settings, name| {
-                settings.engine.interface.mode = match name {
-                    "zero-copy" => XdpMode::ZeroCopy,
-                    "copy" => XdpMode::Copy,
-                    "generic" => XdpMode::Generic,
-                    _ => XdpMode::Auto,
-                };
+                settings.engine.interface.mode = Mode::named(name).unwrap_or_default();
             },
         },
-        shown: |settings| match settings.engine.interface.mode {
-            XdpMode::Auto => "auto".to_owned(),
-            XdpMode::ZeroCopy => "zero-copy".to_owned(),
-            XdpMode::Copy => "copy".to_owned(),
-            XdpMode::Generic => "generic".to_owned(),
-        },
+        shown: |settings| settings.engine.interface.mode.to_string(),
     },
     Setting {
         section: "ingest",

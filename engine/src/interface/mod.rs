@@ -8,7 +8,7 @@ pub(crate) mod ports;
 mod xdp;
 
 #[cfg(all(target_os = "linux", feature = "xdp"))]
-pub(crate) use xdp::{Watch, open, queue_status};
+pub(crate) use xdp::{Watch, open};
 #[cfg(all(target_os = "linux", feature = "xdp"))]
 pub use xdp::{attempt, memory_bytes};
 
@@ -16,9 +16,11 @@ pub use xdp::{attempt, memory_bytes};
 mod without;
 
 #[cfg(not(all(target_os = "linux", feature = "xdp")))]
-pub(crate) use without::{Watch, open, queue_status};
+pub(crate) use without::{Watch, open};
 #[cfg(not(all(target_os = "linux", feature = "xdp")))]
 pub use without::{attempt, memory_bytes};
+
+pub use ingest::queue::{FEWEST_FRAMES, FRAMES, MOST_FRAMES, Mode, QueueStatus};
 
 /// How datagrams get in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,27 +36,6 @@ pub enum Ingest {
     Dpdk,
 }
 
-/// How frames get from a queue to its socket, the better ones first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum XdpMode {
-    /// The best that works.
-    #[default]
-    Auto,
-    /// The driver writes into the socket's memory.
-    ZeroCopy,
-    /// The driver runs the program, and the kernel copies.
-    Copy,
-    /// The kernel runs the program and copies: every driver can.
-    Generic,
-}
-
-/// Frames of each queue where nothing else is asked for: 45 ms of 179,000 datagrams a second.
-pub const FRAMES: u32 = 8192;
-/// The fewest that there may be.
-pub const FEWEST_FRAMES: u32 = 256;
-/// The most that there may be.
-pub const MOST_FRAMES: u32 = 1 << 18;
-
 /// What is wanted of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfaceOptions {
@@ -63,7 +44,7 @@ pub struct InterfaceOptions {
     /// The queues that are read; all of them when empty.
     pub queues: Vec<u32>,
     /// How frames get to the sockets.
-    pub mode: XdpMode,
+    pub mode: Mode,
     /// Whether workers poll the driver instead of sleeping: a processor for each, and the least delay.
     pub busy_poll: bool,
     /// Whether the checksum of UDP is verified, which the kernel does for UDP sockets.
@@ -82,7 +63,7 @@ impl Default for InterfaceOptions {
         Self {
             name: None,
             queues: Vec::new(),
-            mode: XdpMode::Auto,
+            mode: Mode::Auto,
             busy_poll: false,
             verify_checksum: true,
             share_umem: false,
@@ -130,48 +111,6 @@ pub(crate) fn add(to: &mut Verdicts, more: &[(&'static str, u64)]) {
             Some((_, sum)) => *sum += frames,
             None => to.push((verdict, *frames)),
         }
-    }
-}
-
-/// A queue's rings as they stand, and what was counted of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct QueueStatus {
-    /// The queue.
-    pub queue: u32,
-    /// Whether its interface is still there.
-    pub bound: bool,
-    /// Frames in all.
-    pub frames: u32,
-    /// Frames in the fill ring, which wait for packets.
-    pub fill_level: u32,
-    /// Frames in the receive ring, whose packets wait for the worker.
-    pub receive_level: u32,
-    /// Frames whose datagrams the worker reads.
-    pub frames_lent: u32,
-    /// Frames that are neither lent nor in a ring.
-    pub frames_free: u32,
-    /// Packets dropped because no frame was free, or because they are longer than one.
-    pub rx_dropped: u64,
-    /// Packets dropped because the receive ring was full.
-    pub rx_ring_full: u64,
-    /// How often the kernel found no frame for a packet that was not there yet.
-    pub rx_fill_ring_empty_descs: u64,
-    /// Descriptions of frames that the kernel refused.
-    pub rx_invalid_descs: u64,
-    /// Datagrams dropped because their checksum was wrong.
-    pub checksum_wrong: u64,
-    /// Datagrams taken though their sender, on this machine, left the checksum to a card that was never reached.
-    pub checksum_partial: u64,
-    /// Packets dropped because a length in them is wrong.
-    pub malformed: u64,
-    /// Packets that were put together of several frames.
-    pub gathered: u64,
-}
-
-impl QueueStatus {
-    /// Datagrams that were steered to the queue's socket and never given to the worker.
-    pub fn drops(&self) -> u64 {
-        self.rx_dropped + self.rx_ring_full + self.checksum_wrong + self.malformed
     }
 }
 

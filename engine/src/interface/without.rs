@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use ingest::receiver::Receiver;
 
-use super::{InterfaceOptions, News, QueueStatus, Reached, Verdicts};
+use super::{InterfaceOptions, News, Reached, Verdicts};
 use crate::EngineOptions;
 
 const WITHOUT: &str = "this program was built without AF_XDP (feature xdp)";
@@ -33,11 +33,6 @@ pub fn attempt(_options: &InterfaceOptions) -> Result<Reached, String> {
 /// The memory of the frames: there are none.
 pub fn memory_bytes(_options: &InterfaceOptions, _queues: u32, _mtu: u32) -> u64 {
     0
-}
-
-/// Rings that no receiver has.
-pub(crate) fn queue_status(_receiver: &mut Receiver) -> Option<QueueStatus> {
-    None
 }
 
 /// An interface that is never there.

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use ingest::interface;
 use ingest::receiver::Receiver;
 use ingest::xdp::program::{MOST_SOURCES, Program, Steering};
-use ingest::xdp::{self, Mode, Options};
+use ingest::xdp::{self, Options};
 
 use super::listened::{addresses as listened, ports};
-use super::{InterfaceOptions, News, QueueStatus, Reached, Verdicts, XdpMode};
+use super::{InterfaceOptions, News, Reached, Verdicts};
 use crate::EngineOptions;
 
 /// What was opened.
@@ -85,12 +85,7 @@ pub fn memory_bytes(options: &InterfaceOptions, queues: u32, mtu: u32) -> u64 {
 fn request(wanted: &InterfaceOptions, steering: Steering) -> Options {
     Options {
         queues: wanted.queues.clone(),
-        order: match wanted.mode {
-            XdpMode::Auto => Mode::Auto,
-            XdpMode::ZeroCopy => Mode::ZeroCopy,
-            XdpMode::Copy => Mode::Copy,
-            XdpMode::Generic => Mode::Generic,
-        },
+        order: wanted.mode,
         busy_poll: wanted.busy_poll,
         verify_checksum: wanted.verify_checksum,
         share_umem: wanted.share_umem,
@@ -120,44 +115,6 @@ fn own_addresses() -> Result<Vec<IpAddr>, String> {
         );
     }
     Ok(found)
-}
-
-/// What a queue's rings are like.
-pub(crate) fn queue_status(receiver: &mut Receiver) -> Option<QueueStatus> {
-    let xdp::Rings {
-        queue,
-        bound,
-        frames,
-        fill_level,
-        receive_level,
-        frames_lent,
-        frames_free,
-        rx_dropped,
-        rx_ring_full,
-        rx_invalid_descs,
-        rx_fill_ring_empty_descs,
-        checksum_wrong,
-        checksum_partial,
-        malformed,
-        gathered,
-    } = receiver.rings()?;
-    Some(QueueStatus {
-        queue,
-        bound,
-        frames,
-        fill_level,
-        receive_level,
-        frames_lent,
-        frames_free,
-        rx_dropped,
-        rx_ring_full,
-        rx_fill_ring_empty_descs,
-        rx_invalid_descs,
-        checksum_wrong,
-        checksum_partial,
-        malformed,
-        gathered,
-    })
 }
 
 /// An interface that is read, for who looks after it.
@@ -231,9 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limits_are_those_of_the_sockets() {
-        let own = (super::super::FEWEST_FRAMES, super::super::FRAMES, super::super::MOST_FRAMES);
-        assert_eq!(own, (xdp::FEWEST_FRAMES, xdp::FRAMES, xdp::MOST_FRAMES));
+    fn frames_take_memory_by_the_mtu() {
         let options = InterfaceOptions::default();
         assert_eq!(memory_bytes(&options, 2, 1500), 2 * 8192 * 2048);
         assert_eq!(memory_bytes(&options, 1, 9000), 8192 * 4096);

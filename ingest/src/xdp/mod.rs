@@ -8,14 +8,12 @@
 //! | `umem` | the memory, the frames and the rings; that no frame is in two places |
 //! | `gather` | packets that span several frames |
 //! | `near` | bytes that will be read soon |
-//! | `counts` | what is counted |
 //! | [`program`] | the XDP program that steers datagrams to the sockets, and counts |
 //! | `steering` | what that program is told |
 //! | [`generate`] | frames in great number, for measuring |
 //! | [`object`] | BPF objects: programs and maps in the kernel |
 //! | `holder` | whose program an interface has |
 
-mod counts;
 mod gather;
 pub mod generate;
 mod holder;
@@ -28,7 +26,6 @@ mod socket;
 mod steering;
 mod umem;
 
-pub use counts::Rings;
 pub use open::{frame_bytes, open};
-pub use options::{FEWEST_FRAMES, FRAMES, MOST_FRAMES, Mode, OpenError, Opened, Options, Reached};
+pub use options::{OpenError, Opened, Options, Reached};
 pub(crate) use socket::QueueSocket;

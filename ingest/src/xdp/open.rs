@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use xsk_rs::config::BindFlags;
 
-use super::options::{FEWEST_FRAMES, MOST_FRAMES, Mode, OpenError, Opened, Options, Reached};
-use super::program::{AttachError, Program};
+use super::options::{OpenError, Opened, Options, Reached};
+use super::program::{Attach, AttachError, Program};
 use super::socket::{Manner, QueueSocket};
 use super::umem::{Frame, Memory, Pair};
 use crate::interface;
 use crate::linux;
 use crate::machine::Machine;
+use crate::queue::{FEWEST_FRAMES, MOST_FRAMES, Mode};
 use crate::receiver::{MOST_QUEUES, Receiver};
 
 /// What a frame loses to the kernel's headroom, bytes.
@@ -52,7 +53,7 @@ pub fn open(options: &Options) -> Result<Opened, OpenError> {
     // The program stays attached from one mode to the next where both want it alike: attaching resets some cards.
     let mut attached: Option<Arc<Program>> = None;
     let mut native_is_refused = false;
-    for &mode in options.order.order() {
+    for &mode in order(options.order) {
         if mode == Mode::Generic {
             attached = None;
         } else if native_is_refused {
@@ -61,7 +62,7 @@ pub fn open(options: &Options) -> Result<Opened, OpenError> {
         let program = match attached.take() {
             Some(program) => program,
             None => {
-                match Program::attach(&options.interface, &options.steering, mode.attach(), plan.multi_buffer)
+                match Program::attach(&options.interface, &options.steering, attach(mode), plan.multi_buffer)
                 {
                     Ok(program) => Arc::new(program),
                     Err(error @ (AttachError::Mtu { .. } | AttachError::Refused { .. })) => {
@@ -284,5 +285,23 @@ fn hint(error: &io::Error) -> &'static str {
         }
         Some(libc::ENETDOWN) => " (the interface is down: `ip link set IF up`)",
         _ => "",
+    }
+}
+
+/// What is tried, one after the other.
+fn order(wanted: Mode) -> &'static [Mode] {
+    match wanted {
+        Mode::Auto => &[Mode::ZeroCopy, Mode::Copy, Mode::Generic],
+        Mode::ZeroCopy => &[Mode::ZeroCopy],
+        Mode::Copy => &[Mode::Copy],
+        Mode::Generic => &[Mode::Generic],
+    }
+}
+
+/// How the program is attached for it.
+fn attach(mode: Mode) -> Attach {
+    match mode {
+        Mode::Generic => Attach::Generic,
+        Mode::Auto | Mode::ZeroCopy | Mode::Copy => Attach::Native,
     }
 }

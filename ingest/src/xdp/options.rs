@@ -1,70 +1,13 @@
 //! What is asked for when queues are opened, what was reached, and why nothing was.
 
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::program::{Attach, Program, Steering};
+use super::program::{Program, Steering};
+use crate::queue::{FRAMES, Mode};
 use crate::receiver::{MOST_QUEUES, Receiver};
-
-/// Frames of a queue, of which the number is a power of two.
-pub const FEWEST_FRAMES: u32 = 256;
-/// The most that it may be.
-pub const MOST_FRAMES: u32 = 1 << 18;
-/// What it is unless something else is asked for: 45 ms of 179,000 datagrams a second.
-pub const FRAMES: u32 = 8192;
-
-/// How packets come from the driver to us.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// The best that can be had. Only asked for, never reached.
-    #[default]
-    Auto,
-    /// The card writes into our frames.
-    ZeroCopy,
-    /// The driver runs the XDP program, and a packet is copied once.
-    Copy,
-    /// The kernel runs the program after the driver has made a packet of the stack of it. Every interface has it; it
-    /// is the slowest.
-    Generic,
-}
-
-impl Mode {
-    /// Its name in output and options.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::ZeroCopy => "zero-copy",
-            Self::Copy => "copy",
-            Self::Generic => "generic",
-        }
-    }
-
-    /// What is tried, one after the other.
-    pub(super) fn order(self) -> &'static [Self] {
-        match self {
-            Self::Auto => &[Self::ZeroCopy, Self::Copy, Self::Generic],
-            Self::ZeroCopy => &[Self::ZeroCopy],
-            Self::Copy => &[Self::Copy],
-            Self::Generic => &[Self::Generic],
-        }
-    }
-
-    pub(super) fn attach(self) -> Attach {
-        match self {
-            Self::Generic => Attach::Generic,
-            Self::Auto | Self::ZeroCopy | Self::Copy => Attach::Native,
-        }
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.label())
-    }
-}
 
 /// What is to be opened.
 #[derive(Clone, Debug)]
@@ -83,7 +26,7 @@ pub struct Options {
     pub verify_checksum: bool,
     /// Whether all queues have their frames in one memory.
     pub share_umem: bool,
-    /// Frames of each queue; rounded up to a power of two, and between [`FEWEST_FRAMES`] and [`MOST_FRAMES`].
+    /// Frames of each queue; rounded up to a power of two, and between [`crate::queue::FEWEST_FRAMES`] and [`crate::queue::MOST_FRAMES`].
     pub frames_per_queue: u32,
 }
 

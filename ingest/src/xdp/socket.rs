@@ -6,13 +6,15 @@ use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use super::counts::Rings;
+use xsk_rs::socket::XdpStatistics;
+
 use super::gather::Gather;
 use super::near::bring;
 use super::program::Program;
 use super::umem::{Frame, Memory, Pair};
 use crate::batch::BATCH;
 use crate::payload::{Unusable, find};
+use crate::queue::QueueStatus;
 
 /// Frames that are brought near before their turn.
 const AHEAD: usize = 2;
@@ -42,7 +44,7 @@ pub(crate) struct QueueSocket {
     lent: Vec<Lent>,
     gather: Gather,
     /// What was counted, and the levels as they were when somebody asked.
-    counts: Rings,
+    counts: QueueStatus,
     /// Steers datagrams to the sockets as long as there is one.
     _program: Arc<Program>,
 }
@@ -73,8 +75,11 @@ impl QueueSocket {
         manner: Manner,
         program: Arc<Program>,
     ) -> io::Result<Self> {
-        let counts =
-            Rings { queue, frames: u32::try_from(frames.len()).unwrap_or(u32::MAX), ..Rings::default() };
+        let counts = QueueStatus {
+            queue,
+            frames: u32::try_from(frames.len()).unwrap_or(u32::MAX),
+            ..QueueStatus::default()
+        };
         let mut socket = Self {
             manner,
             pair,
@@ -138,7 +143,7 @@ impl QueueSocket {
     }
 
     /// What is in the rings, and what was counted.
-    pub(crate) fn rings(&mut self) -> Rings {
+    pub(crate) fn rings(&mut self) -> QueueStatus {
         self.read_statistics();
         let levels = self.pair.levels();
         let lent = self.lent.iter().filter(|lent| matches!(lent.place, Place::Frame(_))).count();
@@ -209,7 +214,7 @@ impl QueueSocket {
     fn read_statistics(&mut self) {
         // Where the kernel does not say, what it said last stands.
         if let Ok(statistics) = self.pair.statistics() {
-            self.counts.see(&statistics);
+            see(&mut self.counts, &statistics);
         }
     }
 }
@@ -219,4 +224,12 @@ fn located(packet: &[u8], manner: Manner) -> Result<(Range<usize>, IpAddr, bool)
     let found = find(packet, manner.verify_checksum)?;
     let begin = found.bytes.as_ptr().addr() - packet.as_ptr().addr();
     Ok((begin..begin + found.bytes.len(), found.sender, found.partial))
+}
+
+/// Takes over what the kernel has counted.
+fn see(counts: &mut QueueStatus, statistics: &XdpStatistics) {
+    counts.rx_dropped = statistics.rx_dropped();
+    counts.rx_ring_full = statistics.rx_ring_full();
+    counts.rx_invalid_descs = statistics.rx_invalid_descs();
+    counts.rx_fill_ring_empty_descs = statistics.rx_fill_ring_empty_descs();
 }

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use ingest::capture::{Payloads, Reader, Writer, link};
 use ingest::machine::Machine;
+use ingest::queue::{FEWEST_FRAMES, Mode, QueueStatus};
 use ingest::receiver::Receiver;
 use ingest::wake::wait;
 use ingest::xdp::program::Steering;
-use ingest::xdp::{self, FEWEST_FRAMES, Mode, OpenError, Opened, Options, Rings};
+use ingest::xdp::{self, OpenError, Opened, Options};
 
 use super::frames::Frame;
 use super::live::run;
@@ -60,7 +61,7 @@ fn drain(receiver: &mut Receiver) -> Vec<Datagram> {
     received
 }
 
-fn rings(receivers: &mut [Receiver]) -> Vec<Rings> {
+fn rings(receivers: &mut [Receiver]) -> Vec<QueueStatus> {
     receivers.iter_mut().filter_map(Receiver::rings).collect()
 }
 
@@ -342,7 +343,7 @@ fn an_interface_goes_down_and_comes_up_again() {
             cable.near.inside(|| run("ip", &["link", "set", NEAR, "up"]));
             cable.wait_for_carrier();
         }
-        let all: u64 = rings(&mut opened.receivers).iter().map(Rings::drops).sum();
+        let all: u64 = rings(&mut opened.receivers).iter().map(QueueStatus::drops).sum();
         assert_eq!(all, 0);
     }
 }

@@ -2,9 +2,10 @@
 
 use std::net::UdpSocket;
 
+use ingest::queue::Mode;
 use ingest::receiver::Receiver;
+use ingest::xdp::Options;
 use ingest::xdp::program::{Attach, Program, Steering, Verdicts};
-use ingest::xdp::{Mode, Options};
 
 use super::frames::{
     AUTHENTICATION, DESTINATION, FRAGMENT, Frame, HOP_BY_HOP, ICMP, ICMPV6, ROUTING, SERVICE_TAG, TAG, TCP,

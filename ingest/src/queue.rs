@@ -1,10 +1,59 @@
-//! What is in the rings of a queue's socket, and what was counted of it.
+//! Queues of an interface that are read past the kernel's network stack: how that can be done, and what is counted of one.
+//! The words are there in every build, so that a program without AF_XDP can say that it has none.
 
-use xsk_rs::socket::XdpStatistics;
+use std::fmt;
+
+/// Frames of a queue, of which the number is a power of two.
+pub const FEWEST_FRAMES: u32 = 256;
+/// The most that it may be.
+pub const MOST_FRAMES: u32 = 1 << 18;
+/// What it is unless something else is asked for: 45 ms of 179,000 datagrams a second.
+pub const FRAMES: u32 = 8192;
+
+/// How packets come from the driver to us.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// The best that can be had. Only asked for, never reached.
+    #[default]
+    Auto,
+    /// The card writes into our frames.
+    ZeroCopy,
+    /// The driver runs the XDP program, and a packet is copied once.
+    Copy,
+    /// The kernel runs the program after the driver has made a packet of the stack of it. Every interface has it; it
+    /// is the slowest.
+    Generic,
+}
+
+impl Mode {
+    /// All of them, the better ones first.
+    pub const ALL: [Self; 4] = [Self::Auto, Self::ZeroCopy, Self::Copy, Self::Generic];
+
+    /// The one of this name.
+    pub fn named(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.label() == label)
+    }
+
+    /// Its name in output and options.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::ZeroCopy => "zero-copy",
+            Self::Copy => "copy",
+            Self::Generic => "generic",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
 
 /// A queue's rings as they stand, and counts since the socket was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rings {
+pub struct QueueStatus {
     /// The queue.
     pub queue: u32,
     /// Whether the interface is still there. When it is not, nothing more comes, also when it appears again.
@@ -40,15 +89,7 @@ pub struct Rings {
     pub gathered: u64,
 }
 
-impl Rings {
-    /// Takes over what the kernel has counted.
-    pub(super) fn see(&mut self, statistics: &XdpStatistics) {
-        self.rx_dropped = statistics.rx_dropped();
-        self.rx_ring_full = statistics.rx_ring_full();
-        self.rx_invalid_descs = statistics.rx_invalid_descs();
-        self.rx_fill_ring_empty_descs = statistics.rx_fill_ring_empty_descs();
-    }
-
+impl QueueStatus {
     /// Packets that were steered to the socket and not given as datagrams.
     pub fn drops(&self) -> u64 {
         self.rx_dropped + self.rx_ring_full + self.checksum_wrong + self.malformed
