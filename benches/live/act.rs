@@ -2,7 +2,6 @@
 //! that is there, with a minimum of evidence of one sample; idle, and at 80 % of the highest rate without loss. And the
 //! second half of P10: a list of 50,000 is swapped at that rate, and no sample is lost.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -12,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::floor::Floor;
 use super::overload::{Load, define};
 use super::pace::{keep_to_last_processor, offer_gently};
-use super::switches::Switches;
+use super::switches::{self, Switches};
 use super::table::Table;
 use crate::bench::{Bench, Line, Target};
 use crate::support::Collector;
@@ -44,42 +43,6 @@ const LISTED: &str = "45.9.148.7";
 
 /// The target for 99 of 100 captures on an idle machine.
 const P99: Duration = Duration::from_millis(1);
-
-/// Where the agents of the switches are.
-fn agent(switch: usize) -> Ipv4Addr {
-    Ipv4Addr::new(172, 16, 9, switch as u8 + 1)
-}
-
-/// A list of 50,000 that has the listed host; each number gives another one, of which most is the same.
-fn list(number: u32) -> String {
-    let mut text = "45.9.148.0/24\n".to_owned();
-    for n in 0..ENTRIES - 1 {
-        // Every second address, so that none makes one prefix with another.
-        let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(45, 10, 0, 0)) + 2 * (n + number));
-        let _ = writeln!(text, "{address}");
-    }
-    text
-}
-
-/// Configuration and list in a folder.
-fn configure(folder: &Path, switches: &Switches) {
-    fs::write(folder.join("list.txt"), list(0)).unwrap();
-    let mut text = "[actions]\nmode = 'act'\nowner = 'main'\n\
-        [feed.bad]\npath = 'list.txt'\nset = 'emerging'\n\
-        [capture.emerging]\ngroup = 'emerging'\nanalyzer = '10.0.0.70'\nttl_s = 1\nhold_s = 0\n\
-        [capture_limits]\nsessions = 4096\nsessions_per_switch = 1000\nsessions_per_analyzer = 4096\n\
-        begun_per_minute = 100000\nbegun_per_minute_per_switch = 100000\n\
-        bits_per_second = 1e12\nbits_per_second_per_switch = 1e12\nbits_per_second_per_analyzer = 1e12\n"
-        .to_owned();
-    for switch in 0..SWITCHES {
-        let (agent, url) = (agent(switch), switches.url(switch));
-        let _ = write!(
-            text,
-            "[[agents.listed]]\naddress = '{agent}'\nsources = ['127.0.0.1']\n[[switch]]\nagent = '{agent}'\nurl = '{url}'\n"
-        );
-    }
-    fs::write(folder.join("finderscope.toml"), text).unwrap();
-}
 
 /// A measurement: the times of all captures, those of the bare way between them, and how many were live at its end.
 struct Measured {
@@ -137,7 +100,7 @@ fn captures(collector: &Collector, switches: &Switches, samplers: &mut [Sampler]
 /// P11, idle and under load; and the second half of P10, which needs the same collector and its highest rate.
 pub(crate) fn measure(bench: &mut Bench) {
     let (folder, switches) = (tempfile::tempdir().unwrap(), Switches::start());
-    configure(folder.path(), &switches);
+    switches::configure(folder.path(), &switches, SWITCHES, ENTRIES);
     let config = folder.path().join("finderscope.toml");
     let options = [
         "--workers",
@@ -154,8 +117,9 @@ pub(crate) fn measure(bench: &mut Bench) {
         (up && collector.json("/flow/json")["fs_capture_emerging_1"].is_object()).then_some(())
     });
     let loopback = Ipv4Addr::LOCALHOST;
-    let mut samplers: Vec<Sampler> =
-        (0..SWITCHES).map(|switch| Sampler::new(collector.sflow, loopback, agent(switch))).collect();
+    let mut samplers: Vec<Sampler> = (0..SWITCHES)
+        .map(|switch| Sampler::new(collector.sflow, loopback, switches::agent(switch)))
+        .collect();
     let idle = captures(&collector, &switches, &mut samplers, 0);
     define(&collector);
     let sent = Account::read(&collector).all();
@@ -217,7 +181,7 @@ fn swap(collector: &Collector, folder: &Path) -> u32 {
     let mut swaps = 0;
     while began.elapsed() < SWAPPING {
         swaps += 1;
-        fs::write(folder.join("list.new"), list(swaps)).unwrap();
+        fs::write(folder.join("list.new"), switches::list(swaps, ENTRIES)).unwrap();
         fs::rename(folder.join("list.new"), folder.join("list.txt")).unwrap();
         let (status, said) = collector.request("PUT", "/feed/bad/json", Some("{\"acceptChange\": true}"));
         assert_eq!(status, 204, "{said}");

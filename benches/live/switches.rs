@@ -1,12 +1,52 @@
 //! Switches that take rules as `finderscope-acl` does and note when the first byte of a rule arrives. All are one server,
-//! each has a path of its own and so a connection of its own.
+//! each has a path of its own and so a connection of its own. And the configuration of a collector that captures at them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
+
+/// Where the agents of the switches are.
+pub(crate) fn agent(switch: usize) -> Ipv4Addr {
+    Ipv4Addr::new(172, 16, 9, switch as u8 + 1)
+}
+
+/// A list of so many entries that has 45.9.148.0/24, the others in 45.10.0.0 and on; each number gives another one, of which
+/// most is the same.
+pub(crate) fn list(number: u32, entries: u32) -> String {
+    let mut text = "45.9.148.0/24\n".to_owned();
+    for n in 0..entries - 1 {
+        // Every second address, so that none makes one prefix with another.
+        let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(45, 10, 0, 0)) + 2 * (n + number));
+        let _ = writeln!(text, "{address}");
+    }
+    text
+}
+
+/// A collector's configuration in a folder: that list as a feed, and captures at these switches.
+pub(crate) fn configure(folder: &Path, switches: &Switches, count: usize, entries: u32) {
+    fs::write(folder.join("list.txt"), list(0, entries)).unwrap();
+    let mut text = "[actions]\nmode = 'act'\nowner = 'main'\n\
+        [feed.bad]\npath = 'list.txt'\nset = 'emerging'\n\
+        [capture.emerging]\ngroup = 'emerging'\nanalyzer = '10.0.0.70'\nttl_s = 1\nhold_s = 0\n\
+        [capture_limits]\nsessions = 4096\nsessions_per_switch = 1000\nsessions_per_analyzer = 4096\n\
+        begun_per_minute = 100000\nbegun_per_minute_per_switch = 100000\n\
+        bits_per_second = 1e12\nbits_per_second_per_switch = 1e12\nbits_per_second_per_analyzer = 1e12\n"
+        .to_owned();
+    for switch in 0..count {
+        let (agent, url) = (agent(switch), switches.url(switch));
+        let _ = write!(
+            text,
+            "[[agents.listed]]\naddress = '{agent}'\nsources = ['127.0.0.1']\n[[switch]]\nagent = '{agent}'\nurl = '{url}'\n"
+        );
+    }
+    fs::write(folder.join("finderscope.toml"), text).unwrap();
+}
 
 /// A rule that was put: its name, and when the first byte of the request could be read.
 pub(crate) type Put = (String, Instant);

@@ -2,7 +2,6 @@
 //! different, definitions by REST, a list that is swapped, captures that begin and end, clients that go away. Each is a
 //! thread with its own pace; all of it together is a small part of what the collector has to do.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream, UdpSocket};
@@ -16,7 +15,7 @@ use serde_json::json;
 use crate::support::Collector;
 use crate::support::keys::{KEYS_EACH, Keys};
 use crate::support::sampler::Sampler;
-use crate::switches::Switches;
+use crate::switches::{self, Switches};
 use crate::table::Table;
 
 /// Silence after which an agent is forgotten: those that go must go within the time of a short run.
@@ -78,42 +77,11 @@ impl Done {
     }
 }
 
-fn agent(switch: usize) -> Ipv4Addr {
-    Ipv4Addr::new(172, 16, 9, switch as u8 + 1)
-}
-
-/// A list that has the listed host; each number gives another one, of which most is the same.
-fn list(number: u32) -> String {
-    let mut text = "45.9.148.0/24\n".to_owned();
-    for n in 0..ENTRIES {
-        // Every second address, so that none makes one prefix with another.
-        let _ =
-            writeln!(text, "{}", Ipv4Addr::from(u32::from(Ipv4Addr::new(45, 10, 0, 0)) + 2 * (n + number)));
-    }
-    text
-}
-
 impl Churn {
     /// Writes the collector's configuration into a folder: a feed, and captures at switches of the soak's own.
     pub(crate) fn configure(folder: &Path) -> Self {
         let switches = Switches::start();
-        fs::write(folder.join("list.txt"), list(0)).unwrap();
-        let mut text = "[actions]\nmode = 'act'\nowner = 'main'\n\
-            [feed.bad]\npath = 'list.txt'\nset = 'emerging'\n\
-            [capture.emerging]\ngroup = 'emerging'\nanalyzer = '10.0.0.70'\nttl_s = 1\nhold_s = 0\n\
-            [capture_limits]\nsessions = 4096\nsessions_per_switch = 1000\nsessions_per_analyzer = 4096\n\
-            begun_per_minute = 100000\nbegun_per_minute_per_switch = 100000\n\
-            bits_per_second = 1e12\nbits_per_second_per_switch = 1e12\nbits_per_second_per_analyzer = 1e12\n"
-            .to_owned();
-        for switch in 0..SWITCHES {
-            let (agent, url) = (agent(switch), switches.url(switch));
-            let _ = write!(
-                text,
-                "[[agents.listed]]\naddress = '{agent}'\nsources = ['127.0.0.1']\n\
-                 [[switch]]\nagent = '{agent}'\nurl = '{url}'\n"
-            );
-        }
-        fs::write(folder.join("finderscope.toml"), text).unwrap();
+        switches::configure(folder, &switches, SWITCHES, ENTRIES);
         Self { folder: folder.to_owned(), switches }
     }
 
@@ -224,7 +192,7 @@ fn swap(collector: &Collector, folder: &Path, ended: &AtomicBool) -> u64 {
         if due <= Instant::now() {
             due += LIST_EVERY;
             swapped += 1;
-            fs::write(folder.join("list.new"), list(swapped)).unwrap();
+            fs::write(folder.join("list.new"), switches::list(swapped, ENTRIES)).unwrap();
             fs::rename(folder.join("list.new"), folder.join("list.txt")).unwrap();
             let (status, said) = collector.request("PUT", "/feed/bad/json", Some("{\"acceptChange\": true}"));
             assert_eq!(status, 204, "{said}");
@@ -237,7 +205,7 @@ fn swap(collector: &Collector, folder: &Path, ended: &AtomicBool) -> u64 {
 /// Captures of hosts that nobody has seen; those that a switch was told of, and the datagrams that were sent for them.
 fn capture(collector: &Collector, switches: &Switches, ended: &AtomicBool) -> (u64, u64) {
     let mut samplers: Vec<Sampler> = (0..SWITCHES)
-        .map(|switch| Sampler::new(collector.sflow, Ipv4Addr::LOCALHOST, agent(switch)))
+        .map(|switch| Sampler::new(collector.sflow, Ipv4Addr::LOCALHOST, switches::agent(switch)))
         .collect();
     let sent = repeat(CAPTURE_EVERY, ended, |n| {
         let local = Ipv4Addr::from(u32::from(Ipv4Addr::new(192, 168, 0, 1)) + n % 65_000);

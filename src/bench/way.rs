@@ -164,6 +164,10 @@ pub(crate) enum Extent {
     /// All.
     Whole,
     /// Receiving alone and the pipeline.
+    #[cfg_attr(
+        not(all(target_os = "linux", feature = "xdp")),
+        expect(dead_code, reason = "of ways over a network")
+    )]
     Costs,
     /// Receiving alone.
     Receive,
