@@ -129,7 +129,8 @@ fn a_rate_is_kept_within_a_call() {
     let sent = sent.unwrap();
     // Whoever takes the processor away makes them fewer, never more.
     assert!(sent.frames > 0 && sent.frames <= 401, "{sent:?}");
-    assert!(sent.early > sent.frames && sent.time <= Duration::from_millis(200), "{sent:?}");
+    // The end is seen by the first frame after it.
+    assert!(sent.early > sent.frames && sent.time < Duration::from_secs(2), "{sent:?}");
     let mut buffer = [0; 300];
     for n in 0..sent.frames {
         assert_eq!(socket.recv(&mut buffer).unwrap(), 200);
