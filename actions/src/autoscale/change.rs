@@ -91,6 +91,10 @@ impl Hands {
             let Verdict::Set { from, to } = decision.verdict else { return Attempt::Over };
             (goal.decision, goal.from, goal.to) = (decision, from, to);
         }
+        // Reading takes time, in which the mode may have changed.
+        if context.mode.get() != Mode::Act {
+            return Attempt::Over;
+        }
         if let Err(why) = control.lock().may_change(control.now(), name, goal.to) {
             tracing::debug!("{name}: replicas={} waits: {why}", goal.to);
             return Attempt::Over;
@@ -191,7 +195,9 @@ impl Hands {
         };
         match shared.context.mode.get() {
             Mode::Withdraw => {}
-            Mode::Act if !step.wanted.rules.dry_run => self.stop(name, &finding.task, endpoint, id, entry),
+            Mode::Act if shared.control.lock().acts(name) => {
+                self.stop(name, &finding.task, endpoint, id, entry)
+            }
             _ => {
                 shared.context.audit.observed(entry);
                 let (task, why) = (&finding.task, &finding.evidence);

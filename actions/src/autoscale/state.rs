@@ -284,6 +284,13 @@ impl State {
         }
     }
 
+    /// Whether a service's own rules allow an action at this moment: the operator may have said otherwise since a decision
+    /// was taken by them.
+    pub(super) fn acts(&self, name: &str) -> bool {
+        let rules = self.services.get(name).map(|entry| entry.policy.rules());
+        rules.is_some_and(|rules| rules.enabled && !rules.dry_run)
+    }
+
     /// Whether a service may be changed now; then nobody else is given what it is about to have.
     ///
     /// # Errors
@@ -293,6 +300,9 @@ impl State {
             self.recent.pop_front();
         }
         let most = self.config.autoscale.changes;
+        if !self.acts(name) {
+            return Err("it was disabled, or told to change nothing, since it was decided".to_owned());
+        }
         let entry = self.services.get_mut(name).ok_or("it is not scaled any more")?;
         if now < entry.not_before {
             return Err(format!(
