@@ -114,6 +114,11 @@ fn idle_connections_give_their_places_back_within_ten_seconds() {
     let waited = began.elapsed();
     assert!(waited > Duration::from_secs(5) && waited < Duration::from_secs(15), "{waited:?}");
     assert!(server.metric("finderscope_acl_connections_refused_total{reason=\"full\"}") >= 1);
-    assert!(server.metric("finderscope_acl_connections_refused_total{reason=\"slow\"}") >= 60);
+    // Each has a deadline of its own; the last of them were let in when the first had given their places back.
+    let slow = || server.metric("finderscope_acl_connections_refused_total{reason=\"slow\"}");
+    while slow() < 70 {
+        assert!(began.elapsed() < Duration::from_secs(60), "{} of 70 were cut off", slow());
+        std::thread::sleep(Duration::from_millis(50));
+    }
     drop(idle);
 }

@@ -46,6 +46,8 @@ enum What {
 struct Open {
     change: Change,
     ticket: Ticket,
+    /// When it was asked for.
+    at_ms: u64,
 }
 
 /// What was counted of a switch.
@@ -162,7 +164,7 @@ impl Remote {
                 Ok(ticket) => {
                     // The same may be tried again before the first try was read back.
                     open.retain(|open| open.change.name() != change.name());
-                    open.push(Open { change: change.clone(), ticket });
+                    open.push(Open { change: change.clone(), ticket, at_ms: now_ms });
                     true
                 }
                 Err(error) => {
@@ -202,7 +204,7 @@ impl Remote {
                 self.breaker.worked();
                 self.observed = Some(reading.observed.clone());
                 self.next_read_ms = now_ms + every_ms;
-                self.close(&reading);
+                self.close(&reading, now_ms, commit_ms);
                 let Reading { observed, failing } = reading;
                 vec![SwitchNews::Read { switch: self.switch, observed, failing }]
             }
@@ -275,9 +277,16 @@ impl Remote {
         SwitchNews::Unreachable(self.switch, why)
     }
 
-    /// What was read says what came of the changes that were asked for.
-    fn close(&mut self, reading: &Reading) {
-        for Open { change, ticket } in self.open.drain(..) {
+    /// What was read says what came of the changes that were asked for: at once that one is gone, or that a commit
+    /// failed, and anything else when there was time for a commit.
+    fn close(&mut self, reading: &Reading, now_ms: u64, commit_ms: u64) {
+        let (early, due): (Vec<_>, Vec<_>) = std::mem::take(&mut self.open).into_iter().partition(|open| {
+            let gone = matches!(open.change, Change::Delete(_))
+                && !reading.observed.contains_key(open.change.name());
+            !gone && reading.failing.is_none() && now_ms < open.at_ms + commit_ms
+        });
+        self.open = early;
+        for Open { change, ticket, .. } in due {
             let found = reading.observed.get(change.name());
             ticket.done(match (&change, found, &reading.failing) {
                 (Change::Put(..), Some(Found::Ours(_)), Some(why)) => {
