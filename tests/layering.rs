@@ -14,14 +14,18 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("fabric", &["decode"]),
     ("engine", &["ingest", "decode", "tables"]),
     ("actions", &["engine", "tables", "docker", "acl"]),
-    ("api", &["actions", "engine", "tables"]),
+    ("script", &["actions", "engine", "tables", "docker", "acl"]),
+    ("api", &["script", "actions", "engine", "tables"]),
     ("agent", &["decode", "ingest", "docker"]),
-    ("finderscope", &["decode", "ingest", "acl", "docker", "tables", "fabric", "engine", "actions", "api"]),
+    (
+        "finderscope",
+        &["decode", "ingest", "acl", "docker", "tables", "fabric", "engine", "actions", "script", "api"],
+    ),
 ];
 
 /// What the tests of a room may import beside that.
 const TESTS_MAY_IMPORT: &[(&str, &[&str])] =
-    &[("tables", &["fabric"]), ("engine", &["fabric"]), ("actions", &["fabric"])];
+    &[("tables", &["fabric"]), ("engine", &["fabric"]), ("actions", &["fabric"]), ("script", &["fabric"])];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

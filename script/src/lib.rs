@@ -1,0 +1,2 @@
+//! The JavaScript host.
+#![forbid(unsafe_code)]
