@@ -9,19 +9,17 @@
 //! | `shared` | what every handler has at hand, and how it fails |
 //! | `guard` | who may ask under which name, and who may write |
 //! | `serve` | connections: how many, how slow, how many bytes |
-//! | `json`, `prometheus`, `exposition` | the shapes of answers |
+//! | `counts`, `prometheus`, `exposition` | the shapes of answers that are not `engine::json`'s |
 //! | `openapi`, `schemas` | the description of all of it |
 //! | [`escape`] | texts from the network on their way into answers |
-//! | [`lenient`] | JSON as clients write it |
 //! | `process` | what the kernel knows of this process |
 #![forbid(unsafe_code)]
 
+mod counts;
 pub mod endpoints;
 pub mod escape;
 mod exposition;
 mod guard;
-mod json;
-pub mod lenient;
 mod openapi;
 mod process;
 mod prometheus;

@@ -10,13 +10,12 @@ use axum::response::{IntoResponse, Response};
 use engine::{AskError, DefineError, Handle, Status};
 use serde_json::{Value as Json, json};
 use tables::flow::SpecError;
-use tables::select::{Agents, Filter, SelectError};
-use tables::{Answer, Change, ChangeError, Question};
+use tables::select::{Agents, SelectError};
+use tables::{Answer, Change, ChangeError, Question, lenient};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::escape::{JsonAnswer, json_text};
 use crate::guard::Guard;
-use crate::lenient;
 use crate::process::Process;
 use crate::serve::{HttpCounters, SLOWEST_CLIENT};
 
@@ -71,7 +70,10 @@ impl IntoResponse for Failure {
 
 impl From<SelectError> for Failure {
     fn from(error: SelectError) -> Self {
-        Self::wrong(error.to_string())
+        match error {
+            SelectError::NoFlow => Self::not_found(error.to_string()),
+            _ => Self::wrong(error.to_string()),
+        }
     }
 }
 
@@ -181,7 +183,7 @@ impl Shared {
 
     /// The agents that a path or query means.
     pub(crate) fn agents(&self, text: &str) -> Result<Agents, Failure> {
-        Ok(Agents::of(text, &self.handle.program().topology)?)
+        Ok(self.handle.program().agents(text)?)
     }
 
     /// 404 when none of the named agents is known.
@@ -214,19 +216,6 @@ pub(crate) async fn json_body_of(body: Body, largest: usize) -> Result<Json, Fai
     })?;
     let text = std::str::from_utf8(&bytes).map_err(|error| Failure::wrong(error.to_string()))?;
     lenient::parse(text).map_err(Failure::wrong)
-}
-
-/// Names and the patterns of which one must match: repeated parameters and commas both separate patterns.
-pub(crate) fn filter(conditions: &[(String, String)]) -> Result<Filter, SelectError> {
-    let mut names: Vec<(&str, Vec<String>)> = Vec::new();
-    for (name, patterns) in conditions {
-        let patterns = patterns.split(',').map(str::to_owned);
-        match names.iter_mut().find(|(known, _)| known == name) {
-            Some((_, all)) => all.extend(patterns),
-            None => names.push((name, patterns.collect())),
-        }
-    }
-    Filter::new(names)
 }
 
 /// The last value of a parameter.

@@ -13,6 +13,7 @@
 //! | [`forward`] | datagrams that are sent on |
 //! | [`interface`] | what is wanted of an interface whose queues are read, and what was reached |
 //! | [`handle`] | questions, and putting the answers together |
+//! | [`json`] | the shapes of answers as JSON |
 //! | `definitions` | what is defined, and how all workers come to know it |
 //! | [`status`] | what is counted and measured |
 //! | `pin` | a worker's processor |
@@ -23,6 +24,7 @@ pub mod events;
 pub mod forward;
 pub mod handle;
 pub mod interface;
+pub mod json;
 mod learning;
 pub mod ownership;
 mod pin;

@@ -1,7 +1,7 @@
 //! Any bytes as the body of a PUT: what strict JSON accepts reads the same, and what is read can be written and read again.
 #![no_main]
 
-use api::lenient::parse;
+use tables::lenient::parse;
 use serde_json::Value;
 
 /// Numbers, names that occur twice and depth are where the two may rightly differ.

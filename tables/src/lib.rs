@@ -19,6 +19,8 @@
 //! | [`mem`] | prefetching and huge pages |
 //! | [`outbox`] | what a shard has to tell others |
 //! | [`select`] | which agents, metrics and data sources a question means |
+//! | [`wording`] | questions from the texts of paths and calls |
+//! | [`lenient`] | JSON as clients write it |
 //! | [`question`] | questions, partials and answers |
 //! | [`table`] | metrics joined by data source |
 //! | [`topology`] | links between switches, roles of ports, and where hosts are |
@@ -30,6 +32,7 @@ mod answer;
 pub mod flow;
 pub mod forwarding;
 mod intake;
+pub mod lenient;
 pub mod mem;
 pub mod metric;
 pub mod outbox;
@@ -45,6 +48,7 @@ pub mod threshold;
 pub mod topology;
 pub mod trust;
 pub(crate) mod watch;
+pub mod wording;
 
 pub use intake::Room;
 pub use outbox::Outbox;

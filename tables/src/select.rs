@@ -46,6 +46,20 @@ pub enum SelectError {
     /// What is asked for needs a topology.
     #[error("{0} needs topology: none is defined, PUT /topology/json defines one")]
     NeedsTopology(String),
+    /// No flow has this name.
+    #[error("no such flow; /flow/json lists them")]
+    NoFlow,
+    /// A way of putting the values of data sources together is none.
+    #[error("aggMode {0:?} is not max, sum, edge or core")]
+    Mode(String),
+    /// Ports of a role are asked for, and the flow has no table of a port.
+    #[error("aggMode {mode} needs tables of data sources: {flow:?} has aggMode AGENT")]
+    NoPorts {
+        /// The flow.
+        flow: String,
+        /// What was asked for.
+        mode: &'static str,
+    },
 }
 
 /// Agents that a question means.
@@ -263,6 +277,14 @@ impl MetricRef {
         if list.is_empty() { Err(SelectError::NoMetric) } else { Ok(list) }
     }
 
+    /// Metrics separated by commas or semicolons; none, which means all, for `ALL`.
+    ///
+    /// # Errors
+    /// Those of [`MetricRef::list`].
+    pub fn list_or_all(text: &str) -> Result<Vec<Self>, SelectError> {
+        if text == "ALL" { Ok(Vec::new()) } else { Self::list(&text.replace(';', ",")) }
+    }
+
     /// The metric's name, without aggregation and data source.
     pub fn name(&self) -> &str {
         located(self.text.split_once(':').map_or(self.text.as_str(), |(_, rest)| rest)).1
@@ -372,6 +394,22 @@ impl Filter {
             })
             .collect::<Result<_, SelectError>>()?;
         Ok(Self { conditions })
+    }
+
+    /// A filter from the parameters of a query: repeated ones and commas both separate patterns.
+    ///
+    /// # Errors
+    /// A name or a pattern cannot be understood.
+    pub fn from_query(conditions: &[(String, String)]) -> Result<Self, SelectError> {
+        let mut names: Vec<(&str, Vec<String>)> = Vec::new();
+        for (name, patterns) in conditions {
+            let patterns = patterns.split(',').map(str::to_owned);
+            match names.iter_mut().find(|(known, _)| known == name) {
+                Some((_, all)) => all.extend(patterns),
+                None => names.push((name, patterns.collect())),
+            }
+        }
+        Self::new(names)
     }
 
     /// A filter from `{name: [patterns]}`; numbers are patterns too.

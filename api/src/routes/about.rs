@@ -9,7 +9,7 @@ use axum::response::{Html, IntoResponse};
 
 use crate::endpoints::{ABSENT, Content, ENDPOINTS, PATH_PARAMETERS};
 use crate::shared::{Reply, Shared};
-use crate::{exposition, json, openapi};
+use crate::{counts, exposition, openapi};
 
 pub(crate) async fn version(State(shared): State<Shared>) -> String {
     shared.version.to_string()
@@ -23,7 +23,7 @@ pub(crate) async fn analyzer(State(shared): State<Shared>) -> Reply<impl IntoRes
     let (version, http, process) = (shared.version.clone(), shared.http.clone(), shared.process.clone());
     let text = shared
         .aside(move |handle| {
-            Ok(json::analyzer(&version, &handle.status()?, &http, &process.read()).to_string())
+            Ok(counts::analyzer(&version, &handle.status()?, &http, &process.read()).to_string())
         })
         .await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], text))

@@ -4,8 +4,8 @@ use axum::extract::{Query, State};
 use tables::select::Agents;
 use tables::{Answer, Question};
 
-use crate::json;
 use crate::shared::{Conditions, Reply, Shared};
+use engine::json;
 
 pub(crate) async fn agents(State(shared): State<Shared>, Query(query): Conditions) -> Reply {
     let named: Vec<String> =

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
-use engine::Handle;
+use engine::{Handle, json};
 use hyper::body::{Bytes, Frame};
 use serde_json::{Value as Json, json};
 use tables::flow::active::FlowAggregation;
@@ -18,7 +18,7 @@ use tables::select::{Agents, Filter, MetricRef};
 use tables::{Answer, Question};
 use tokio::sync::mpsc;
 
-use crate::json;
+use crate::counts;
 use crate::shared::{Conditions, Failure, Reply, Shared, parameter};
 
 /// Time between two events.
@@ -99,13 +99,13 @@ fn look(
     let mut seen = json!({
         "version": version,
         "writable": open,
-        "uptime_ms": json::millis(status.uptime),
+        "uptime_ms": counts::millis(status.uptime),
         "agents": status.agents,
         "datagrams": counters.datagrams,
         "bytes": counters.bytes,
         "flow_samples": counters.flow_samples,
         "counters_samples": counters.counters_samples,
-        "errors": json::errors(&status),
+        "errors": counts::errors(&status),
         "drops": status.kernel_drops,
         "live_flows": status.flows,
         "flows": program.flows.keys().collect::<Vec<_>>(),

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use axum::extract::{Query, State};
-use engine::Handle;
+use engine::{Handle, json};
 use serde_json::Value as Json;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::escape::JsonAnswer;
-use crate::json;
 use crate::shared::{Conditions, Failure, Reply, Shared, number, parameter};
 
 /// Longest wait of a long poll.

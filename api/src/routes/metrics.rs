@@ -2,11 +2,11 @@
 
 use axum::extract::{Path, Query, State};
 use tables::question::Column;
-use tables::select::{Agents, Filter, MetricRef, SelectError};
+use tables::select::{Agents, Filter, MetricRef};
 use tables::{Answer, Question};
 
-use crate::json;
-use crate::shared::{Conditions, Reply, Shared, filter};
+use crate::shared::{Conditions, Reply, Shared};
+use engine::json;
 
 pub(crate) async fn names(State(shared): State<Shared>) -> Reply {
     shared
@@ -33,7 +33,8 @@ pub(crate) async fn statistic(
     Path((agent, metrics)): Path<(String, String)>,
     Query(query): Conditions,
 ) -> Reply {
-    let (agents, metrics, filter) = (shared.agents(&agent)?, MetricRef::list(&metrics)?, filter(&query)?);
+    let (agents, metrics, filter) =
+        (shared.agents(&agent)?, MetricRef::list(&metrics)?, Filter::from_query(&query)?);
     shared
         .answer(Question::Metric { agents, metrics, filter }, |answer| match answer {
             Answer::Statistics(statistics) => Some(statistics.iter().map(json::statistic).collect()),
@@ -48,18 +49,14 @@ pub(crate) async fn table(
     Query(query): Conditions,
 ) -> Reply {
     let columns = Column::list(&metrics)?;
-    let question = Question::Table { agents: shared.agents(&agent)?, columns, filter: filter(&query)? };
+    let question =
+        Question::Table { agents: shared.agents(&agent)?, columns, filter: Filter::from_query(&query)? };
     shared
         .answer(question, |answer| match answer {
             Answer::Table(rows) => Some(rows.iter().map(|row| json::row(row)).collect()),
             _ => None,
         })
         .await
-}
-
-/// The metrics of a path where `ALL` means all, and `;` separates as `,` does.
-pub(super) fn listed(metrics: &str) -> Result<Vec<MetricRef>, SelectError> {
-    if metrics == "ALL" { Ok(Vec::new()) } else { MetricRef::list(&metrics.replace(';', ",")) }
 }
 
 pub(super) fn dumped(agents: Agents, metrics: Vec<MetricRef>, filter: Filter) -> Question {
@@ -72,9 +69,12 @@ pub(crate) async fn dump(
     Query(query): Conditions,
 ) -> Reply {
     shared
-        .answer(dumped(shared.agents(&agent)?, listed(&metrics)?, filter(&query)?), |answer| match answer {
-            Answer::Metrics(metrics) => Some(metrics.iter().map(json::metric).collect()),
-            _ => None,
-        })
+        .answer(
+            dumped(shared.agents(&agent)?, MetricRef::list_or_all(&metrics)?, Filter::from_query(&query)?),
+            |answer| match answer {
+                Answer::Metrics(metrics) => Some(metrics.iter().map(json::metric).collect()),
+                _ => None,
+            },
+        )
         .await
 }

@@ -5,9 +5,9 @@ use tables::question::{Owner, Source};
 use tables::select::{Filter, MetricRef};
 use tables::{Answer, Program, Question};
 
-use super::metrics::{dumped, listed};
+use super::metrics::dumped;
 use crate::prometheus;
-use crate::shared::{Conditions, Reply, Shared, exposition, filter, mismatch};
+use crate::shared::{Conditions, Reply, Shared, exposition, mismatch};
 
 pub(crate) async fn metrics(
     State(shared): State<Shared>,
@@ -17,7 +17,7 @@ pub(crate) async fn metrics(
     let agents = shared.agents(&agent)?;
     // The host's name is that of a data source which is no port.
     let whole = agents.whole();
-    let wanted = dumped(agents, listed(&metrics)?, filter(&query)?);
+    let wanted = dumped(agents, MetricRef::list_or_all(&metrics)?, Filter::from_query(&query)?);
     let names = Question::Dump {
         agents: whole,
         metrics: MetricRef::list(&prometheus::NAMES.map(|(metric, _)| metric).join(","))?,

@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use serde_json::{Map, Value as Json, json};
+use engine::json;
+use serde_json::{Map, Value as Json};
 use tables::question::Mac;
 use tables::select::MetricRef;
 use tables::topology::{Place, PortState};
-use tables::{Answer, Change, Program};
+use tables::{Answer, Change};
 
 use crate::escape::JsonAnswer;
-use crate::json;
 use crate::shared::{Conditions, Failure, Reply, Shared, json_body_of, mismatch, number, parameter};
 
 /// Largest body of a topology, bytes: ten thousand links are about one megabyte.
@@ -97,7 +97,7 @@ pub(crate) async fn hosts(State(shared): State<Shared>, Query(query): Conditions
                 return Err(none());
             }
             let (located, topology) = (&program.located, &program.topology);
-            let shown = |place: &Place| host(&program, place, now_us);
+            let shown = |place: &Place| json::host(&program, place, now_us);
             let is_meant = |place: &&Place| mac.is_none_or(|mac| mac == place.location.mac);
             let hosts: Vec<Json> = match (address, mac) {
                 (Some(address), _) => {
@@ -119,43 +119,4 @@ fn mac(text: &str) -> Result<Mac, Failure> {
 
 fn address(text: &str) -> Result<IpAddr, Failure> {
     text.parse().map_err(|_| Failure::wrong(format!("address: {text:?} is no IP address")))
-}
-
-/// IP addresses of a host that are listed, at most.
-const MOST_ADDRESSES: usize = 16;
-
-fn host(program: &Program, place: &Place, now_us: u64) -> Json {
-    let at = &place.location;
-    let mut addresses: Vec<IpAddr> = program.located.addresses_of(at).take(MOST_ADDRESSES).collect();
-    if let Some(asked) = at.address {
-        addresses.retain(|address| *address != asked);
-        addresses.insert(0, asked);
-    }
-    // Upper case, as keys of flows show them.
-    let shown = |address: &IpAddr| address.to_string().to_ascii_uppercase();
-    let mut object = json!({
-        "mac": at.mac.to_string(),
-        "agent": at.agent.to_string(),
-        "ifindex": at.ifindex.to_string(),
-        "addresses": addresses.iter().map(shown).collect::<Vec<_>>(),
-        "lastSeen": now_us.saturating_sub(place.seen_us) / 1000,
-    });
-    let port = program.topology.port_of(at.agent, at.ifindex);
-    let vendors = program.lookups.references.oui.as_ref();
-    let first = |v4: bool| addresses.iter().find(|address| address.is_ipv4() == v4).map(shown);
-    for (name, value) in [
-        ("node", port.as_ref().map(|(node, _)| node.to_string())),
-        ("port", port.as_ref().map(|(_, port)| port.to_string())),
-        ("ouiname", vendors.and_then(|vendors| vendors.name(at.mac)).map(str::to_owned)),
-        ("ipaddress", first(true)),
-        ("ip6address", first(false)),
-    ] {
-        if let Some(value) = value {
-            object[name] = value.into();
-        }
-    }
-    if let Some(vlan) = place.vlan {
-        object["vlan"] = vlan.into();
-    }
-    object
 }

@@ -1,29 +1,29 @@
-//! The JSON shapes of answers.
+//! The JSON shapes of answers: what clients of REST and scripts read. Ages are milliseconds, values per second; texts
+//! are as they came from the network.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::net::IpAddr;
 
-use engine::interface::Reached;
-use engine::{LoggedEvent, LoggedFlow, Status};
 use serde_json::{Map, Value as Json, json};
+use tables::Program;
 use tables::agent::AgentSummary;
 use tables::flow::plan::ActiveFlow;
 use tables::metric::MetricValue;
 use tables::question::{Metric, Owner, Source, Statistic};
+use tables::topology::Place;
 
-use crate::process::Reading;
-use crate::serve::HttpCounters;
+use crate::{LoggedEvent, LoggedFlow};
 
-/// Numbers that are whole are shown whole.
-pub(crate) fn value(value: &MetricValue) -> Json {
+/// The value of a metric.
+pub fn value(value: &MetricValue) -> Json {
     match value {
         MetricValue::Text(text) => Json::from(&**text),
         MetricValue::Number(number) => self::number(*number),
     }
 }
 
-pub(crate) fn number(number: f64) -> Json {
+/// A number; one that is whole is shown whole.
+pub fn number(number: f64) -> Json {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     if number.fract() == 0.0 && number.abs() < EXACT { Json::from(number as i64) } else { Json::from(number) }
 }
@@ -36,12 +36,8 @@ fn ms(us: u64) -> Json {
     Json::from(us / 1000)
 }
 
-pub(crate) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// Names and how long ago they were seen.
-pub(crate) fn ages(ages_us: &BTreeMap<String, u64>) -> Json {
+pub fn ages(ages_us: &BTreeMap<String, u64>) -> Json {
     ages_us.iter().map(|(name, age)| (name.clone(), ms(*age))).collect::<Map<_, _>>().into()
 }
 
@@ -64,7 +60,7 @@ fn top_keys(object: &mut Map<String, Json>, keys: &[(String, f64)]) {
 }
 
 /// `"<data source>.<metric>": value`.
-pub(crate) fn flat(metrics: &[Metric]) -> Json {
+pub fn flat(metrics: &[Metric]) -> Json {
     let name = |metric: &Metric| match &metric.owner.source {
         Source::Agent => metric.name.clone(),
         source => format!("{source}.{}", metric.name),
@@ -72,7 +68,8 @@ pub(crate) fn flat(metrics: &[Metric]) -> Json {
     metrics.iter().map(|metric| (name(metric), value(&metric.value))).collect::<Map<_, _>>().into()
 }
 
-pub(crate) fn metric(metric: &Metric) -> Json {
+/// One value of one data source.
+pub fn metric(metric: &Metric) -> Json {
     let mut object = of(&metric.owner);
     object.insert("metricName".into(), metric.name.clone().into());
     object.insert("metricValue".into(), value(&metric.value));
@@ -82,11 +79,12 @@ pub(crate) fn metric(metric: &Metric) -> Json {
 }
 
 /// A row of a table: a cell that may be missing, and is, is null.
-pub(crate) fn row(row: &[Option<Metric>]) -> Json {
+pub fn row(row: &[Option<Metric>]) -> Json {
     row.iter().map(|cell| cell.as_ref().map_or(Json::Null, metric)).collect()
 }
 
-pub(crate) fn statistic(statistic: &Statistic) -> Json {
+/// One value made of many; `metricValue` is missing where no data source has one.
+pub fn statistic(statistic: &Statistic) -> Json {
     let mut object = statistic.owner.as_ref().map(of).unwrap_or_default();
     object.insert("metricName".into(), statistic.name.clone().into());
     if let Some(found) = &statistic.value {
@@ -109,7 +107,8 @@ pub(crate) fn statistic(statistic: &Statistic) -> Json {
     object.into()
 }
 
-pub(crate) fn flow(flow: &ActiveFlow) -> Json {
+/// An active flow.
+pub fn flow(flow: &ActiveFlow) -> Json {
     let mut object = of(&flow.owner);
     object.insert("key".into(), flow.key.clone().into());
     object.insert("value".into(), number(flow.value));
@@ -119,7 +118,8 @@ pub(crate) fn flow(flow: &ActiveFlow) -> Json {
     object.into()
 }
 
-pub(crate) fn record(record: &LoggedFlow) -> Json {
+/// A record of the flow log.
+pub fn record(record: &LoggedFlow) -> Json {
     let mut object = of(&record.owner);
     object.insert("flowID".into(), record.id.into());
     object.insert("name".into(), (*record.name).into());
@@ -133,7 +133,8 @@ pub(crate) fn record(record: &LoggedFlow) -> Json {
     object.into()
 }
 
-pub(crate) fn event(logged: &LoggedEvent) -> Json {
+/// A threshold event.
+pub fn event(logged: &LoggedEvent) -> Json {
     let event = &logged.event;
     let mut object = of(&event.owner);
     object.insert("eventID".into(), logged.id.into());
@@ -151,7 +152,8 @@ pub(crate) fn event(logged: &LoggedEvent) -> Json {
     object.into()
 }
 
-pub(crate) fn agents(agents: &[AgentSummary]) -> Json {
+/// Agents by their addresses.
+pub fn agents(agents: &[AgentSummary]) -> Json {
     let one = |agent: &AgentSummary| {
         let (counters, flows) = (&agent.counter_samples, &agent.flow_samples);
         json!({
@@ -182,96 +184,42 @@ pub(crate) fn agents(agents: &[AgentSummary]) -> Json {
     agents.iter().map(|agent| (agent.agent.to_string(), one(agent))).collect::<Map<_, _>>().into()
 }
 
-/// Datagrams and samples that could not be read, those of another version aside.
-pub(crate) fn errors(status: &Status) -> u64 {
-    let [truncated, _, address] = status.counters.datagram_errors;
-    truncated + address + status.counters.sample_errors.iter().sum::<u64>()
-}
+/// IP addresses of a host that are listed, at most.
+const MOST_ADDRESSES: usize = 16;
 
-/// How datagrams come in.
-fn ingest(status: &Status) -> Json {
-    let Reached { interface, mode, queues: _, huge_pages, multi_buffer, busy_poll, why, gone } =
-        &status.reached;
-    let queues = status.workers.iter().flat_map(|worker| {
-        worker.queues.iter().map(|queue| {
-            json!({
-                "queue": queue.queue,
-                "worker": worker.worker,
-                "bound": queue.bound,
-                "frames": queue.frames,
-                "fillLevel": queue.fill_level,
-                "receiveLevel": queue.receive_level,
-                "framesLent": queue.frames_lent,
-                "framesFree": queue.frames_free,
-                "rxDropped": queue.rx_dropped,
-                "rxRingFull": queue.rx_ring_full,
-                "rxFillRingEmptyDescs": queue.rx_fill_ring_empty_descs,
-                "rxInvalidDescs": queue.rx_invalid_descs,
-                "checksumWrong": queue.checksum_wrong,
-                "checksumPartial": queue.checksum_partial,
-                "malformed": queue.malformed,
-                "gathered": queue.gathered,
-            })
-        })
-    });
-    let mut object = json!({
-        "mode": status.reached.label(),
-        "queues": queues.collect::<Vec<_>>(),
-        "why": why,
-    });
-    if let Some(interface) = interface {
-        object["interface"] = interface.as_str().into();
+/// A host: where it is attached and which addresses it has, see `Program::located`.
+pub fn host(program: &Program, place: &Place, now_us: u64) -> Json {
+    let at = &place.location;
+    let mut addresses: Vec<IpAddr> = program.located.addresses_of(at).take(MOST_ADDRESSES).collect();
+    if let Some(asked) = at.address {
+        addresses.retain(|address| *address != asked);
+        addresses.insert(0, asked);
     }
-    if mode.is_some() {
-        let frames =
-            status.verdicts.iter().map(|(verdict, frames)| ((*verdict).to_owned(), (*frames).into()));
-        object["hugePages"] = (*huge_pages).into();
-        object["multiBuffer"] = (*multi_buffer).into();
-        object["busyPoll"] = (*busy_poll).into();
-        object["gone"] = (*gone).into();
-        object["frames"] = frames.collect::<Map<_, _>>().into();
-    }
-    object
-}
-
-pub(crate) fn analyzer(version: &str, status: &Status, http: &HttpCounters, process: &Reading) -> Json {
-    let counters = &status.counters;
-    let [_, unsupported, _] = counters.datagram_errors;
+    // Upper case, as keys of flows show them.
+    let shown = |address: &IpAddr| address.to_string().to_ascii_uppercase();
     let mut object = json!({
-        "version": version,
-        "uptime": millis(status.uptime),
-        "sFlowAgents": status.agents,
-        "sFlowDatagramsReceived": counters.datagrams,
-        "sFlowBytesReceived": counters.bytes,
-        "sFlowDatagramsDiscarded": status.kernel_drops,
-        "sFlowParseErrors": errors(status),
-        "sFlowUnsupportedVersion": unsupported,
-        "flowsGenerated": status.told.records_generated,
-        "flowsLost": status.told.records_lost,
-        "eventsGenerated": status.told.events_generated,
-        "eventsLost": status.told.events_lost,
-        "httpConnectionsCurrent": http.current.load(Relaxed),
-        "httpConnectionsTotal": http.total.load(Relaxed),
-        "httpBytesSent": http.sent.load(Relaxed),
-        "httpBytesReceived": http.received.load(Relaxed),
-        "httpMessagesReceived": http.messages.load(Relaxed),
-        "availableProcessors": std::thread::available_parallelism().map_or(1, usize::from),
-        "cpuLoadProcess": process.load_process,
-        "cpuLoadSystem": process.load_system,
-        "cpuTime": process.cpu_ms,
-        "heapUsed": process.resident,
-        "heapMax": process.may_use,
-        "memTotal": process.memory_total,
-        "memFree": process.memory_free,
-        "threadCount": process.threads,
-        "threadDaemonCount": process.threads.map(|threads| threads.saturating_sub(1)),
-        "gcTime": 0,
-        "gcCount": 0,
-        "ingest": ingest(status),
+        "mac": at.mac.to_string(),
+        "agent": at.agent.to_string(),
+        "ifindex": at.ifindex.to_string(),
+        "addresses": addresses.iter().map(shown).collect::<Vec<_>>(),
+        "lastSeen": now_us.saturating_sub(place.seen_us) / 1000,
     });
-    // What this machine does not tell is left out.
-    if let Some(object) = object.as_object_mut() {
-        object.retain(|_, value| !value.is_null());
+    let port = program.topology.port_of(at.agent, at.ifindex);
+    let vendors = program.lookups.references.oui.as_ref();
+    let first = |v4: bool| addresses.iter().find(|address| address.is_ipv4() == v4).map(shown);
+    for (name, value) in [
+        ("node", port.as_ref().map(|(node, _)| node.to_string())),
+        ("port", port.as_ref().map(|(_, port)| port.to_string())),
+        ("ouiname", vendors.and_then(|vendors| vendors.name(at.mac)).map(str::to_owned)),
+        ("ipaddress", first(true)),
+        ("ip6address", first(false)),
+    ] {
+        if let Some(value) = value {
+            object[name] = value.into();
+        }
+    }
+    if let Some(vlan) = place.vlan {
+        object["vlan"] = vlan.into();
     }
     object
 }
