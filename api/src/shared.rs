@@ -116,7 +116,7 @@ impl Shared {
     ) -> Self {
         let news = Arc::new(watch::Sender::new(()));
         let waker = Arc::clone(&news);
-        handle.on_news(Box::new(move || {
+        handle.on_news(Box::new(move |_| {
             waker.send_replace(());
         }));
         Self {

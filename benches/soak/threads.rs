@@ -122,12 +122,14 @@ fn live(fabric: &mut Fabric, done: &Arc<Done>, crowded: bool) {
 fn listen(handle: &Handle, done: &Arc<Done>) {
     let reader = handle.clone();
     let last = Mutex::new((None, None));
-    handle.on_news(Box::new(move || {
+    handle.on_news(Box::new(move |news| {
         let mut last = last.lock().unwrap();
-        if let Some(newest) = reader.records(last.0, 100, &[]).first() {
+        if let Some(newest) = news.records.last() {
+            assert!(reader.records(last.0, 100, &[]).iter().any(|kept| kept.id == newest.id));
             last.0 = Some(newest.id);
         }
-        if let Some(newest) = reader.events(last.1, 100, &[]).first() {
+        if let Some(newest) = news.events.last() {
+            assert!(reader.events(last.1, 100, &[]).iter().any(|kept| kept.id == newest.id));
             last.1 = Some(newest.id);
         }
     }));

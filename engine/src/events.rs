@@ -1,8 +1,8 @@
 //! Flow records and threshold events on their way from the workers to those who ask for them.
 //!
 //! A worker puts what its shard has to tell into bounded rings of its own and never waits: what finds no place is
-//! lost and counted. The thread `events` empties the rings, numbers what it finds, keeps the newest, and calls
-//! whoever waits for news.
+//! lost and counted. The thread `events` empties the rings, numbers what it finds, keeps the newest, and gives all of
+//! it to whoever waits for news.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -139,17 +139,13 @@ impl<T> Log<T> {
         Self { kept: VecDeque::new(), next: 0, most }
     }
 
-    /// Numbers what came and keeps the newest; what would fall out at once is not even made.
-    fn extend<S>(&mut self, came: Vec<S>, make: impl Fn(u64, S) -> T) {
-        let skipped = came.len().saturating_sub(self.most);
-        let first = self.next;
-        self.next += came.len() as u64;
-        for (id, one) in (first..).zip(came).skip(skipped) {
-            if self.kept.len() >= self.most {
-                self.kept.pop_front();
-            }
-            self.kept.push_back(Arc::new(make(id, one)));
-        }
+    /// Numbers what came and keeps the newest; all that came, oldest first.
+    fn extend<S>(&mut self, came: Vec<S>, make: impl Fn(u64, S) -> T) -> Vec<Arc<T>> {
+        let made: Vec<Arc<T>> = (self.next..).zip(came).map(|(id, one)| Arc::new(make(id, one))).collect();
+        self.next += made.len() as u64;
+        self.kept.extend(made.iter().skip(made.len().saturating_sub(self.most)).cloned());
+        self.kept.drain(..self.kept.len().saturating_sub(self.most));
+        made
     }
 
     /// Newer ones than `after`, newest first, that are wanted.
@@ -165,25 +161,35 @@ impl<T> Log<T> {
     }
 }
 
-type Call = Box<dyn Fn() + Send + Sync>;
+/// What has just come.
+#[derive(Clone, Copy, Debug)]
+pub struct News<'n> {
+    /// Flow records, oldest first.
+    pub records: &'n [Arc<LoggedFlow>],
+    /// Threshold events, oldest first.
+    pub events: &'n [Arc<LoggedEvent>],
+}
+
+/// Called with all that has come since the last call.
+pub type NewsCall = Box<dyn Fn(&News<'_>) + Send + Sync>;
 /// Called with addresses whose names are wanted.
 pub type NamesCall = Box<dyn Fn(&[IpAddr]) + Send + Sync>;
 
 /// What has been told, for those who ask.
-pub(crate) struct News {
+pub(crate) struct Logs {
     records: Mutex<Log<LoggedFlow>>,
     events: Mutex<Log<LoggedEvent>>,
-    calls: Mutex<Vec<Call>>,
+    calls: Mutex<Vec<NewsCall>>,
     names_call: OnceLock<NamesCall>,
 }
 
-impl std::fmt::Debug for News {
+impl std::fmt::Debug for Logs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("News").field("records", &self.records).field("events", &self.events).finish()
+        f.debug_struct("Logs").field("records", &self.records).field("events", &self.events).finish()
     }
 }
 
-impl News {
+impl Logs {
     pub(crate) fn new(flows_max: usize, events_max: usize) -> Self {
         Self {
             records: Mutex::new(Log::new(flows_max)),
@@ -204,7 +210,7 @@ impl News {
         lock(&self.events).newest(after, most, |one| one.id, wanted)
     }
 
-    pub(crate) fn on_news(&self, call: Call) {
+    pub(crate) fn on_news(&self, call: NewsCall) {
         lock(&self.calls).push(call);
     }
 
@@ -219,14 +225,14 @@ impl News {
 pub(crate) struct EventsThread {
     rings: Vec<Rings>,
     bell: Receiver<()>,
-    news: Arc<News>,
+    logs: Arc<Logs>,
     began: Instant,
     names: BTreeSet<IpAddr>,
 }
 
 impl EventsThread {
     /// The thread's work, and the tellers of this many workers. Their times are microseconds since `began`.
-    pub(crate) fn new(workers: usize, news: Arc<News>, began: Instant) -> (Self, Vec<Teller>) {
+    pub(crate) fn new(workers: usize, logs: Arc<Logs>, began: Instant) -> (Self, Vec<Teller>) {
         let (bell, rung) = bounded(1);
         let (tellers, rings) = (0..workers)
             .map(|_| {
@@ -237,7 +243,7 @@ impl EventsThread {
                 (teller, Rings { records: records_come, events: events_come, names: names_come })
             })
             .unzip();
-        (Self { rings, bell: rung, news, began, names: BTreeSet::new() }, tellers)
+        (Self { rings, bell: rung, logs, began, names: BTreeSet::new() }, tellers)
     }
 
     /// Works until all tellers are gone and nothing is left in their rings.
@@ -282,7 +288,7 @@ impl EventsThread {
         let began = since_1970.saturating_sub(self.began.elapsed());
         let epoch_ms =
             |us: u64| u64::try_from((began + Duration::from_micros(us)).as_millis()).unwrap_or(u64::MAX);
-        lock(&self.news.records).extend(records, |id, record| LoggedFlow {
+        let records = lock(&self.logs.records).extend(records, |id, record| LoggedFlow {
             id,
             keys: record.keys(),
             name: record.name,
@@ -292,19 +298,20 @@ impl EventsThread {
             start_ms: epoch_ms(record.start_us),
             end_ms: epoch_ms(record.end_us),
         });
-        lock(&self.news.events).extend(events, |id, event| LoggedEvent {
+        let events = lock(&self.logs.events).extend(events, |id, event| LoggedEvent {
             id,
             at_ms: epoch_ms(event.at_us),
             event,
         });
-        for call in &*lock(&self.news.calls) {
-            call();
+        let news = News { records: &records, events: &events };
+        for call in &*lock(&self.logs.calls) {
+            call(&news);
         }
     }
 
     fn pass_names_on(&mut self) {
         let names: Vec<IpAddr> = std::mem::take(&mut self.names).into_iter().collect();
-        if let (false, Some(call)) = (names.is_empty(), self.news.names_call.get()) {
+        if let (false, Some(call)) = (names.is_empty(), self.logs.names_call.get()) {
             call(&names);
         }
     }
@@ -340,14 +347,15 @@ mod tests {
 
     #[test]
     fn events_are_numbered_and_the_newest_kept() {
-        let news = Arc::new(News::new(10, 10));
+        let logs = Arc::new(Logs::new(10, 10));
         let began = Instant::now();
-        let (thread, mut tellers) = EventsThread::new(1, Arc::clone(&news), began);
-        let calls = Arc::new(AtomicU64::new(0));
+        let (thread, mut tellers) = EventsThread::new(1, Arc::clone(&logs), began);
+        let given = Arc::<Mutex<Vec<Vec<u64>>>>::default();
         for _ in 0..2 {
-            let calls = Arc::clone(&calls);
-            news.on_news(Box::new(move || {
-                calls.fetch_add(1, Ordering::SeqCst);
+            let given = Arc::clone(&given);
+            logs.on_news(Box::new(move |news| {
+                assert!(news.records.is_empty());
+                lock(&given).push(news.events.iter().map(|event| event.id).collect());
             }));
         }
         let mut box_of_25 = outbox(0..25);
@@ -355,9 +363,10 @@ mod tests {
         assert!(box_of_25.is_empty());
         drop(tellers);
         thread.run();
-        assert_eq!(calls.load(Ordering::SeqCst), 2, "each is called once for all that came");
+        let all: Vec<u64> = (0..25).collect();
+        assert_eq!(*lock(&given), [all.clone(), all], "each is given all that came, once: more than is kept");
         let ids = |after, most, names: &[String]| -> Vec<u64> {
-            let found = news.events(after, most, names);
+            let found = logs.events(after, most, names);
             assert!(found.iter().all(|event| event.event.value == event.id as f64));
             found.iter().map(|event| event.id).collect()
         };
@@ -368,14 +377,14 @@ mod tests {
         assert!(ids(Some(24), 1000, &[]).is_empty());
         // The clock of the wall, five seconds after the start.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().saturating_sub(began.elapsed());
-        let at = news.events(None, 1, &[])[0].at_ms;
+        let at = logs.events(None, 1, &[])[0].at_ms;
         assert!(at.abs_diff(now.as_millis() as u64 + 5000) < 1000, "{at}");
     }
 
     #[test]
     fn what_finds_no_place_is_lost_and_counted() {
-        let news = Arc::new(News::new(10, 10_000));
-        let (thread, mut tellers) = EventsThread::new(2, Arc::clone(&news), Instant::now());
+        let logs = Arc::new(Logs::new(10, 10_000));
+        let (thread, mut tellers) = EventsThread::new(2, Arc::clone(&logs), Instant::now());
         let mut too_many = outbox(0..EVENTS + 7);
         too_many.names_wanted = (0..NAMES + 3).map(|n| IpAddr::from((n as u32).to_be_bytes())).collect();
         tellers[0].tell(&mut too_many);
@@ -385,12 +394,12 @@ mod tests {
         assert_eq!((told.names_lost, told.records_generated, told.records_lost), (3, 0, 0));
         let names = Arc::new(AtomicU64::new(0));
         let seen = Arc::clone(&names);
-        news.on_names_wanted(Box::new(move |wanted| {
+        logs.on_names_wanted(Box::new(move |wanted| {
             seen.fetch_add(wanted.len() as u64, Ordering::SeqCst);
         }));
         drop(tellers);
         thread.run();
-        assert_eq!(news.events(None, 10_000, &[]).len(), EVENTS + 1, "a full ring is not another one's");
+        assert_eq!(logs.events(None, 10_000, &[]).len(), EVENTS + 1, "a full ring is not another one's");
         assert_eq!(names.load(Ordering::SeqCst), NAMES as u64);
     }
 }

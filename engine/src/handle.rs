@@ -19,7 +19,7 @@ use tables::trust::Trust;
 use tables::{Answer, Change, ChangeError, Partial, Program, Question};
 
 use crate::definitions::Definitions;
-use crate::events::{LoggedEvent, LoggedFlow, NamesCall, News};
+use crate::events::{LoggedEvent, LoggedFlow, Logs, NamesCall, NewsCall};
 use crate::forward;
 use crate::interface::{self, Reached, Watch};
 use crate::status::{Status, WorkerStatus};
@@ -74,7 +74,7 @@ pub(crate) struct Way {
 pub struct Handle {
     pub(crate) workers: Arc<[Way]>,
     pub(crate) definitions: Arc<Definitions>,
-    pub(crate) news: Arc<News>,
+    pub(crate) logs: Arc<Logs>,
     pub(crate) ended: Arc<AtomicBool>,
     /// Where the engine listens.
     pub(crate) addresses: Arc<[SocketAddr]>,
@@ -170,25 +170,25 @@ impl Handle {
     /// Flow records newer than `after`, all that are kept when `None`, newest first, at most `most`; only those of
     /// these definitions, of all when there are none.
     pub fn records(&self, after: Option<u64>, most: usize, names: &[String]) -> Vec<Arc<LoggedFlow>> {
-        self.news.records(after, most, names)
+        self.logs.records(after, most, names)
     }
 
     /// Threshold events newer than `after`, all that are kept when `None`, newest first, at most `most`; only those of
     /// these thresholds, of all when there are none.
     pub fn events(&self, after: Option<u64>, most: usize, thresholds: &[String]) -> Vec<Arc<LoggedEvent>> {
-        self.news.events(after, most, thresholds)
+        self.logs.events(after, most, thresholds)
     }
 
-    /// Calls on the events thread whenever there are new records or events; the call must not wait. All that are set
-    /// are called.
-    pub fn on_news(&self, call: Box<dyn Fn() + Send + Sync>) {
-        self.news.on_news(call);
+    /// Calls on the events thread with all records and events that have come since the last call, more than are kept if
+    /// there are; the call must not wait. All that are set are called.
+    pub fn on_news(&self, call: NewsCall) {
+        self.logs.on_news(call);
     }
 
     /// Calls on the events thread, once a second at most, with addresses whose names flow keys want; the call must not
     /// wait. The first one that was set stays; without one nobody looks names up.
     pub fn on_names_wanted(&self, call: NamesCall) {
-        self.news.on_names_wanted(call);
+        self.logs.on_names_wanted(call);
     }
 
     /// Takes the reference data of the operator's files and makes changes, in their order, all or none of it, as one.

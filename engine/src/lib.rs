@@ -47,8 +47,8 @@ use tables::trust::Trust;
 use tables::{Options, Shard};
 
 use definitions::Definitions;
-use events::{EventsThread, News};
-pub use events::{LoggedEvent, LoggedFlow};
+use events::{EventsThread, Logs};
+pub use events::{LoggedEvent, LoggedFlow, News};
 use handle::Way;
 pub use handle::{AskError, DEADLINE, DefineError, Handle};
 use interface::{Ingest, InterfaceOptions, Reached, Watch, ports};
@@ -166,8 +166,8 @@ impl Engine {
         let began = Instant::now();
         let ended = Arc::new(AtomicBool::new(false));
         let definitions = Arc::new(Definitions::new(count));
-        let news = Arc::new(News::new(options.flows_max, options.events_max));
-        let (events, tellers) = EventsThread::new(count, Arc::clone(&news), began);
+        let logs = Arc::new(Logs::new(options.flows_max, options.events_max));
+        let (events, tellers) = EventsThread::new(count, Arc::clone(&logs), began);
         let ownerships = Ownership::shared(&wakers, steered, options.tables.agents);
         let (requests, incoming): (Vec<_>, Vec<_>) = (0..count).map(|_| bounded(WAITING)).unzip();
         let ways =
@@ -175,7 +175,7 @@ impl Engine {
         let handle = Handle {
             workers: ways.collect(),
             definitions: Arc::clone(&definitions),
-            news,
+            logs,
             ended: Arc::clone(&ended),
             addresses: addresses.clone().into(),
             began,

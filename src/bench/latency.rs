@@ -14,9 +14,6 @@ use super::offer::{Load, Offer, now_ns};
 /// How long the last news may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// News that are taken at once at most.
-const MOST: usize = 4096;
-
 /// How long probes took.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Latency {
@@ -41,15 +38,12 @@ impl Ear {
     /// Has the collector's own thread of events note when it tells of a probe.
     pub(crate) fn on(collector: &Collector) -> Self {
         let came = Came::default();
-        let (heard, handle) = (Arc::clone(&came), collector.handle());
-        let (last, names) = (Mutex::new(None), [PROBE.to_owned()]);
-        collector.handle().on_news(Box::new(move || {
+        let heard = Arc::clone(&came);
+        collector.handle().on_news(Box::new(move |news| {
             let now = now_ns();
-            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-            let news = handle.records(*last, MOST, &names);
+            let probes = news.records.iter().filter(|flow| &*flow.name == PROBE);
             let mut came = heard.lock().unwrap_or_else(PoisonError::into_inner);
-            came.extend(news.iter().filter_map(|flow| Some((probe_number(&flow.keys)?, now))));
-            *last = news.first().map(|flow| flow.id).or(*last);
+            came.extend(probes.filter_map(|flow| Some((probe_number(&flow.keys)?, now))));
         }));
         Self(came)
     }

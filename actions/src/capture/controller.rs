@@ -93,7 +93,7 @@ impl Controller {
         };
         let news = Arc::new(Notify::new());
         let bell = Arc::clone(&news);
-        context.engine.on_news(Box::new(move || bell.notify_one()));
+        context.engine.on_news(Box::new(move |_| bell.notify_one()));
         let watch = Watch::new(watch::definitions(&config));
         let names = watch.definitions().iter().map(|definition| definition.name.clone()).collect();
         let policy = Policy::new(Arc::clone(&config), instance.clone());

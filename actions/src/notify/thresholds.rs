@@ -20,7 +20,7 @@ pub(crate) async fn watch(engine: Handle, notices: Notices, mut stop: Stop) {
     let bell = Arc::new(Notify::new());
     let ring = Arc::clone(&bell);
     // The call stays with the engine; where nobody waits, ringing costs nothing.
-    engine.on_news(Box::new(move || ring.notify_one()));
+    engine.on_news(Box::new(move |_| ring.notify_one()));
     let mut after = None;
     loop {
         let mut news = engine.events(after, AT_ONCE, &[]);

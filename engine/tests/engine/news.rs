@@ -1,7 +1,7 @@
 //! Flow records and threshold events: from the shards to those who ask.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use engine::{Engine, EngineOptions};
@@ -48,8 +48,11 @@ fn news_call_those_who_wait() {
     let handle = engine.handle();
     let calls = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&calls);
-    handle.on_news(Box::new(move || {
+    let given = Arc::new(Mutex::new(Vec::new()));
+    let records = Arc::clone(&given);
+    handle.on_news(Box::new(move |news| {
         count.fetch_add(1, Ordering::SeqCst);
+        records.lock().unwrap().extend(news.records.iter().map(|record| record.id));
     }));
     let flow = json!({"keys": "ipsource", "value": "bytes", "log": true});
     handle.define(Change::Flow("f".into(), Some(flow))).unwrap();
@@ -69,6 +72,11 @@ fn news_call_those_who_wait() {
     assert_eq!((told.records_generated, told.records_lost), (status.flows, 0));
     let newest = wait_for_record(&handle, told.records_generated - 1);
     assert_eq!(newest, 5, "no more than the option says are kept");
+    wait_for(&handle, |_| given.lock().unwrap().len() as u64 == told.records_generated);
+    assert!(
+        given.lock().unwrap().iter().copied().eq(0..told.records_generated),
+        "all are given, in their order"
+    );
     engine.shutdown();
 }
 
