@@ -23,6 +23,9 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// Reasons and agents that are told apart at once; further ones share a place, whose line says how many they were.
 const REASONS: usize = 10_000;
 
+/// The target of lines that scripts write, which limit themselves: their reasons are in their text.
+const SCRIPTS: &str = "script";
+
 /// The place that further reasons share.
 const FURTHER: Reason = ("further reasons", None);
 
@@ -66,7 +69,7 @@ impl Subscriber for Lines {
             Level::WARN => "WARNING",
             _ => "INFO",
         };
-        if *metadata.level() <= Level::WARN {
+        if *metadata.level() <= Level::WARN && metadata.target() != SCRIPTS {
             let reason = (metadata.name(), text.agent.take());
             let mut limiter = LIMITER.lock().unwrap_or_else(PoisonError::into_inner);
             if !limiter.lets_through(reason, level, &text.line, Instant::now()) {

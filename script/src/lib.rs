@@ -1,2 +1,38 @@
-//! The JavaScript host.
+//! The JavaScript host: scripts that were written for the field's incumbent run here unchanged.
+//!
+//! Each script has a thread and a QuickJS runtime of its own, with limits of memory and time. Its handlers are called
+//! one at a time with what was put into its queues; what finds a queue full is lost and counted, so that no script ever
+//! holds up the collector.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`host`](Scripts) | which scripts there are, their threads, and who asks them |
+//! | `app` | application folders |
+//! | `thread` | a script's thread: its first run, then its handlers, one at a time |
+//! | `mailbox` | the queues between the collector and a script |
+//! | `script`, `world` | what one script has, and what all of them share |
+//! | `runtime` | QuickJS with its limits, and what exceptions say |
+//! | [`catalogue`], `functions`, `call` | the functions of scripts, a file per family, and how their arguments are read |
+//! | [`config`] | what the operator says |
+//! | `request`, `status`, `lines` | requests and answers, counters, lines of the log |
 #![forbid(unsafe_code)]
+
+mod app;
+mod call;
+pub mod catalogue;
+pub mod config;
+mod functions;
+mod host;
+mod lines;
+mod mailbox;
+mod request;
+mod runtime;
+mod script;
+mod status;
+mod thread;
+mod world;
+
+pub use config::Config;
+pub use host::Scripts;
+pub use request::{Reply, Request, RequestError};
+pub use world::Own;

@@ -1,0 +1,398 @@
+//! All scripts: which there are, their threads, and who asks them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use actions::control::Control;
+use actions::row::Row;
+use engine::Handle;
+use serde_json::{Map, Value as Json, json};
+
+use crate::app::{self, App};
+use crate::config::Config;
+use crate::mailbox::{Mailbox, mailbox};
+use crate::request::{Reply, Request, RequestError};
+use crate::script::{Files, Parts};
+use crate::status::Counters;
+use crate::thread;
+use crate::world::{Own, Shared, World};
+
+/// Stack of a script's thread, bytes: that of its values and ours.
+const STACK: usize = 4 << 20;
+
+/// How long scripts have to end.
+const END: Duration = Duration::from_secs(3);
+
+/// How often files are looked at for changes.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a request waits beyond what a call of a script may take.
+const BEYOND: Duration = Duration::from_secs(5);
+
+/// All scripts; cheap to clone. Nothing runs before [`Scripts::run`].
+#[derive(Clone, Debug)]
+pub struct Scripts {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    engine: Handle,
+    actions: Control,
+    shared: Arc<Shared>,
+    own: Arc<OnceLock<Own>>,
+    config: Mutex<Arc<Config>>,
+    running: Mutex<BTreeMap<String, Running>>,
+    /// Where news go; a copy of what runs, so that the events thread waits for nobody.
+    mailboxes: Arc<RwLock<Vec<Mailbox>>>,
+    apps: Mutex<Vec<App>>,
+    watcher: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
+}
+
+/// A script that was started.
+#[derive(Debug)]
+struct Running {
+    file: PathBuf,
+    app: Option<String>,
+    mailbox: Mailbox,
+    thread: Option<JoinHandle<()>>,
+    /// Files that it was made of, and when they were written.
+    files: Files,
+    config: Arc<Config>,
+}
+
+/// A script that is to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Meant {
+    file: PathBuf,
+    app: Option<String>,
+}
+
+impl Scripts {
+    /// The scripts of a configuration; none of them runs yet.
+    pub fn new(config: Config, engine: Handle, actions: Control, version: &str) -> Self {
+        let mailboxes = Arc::<RwLock<Vec<Mailbox>>>::default();
+        let told = Arc::clone(&mailboxes);
+        engine.on_news(Box::new(move |fresh| {
+            for mailbox in &*told.read().unwrap_or_else(PoisonError::into_inner) {
+                mailbox.take(fresh.records, fresh.events);
+            }
+        }));
+        let shared = Arc::new(Shared::new(version));
+        let inner = Inner {
+            engine,
+            actions,
+            shared,
+            own: Arc::default(),
+            config: Mutex::new(Arc::new(config)),
+            running: Mutex::default(),
+            mailboxes,
+            apps: Mutex::default(),
+            watcher: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Starts all of them, each on a thread of its own. One that cannot start stops no other one.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn run(&self, own: Own) -> std::io::Result<()> {
+        // A second call changes nothing.
+        let _ = self.inner.own.set(own);
+        self.inner.adopt();
+        let (end, ended) = channel();
+        let inner = Arc::clone(&self.inner);
+        let thread = std::thread::Builder::new().name("scripts".to_owned()).spawn(move || {
+            while ended.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+                inner.look();
+            }
+        })?;
+        *lock(&self.inner.watcher) = Some((end, thread));
+        Ok(())
+    }
+
+    /// Takes another configuration: scripts that are new start, those that are gone end, and those whose file or
+    /// settings have changed start anew.
+    pub fn reload(&self, config: Config) {
+        *lock(&self.inner.config) = Arc::new(config);
+        if self.inner.own.get().is_some() {
+            self.inner.adopt();
+        }
+    }
+
+    /// Ends all of them.
+    pub fn shutdown(&self) {
+        if let Some((end, thread)) = lock(&self.inner.watcher).take() {
+            drop(end);
+            let _ = thread.join();
+        }
+        self.inner.tell(&[]);
+        let all: Vec<Running> = std::mem::take(&mut *lock(&self.inner.running)).into_values().collect();
+        end(all);
+    }
+
+    /// How they stand, as `/scripts/json` has it.
+    pub fn json(&self) -> Json {
+        let running = lock(&self.inner.running);
+        running.iter().map(|(name, script)| (name.clone(), script.json())).collect::<Map<_, _>>().into()
+    }
+
+    /// Applications, as `/apps/json` has them.
+    pub fn apps_json(&self) -> Json {
+        let one = |app: &App| {
+            let name = |file: &PathBuf| file.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+            let scripts: Vec<_> = app.scripts.iter().filter_map(name).collect();
+            let entry = app.has_pages().then_some("/html/");
+            (app.name.clone(), json!({ "entry": entry, "scripts": scripts }))
+        };
+        lock(&self.inner.apps).iter().map(one).collect::<Map<_, _>>().into()
+    }
+
+    /// Whether all scripts of an application run; `None` when there is no such application.
+    pub fn app_is_ok(&self, name: &str) -> Option<bool> {
+        lock(&self.inner.apps).iter().find(|app| app.name == name)?;
+        let running = lock(&self.inner.running);
+        let mut scripts = running.values().filter(|script| script.app.as_deref() == Some(name));
+        Some(scripts.all(|script| script.mailbox.counters.is_ok()))
+    }
+
+    /// A file of an application's pages; `None` when there is none.
+    pub fn app_file(&self, name: &str, path: &str) -> Option<PathBuf> {
+        let html = lock(&self.inner.apps).iter().find(|app| app.name == name)?.folder.join("html");
+        app::beneath(&html, path).filter(|file| file.is_file())
+    }
+
+    /// Has a script answer.
+    ///
+    /// # Errors
+    /// There is none of this name, or it does not answer.
+    pub async fn request(&self, script: &str, request: Request) -> Result<Reply, RequestError> {
+        let (answer, limit) = {
+            let running = lock(&self.inner.running);
+            let script = running.get(script).ok_or(RequestError::NoScript)?;
+            if !script.mailbox.counters.is_alive() {
+                return Err(RequestError::Ended);
+            }
+            (script.mailbox.ask(request)?, script.config.limits.call + BEYOND)
+        };
+        match tokio::time::timeout(limit, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(RequestError::Ended),
+            Err(_) => Err(RequestError::Late),
+        }
+    }
+
+    /// Counters of all scripts.
+    pub fn metrics(&self) -> Vec<Row> {
+        type Of = fn(&Counters) -> u64;
+        let families: [(&'static str, &'static str, Of); 9] = [
+            ("finderscope_script_alive", "1 where the script's thread runs", |c| u64::from(c.is_alive())),
+            ("finderscope_script_flows_total", "Flow records that came for the script", |c| {
+                c.flows.received()
+            }),
+            ("finderscope_script_flows_lost_total", "Flow records that found its queue full", |c| {
+                c.flows.lost()
+            }),
+            ("finderscope_script_events_total", "Events that came for the script", |c| c.events.received()),
+            ("finderscope_script_events_lost_total", "Events that found its queue full", |c| c.events.lost()),
+            ("finderscope_script_requests_total", "Requests that came for the script", |c| {
+                c.requests.received()
+            }),
+            ("finderscope_script_requests_lost_total", "Requests that found its queue full", |c| {
+                c.requests.lost()
+            }),
+            ("finderscope_script_exceptions_total", "Exceptions that the script did not catch", |c| {
+                c.exceptions.load(Relaxed)
+            }),
+            ("finderscope_script_cpu_milliseconds_total", "Processor time of the script", |c| {
+                c.cpu_ms.load(Relaxed)
+            }),
+        ];
+        let running = lock(&self.inner.running);
+        let row = |(name, help, of): (&'static str, &'static str, Of)| {
+            running
+                .iter()
+                .map(move |(script, is)| {
+                    Row::new(name, help, of(&is.mailbox.counters) as f64).with("script", script.clone())
+                })
+                .collect::<Vec<_>>()
+        };
+        families.into_iter().flat_map(row).collect()
+    }
+}
+
+impl Running {
+    fn json(&self) -> Json {
+        let mut object = self.mailbox.counters.json();
+        object["file"] = self.file.display().to_string().into();
+        object
+    }
+
+    /// Whether it, or a file that it includes, is another one than it was made of.
+    fn has_changed(&self) -> bool {
+        lock(&self.files).iter().any(|(file, was)| written(file) != *was)
+    }
+}
+
+impl Inner {
+    /// Makes what runs what the configuration means.
+    fn adopt(&self) {
+        let config = Arc::clone(&lock(&self.config));
+        let meant = self.meant(&config);
+        let mut running = lock(&self.running);
+        let gone: Vec<String> = running
+            .iter()
+            .filter(|(name, script)| {
+                let is_meant = meant.get(*name).is_some_and(|meant| meant.file == script.file);
+                !is_meant || *script.config != *config || script.has_changed()
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        let ending: Vec<Running> = gone.iter().filter_map(|name| running.remove(name)).collect();
+        end(ending);
+        for (name, meant) in meant {
+            if !running.contains_key(&name) {
+                let started = self.start(&name, meant, &config, Arc::default());
+                running.insert(name, started);
+            }
+        }
+        let mailboxes: Vec<Mailbox> = running.values().map(|script| script.mailbox.clone()).collect();
+        self.tell(&mailboxes);
+    }
+
+    /// Starts those anew whose files have changed, where the operator wants that.
+    fn look(&self) {
+        let config = Arc::clone(&lock(&self.config));
+        if !config.reload {
+            return;
+        }
+        let mut running = lock(&self.running);
+        let changed: Vec<String> =
+            running.iter().filter(|(_, script)| script.has_changed()).map(|(name, _)| name.clone()).collect();
+        if changed.is_empty() {
+            return;
+        }
+        for name in changed {
+            let Some(former) = running.remove(&name) else { continue };
+            tracing::info!("{name} has changed and starts anew");
+            let meant = Meant { file: former.file.clone(), app: former.app.clone() };
+            let counters = Arc::clone(&former.mailbox.counters);
+            end(vec![former]);
+            let started = self.start(&name, meant, &config, counters);
+            running.insert(name, started);
+        }
+        let mailboxes: Vec<Mailbox> = running.values().map(|script| script.mailbox.clone()).collect();
+        self.tell(&mailboxes);
+    }
+
+    /// The scripts that a configuration means, by name. Of two of one name the first one runs.
+    fn meant(&self, config: &Config) -> BTreeMap<String, Meant> {
+        let mut meant = BTreeMap::new();
+        let mut add = |name: String, one: Meant| {
+            if let Some(other) = meant.get(&name) {
+                let Meant { file, .. }: &Meant = other;
+                tracing::error!(
+                    "{} is not started: {} has the same name {name}",
+                    one.file.display(),
+                    file.display()
+                );
+            } else {
+                meant.insert(name, one);
+            }
+        };
+        for file in &config.scripts {
+            let name = file
+                .file_name()
+                .map_or_else(|| file.display().to_string(), |name| name.to_string_lossy().into_owned());
+            add(name, Meant { file: file.clone(), app: None });
+        }
+        let apps = config.apps.as_deref().map_or_else(Vec::new, |folder| {
+            app::find(folder).unwrap_or_else(|error| {
+                tracing::error!("applications: {}: {error}", folder.display());
+                Vec::new()
+            })
+        });
+        for app in &apps {
+            for file in &app.scripts {
+                let Some(name) = app.script(file) else { continue };
+                add(name, Meant { file: file.clone(), app: Some(app.name.clone()) });
+            }
+        }
+        *lock(&self.apps) = apps;
+        meant
+    }
+
+    fn start(&self, name: &str, meant: Meant, config: &Arc<Config>, counters: Arc<Counters>) -> Running {
+        let (mailbox, inbox) = mailbox(config.limits.queue, Arc::clone(&counters));
+        // From now on it runs, so that whoever asks now is answered when it has begun.
+        counters.begin();
+        let world = World {
+            engine: self.engine.clone(),
+            actions: self.actions.clone(),
+            own: Arc::clone(&self.own),
+            shared: Arc::clone(&self.shared),
+            config: Arc::clone(config),
+        };
+        let files = Arc::new(Mutex::new(BTreeMap::from([(meant.file.clone(), written(&meant.file))])));
+        let parts = Parts {
+            world: Arc::new(world),
+            name: name.into(),
+            app: meant.app.as_deref().map(Into::into),
+            file: meant.file.clone(),
+            counters: Arc::clone(&counters),
+            wanted: Arc::clone(&mailbox.wanted),
+            files: Arc::clone(&files),
+        };
+        let spawned = std::thread::Builder::new()
+            .name(format!("script-{name}"))
+            .stack_size(STACK)
+            .spawn(move || thread::run(parts, inbox));
+        let thread = match spawned {
+            Ok(thread) => Some(thread),
+            Err(error) => {
+                counters.end(Err(format!("no thread for it: {error}")));
+                None
+            }
+        };
+        Running { file: meant.file, app: meant.app, mailbox, thread, files, config: Arc::clone(config) }
+    }
+
+    /// From here on news go to these.
+    fn tell(&self, mailboxes: &[Mailbox]) {
+        *self.mailboxes.write().unwrap_or_else(PoisonError::into_inner) = mailboxes.to_vec();
+    }
+}
+
+/// Ends scripts, and waits for their threads; one that waits for somebody else is left to itself.
+fn end(scripts: Vec<Running>) {
+    let deadline = Instant::now() + END;
+    for script in &scripts {
+        script.mailbox.end();
+    }
+    for mut script in scripts {
+        let Some(thread) = script.thread.take() else { continue };
+        while !thread.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if thread.is_finished() {
+            let _ = thread.join();
+        } else {
+            tracing::warn!("{} did not end within {} s", script.file.display(), END.as_secs());
+        }
+    }
+}
+
+/// When a file was written; `None` where there is none.
+fn written(file: &Path) -> Option<SystemTime> {
+    std::fs::metadata(file).and_then(|file| file.modified()).ok()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,253 @@
+//! QuickJS with its limits: memory, stack, and the time of a call.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use rquickjs::context::EvalOptions;
+use rquickjs::{CatchResultExt, CaughtError, Context, Ctx, Runtime, Value};
+use tokio::sync::watch;
+
+use crate::call::text_of;
+use crate::config::Limits;
+
+/// Stack of a script, bytes; that of its thread has to be larger.
+const STACK: usize = 1 << 20;
+
+/// Rejections that nobody handled, told at once.
+const MOST_REJECTIONS: usize = 16;
+
+/// A script's runtime and its globals.
+pub(crate) struct Js {
+    runtime: Runtime,
+    context: Context,
+    clock: Rc<Clock>,
+    rejected: Rc<RefCell<Vec<String>>>,
+}
+
+/// How long the call that runs may take.
+struct Clock {
+    limit: Duration,
+    deadline: Cell<Instant>,
+    interrupted: Cell<bool>,
+    end: watch::Receiver<bool>,
+}
+
+/// An exception that a script did not catch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Thrown {
+    /// What it says, after the place where it came from.
+    pub(crate) text: String,
+    /// The text itself, when a text was thrown.
+    pub(crate) value: Option<String>,
+    /// The call took too long, or the script was asked to end.
+    pub(crate) interrupted: bool,
+}
+
+impl Js {
+    /// A runtime without our functions.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub(crate) fn new(limits: &Limits, end: watch::Receiver<bool>) -> rquickjs::Result<Self> {
+        let runtime = Runtime::new()?;
+        runtime.set_memory_limit(limits.memory_bytes);
+        runtime.set_max_stack_size(STACK);
+        let clock = Rc::new(Clock {
+            limit: limits.call,
+            deadline: Cell::new(Instant::now() + limits.call),
+            interrupted: Cell::new(false),
+            end,
+        });
+        let asked = Rc::clone(&clock);
+        runtime.set_interrupt_handler(Some(Box::new(move || asked.is_over())));
+        let rejected = Rc::<RefCell<Vec<String>>>::default();
+        let told = Rc::clone(&rejected);
+        runtime.set_host_promise_rejection_tracker(Some(Box::new(move |ctx, _, reason, is_handled| {
+            let mut told = told.borrow_mut();
+            if is_handled {
+                told.pop();
+            } else if told.len() < MOST_REJECTIONS {
+                told.push(said(&ctx, &reason).unwrap_or_default());
+            }
+        })));
+        let context = Context::full(&runtime)?;
+        Ok(Self { runtime, context, clock, rejected })
+    }
+
+    /// Runs this with the time of one call, and what it has promised to do afterwards.
+    ///
+    /// # Errors
+    /// What the script did not catch.
+    pub(crate) fn call<T>(
+        &self,
+        work: impl for<'js> FnOnce(&Ctx<'js>) -> rquickjs::Result<T>,
+    ) -> Result<T, Thrown> {
+        self.call_or(|ctx| work(ctx).catch(ctx))
+    }
+
+    /// Runs a script's text; `name` is what its exceptions call it.
+    ///
+    /// # Errors
+    /// It cannot be parsed, or what it did not catch.
+    pub(crate) fn evaluate(&self, name: &str, text: &str) -> Result<(), Thrown> {
+        self.call(|ctx| evaluate(ctx, name, text).map(|_| ()))
+    }
+
+    fn call_or<T>(
+        &self,
+        work: impl for<'js> FnOnce(&Ctx<'js>) -> Result<T, CaughtError<'js>>,
+    ) -> Result<T, Thrown> {
+        self.clock.interrupted.set(false);
+        self.clock.deadline.set(Instant::now() + self.clock.limit);
+        let came = self.context.with(|ctx| work(&ctx).map_err(|error| self.thrown(&ctx, error)));
+        self.jobs()?;
+        came
+    }
+
+    /// What promises have left to do.
+    fn jobs(&self) -> Result<(), Thrown> {
+        while self.runtime.is_job_pending() {
+            if let Err(error) = self.runtime.execute_pending_job() {
+                return Err(error.0.with(|ctx| {
+                    let error = rquickjs::Error::Exception;
+                    self.thrown(&ctx, CaughtError::from_error(&ctx, error))
+                }));
+            }
+        }
+        let rejected = std::mem::take(&mut *self.rejected.borrow_mut());
+        match rejected.into_iter().next() {
+            Some(text) => {
+                let text = format!("a rejected promise that nobody handled: {text}");
+                Err(Thrown { text, value: None, interrupted: false })
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn thrown<'js>(&self, ctx: &Ctx<'js>, error: CaughtError<'js>) -> Thrown {
+        if self.clock.interrupted.get() {
+            let limit = self.clock.limit;
+            let text = match *self.clock.end.borrow() {
+                true => "was interrupted, because it is to end".to_owned(),
+                false => format!("took longer than {} ms and was interrupted", limit.as_millis()),
+            };
+            return Thrown { text, value: None, interrupted: true };
+        }
+        match error {
+            CaughtError::Exception(exception) => {
+                let text = said(ctx, &exception.into_object().into_value()).unwrap_or_default();
+                Thrown { text, value: None, interrupted: false }
+            }
+            CaughtError::Value(value) => {
+                let text = said(ctx, &value).unwrap_or_default();
+                let value = value.as_string().and_then(|text| text.to_string().ok());
+                Thrown { text, value, interrupted: false }
+            }
+            CaughtError::Error(error) => Thrown { text: error.to_string(), value: None, interrupted: false },
+        }
+    }
+
+    /// Memory of the script's values, bytes. This walks all of them.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.runtime.memory_usage().malloc_size.try_into().unwrap_or(0)
+    }
+}
+
+impl Clock {
+    /// Whether what runs has to be interrupted; asked every few thousand steps of the script.
+    fn is_over(&self) -> bool {
+        let over = *self.end.borrow() || Instant::now() >= self.deadline.get();
+        if over {
+            self.interrupted.set(true);
+        }
+        over
+    }
+}
+
+/// Runs a text among the globals, as scripts of the field are: sloppy, not strict.
+pub(crate) fn evaluate<'js>(ctx: &Ctx<'js>, name: &str, text: &str) -> rquickjs::Result<Value<'js>> {
+    let mut options = EvalOptions::default();
+    options.strict = false;
+    options.filename = Some(name.to_owned());
+    ctx.eval_with_options(text, options)
+}
+
+/// What a thrown value says: `elb.js:12:5 ReferenceError: x is not defined`.
+fn said<'js>(ctx: &Ctx<'js>, value: &Value<'js>) -> rquickjs::Result<String> {
+    let Some(exception) = value.as_exception() else { return text_of(ctx, value) };
+    let text = text_of(ctx, value)?;
+    Ok(match exception.stack().as_deref().and_then(place) {
+        Some(place) => format!("{place} {text}"),
+        None => text,
+    })
+}
+
+/// The place of the innermost frame that is a script's: `    at f (elb.js:12:5)`, `    at elb.js:12:5`.
+fn place(stack: &str) -> Option<&str> {
+    stack.lines().find_map(|line| {
+        let frame = line.trim().strip_prefix("at ")?;
+        let place = match frame.rsplit_once('(') {
+            Some((_, place)) => place.strip_suffix(')')?,
+            None => frame,
+        };
+        (place != "native").then_some(place)
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn js(limits: Limits) -> Js {
+        let (end, ended) = watch::channel(false);
+        // Nobody asks these to end.
+        std::mem::forget(end);
+        Js::new(&limits, ended).unwrap()
+    }
+
+    fn thrown(js: &Js, text: &str) -> Thrown {
+        js.evaluate("x.js", text).unwrap_err()
+    }
+
+    #[test]
+    fn what_was_not_caught_says_where() {
+        let js = js(Limits::default());
+        for (text, says) in [
+            ("let a = 1;\n\nb();", "x.js:3:1 ReferenceError: b is not defined"),
+            ("let c = ;", "x.js:1:9 SyntaxError: "),
+            ("throw new Error('gone')", "x.js:1:11 Error: gone"),
+            ("throw 'not_found'", "not_found"),
+            ("throw {a: 1}", "[object Object]"),
+            ("\nfunction f() { null.x; }\nf()", "x.js:2:16 TypeError: "),
+            ("Promise.reject(new Error('late'))", "a rejected promise that nobody handled: x.js:1:"),
+        ] {
+            let told = thrown(&js, text);
+            assert!(told.text.starts_with(says), "{text}: {told:?}");
+            assert!(!told.interrupted);
+        }
+        assert_eq!(thrown(&js, "throw 'not_found'").value.as_deref(), Some("not_found"));
+        assert_eq!(js.evaluate("x.js", "Promise.reject(1).catch(() => 0)"), Ok(()));
+    }
+
+    #[test]
+    fn a_call_without_end_is_interrupted_and_the_script_goes_on() {
+        let js = js(Limits { call: Duration::from_millis(50), ..Limits::default() });
+        let told = thrown(&js, "var n = 1; try { while (true) {} } catch (e) { n = 2; }");
+        assert!(told.interrupted, "{told:?}");
+        assert_eq!(told.text, "took longer than 50 ms and was interrupted");
+        assert!(thrown(&js, "(function f() { Promise.resolve().then(f); })()").interrupted);
+        assert_eq!(js.evaluate("x.js", "if (n !== 1) throw 'caught'"), Ok(()));
+    }
+
+    #[test]
+    fn memory_and_stack_have_ends() {
+        let js = js(Limits { memory_bytes: 8 << 20, ..Limits::default() });
+        let told = thrown(&js, "var all = []; while (true) all.push(new Array(1000).fill(0))");
+        assert!(told.text.contains("out of memory"), "{told:?}");
+        assert!(thrown(&js, "(function f() { f(); })()").text.contains("stack"), "a stack that overflows");
+        assert_eq!(js.evaluate("x.js", "all = null; var more = new Array(1000).fill(0)"), Ok(()));
+        assert!(js.memory_bytes() < 8 << 20);
+    }
+}

@@ -1,0 +1,279 @@
+//! A script's thread: it runs the script's text once, and then its handlers, one at a time, as long as something can
+//! still call them.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use engine::{LoggedEvent, LoggedFlow};
+use rquickjs::function::Rest;
+use rquickjs::{Ctx, Function, Object, Value};
+use rustix::time::{ClockId, clock_gettime};
+use tables::question::Source;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::call::Call;
+use crate::mailbox::{Asked, Inbox};
+use crate::request::{Reply, Request, RequestError};
+use crate::runtime::{Js, Thrown};
+use crate::script::{Kept, Parts, Script, Then};
+use crate::status::Counters;
+use crate::{catalogue, functions};
+
+/// Things done one after the other before tasks of the script get a turn.
+const TURN: u32 = 64;
+
+/// How often the memory of its values is counted, which walks all of them.
+const MEMORY_EVERY: Duration = Duration::from_secs(5);
+
+/// What a script is woken by.
+enum Next {
+    Flow(Arc<LoggedFlow>),
+    Event(Arc<LoggedEvent>),
+    Request(Asked),
+    Ended(Then),
+    Timer(Then),
+    Interval,
+    Nothing,
+    End,
+}
+
+/// The thread's work, to be run on it.
+pub(crate) fn run(parts: Parts, inbox: Inbox) {
+    let counters = Arc::clone(&parts.counters);
+    let name = Arc::clone(&parts.name);
+    let came = start(parts, inbox);
+    match &came {
+        Ok(()) => {}
+        Err(why) => tracing::error!(about = &*name, "{name}: {why}"),
+    }
+    counters.end(came);
+}
+
+fn start(parts: Parts, inbox: Inbox) -> Result<(), String> {
+    let text = std::fs::read_to_string(&parts.file)
+        .map_err(|error| format!("{} cannot be read: {error}", parts.file.display()))?;
+    let limits = parts.world.config.limits;
+    let js = Js::new(&limits, inbox.end.clone()).map_err(|error| error.to_string())?;
+    let (script, ends) = Script::new(parts).map_err(|error| format!("no thread of its own: {error}"))?;
+    let mut thread = Thread { js: &js, script: &script, inbox, ends, turn: 0, counted: None };
+    let came = thread.work(&text);
+    // Nothing that holds a value may be left when the runtime ends.
+    drop(thread);
+    script.close();
+    came
+}
+
+struct Thread<'t> {
+    js: &'t Js,
+    script: &'t Rc<Script>,
+    inbox: Inbox,
+    ends: UnboundedReceiver<Then>,
+    turn: u32,
+    /// When its memory was counted.
+    counted: Option<Instant>,
+}
+
+impl Thread<'_> {
+    fn work(&mut self, text: &str) -> Result<(), String> {
+        let script = self.script;
+        let installed = self.js.call(|ctx| install(ctx, script));
+        let began = installed.and_then(|()| self.js.evaluate(&script.name, text));
+        self.count();
+        if let Err(thrown) = began {
+            return Err(thrown.text);
+        }
+        tracing::info!("{} started", script.name);
+        while !self.script.handlers.borrow().is_over() {
+            let next = self.next();
+            let came = match next {
+                Next::End => break,
+                Next::Nothing => continue,
+                Next::Flow(record) => self.told(|handlers| &handlers.flow, |ctx| flow(ctx, &record)),
+                Next::Event(event) => self.told(|handlers| &handlers.event, |ctx| self::event(ctx, &event)),
+                Next::Request((request, answer)) => {
+                    let reply = self.answer(&request);
+                    // Whoever asked may have gone.
+                    let _ = answer.send(reply);
+                    Ok(())
+                }
+                Next::Ended(then) => {
+                    self.script.handlers.borrow_mut().running -= 1;
+                    self.js.call(|ctx| then(ctx))
+                }
+                Next::Timer(call) => self.js.call(|ctx| call(ctx)),
+                Next::Interval => self.interval(),
+            };
+            if let Err(thrown) = came {
+                self.threw(&thrown);
+            }
+            self.count();
+        }
+        Ok(())
+    }
+
+    /// What is to be done next. What waits is taken by turns, so that none keeps another one waiting.
+    fn next(&mut self) -> Next {
+        self.turn = self.turn.wrapping_add(1);
+        if *self.inbox.end.borrow() {
+            return Next::End;
+        }
+        if self.turn % TURN == 0 {
+            self.script.wait(tokio::task::yield_now());
+        }
+        if let Some(due) = self.due() {
+            return due;
+        }
+        for kind in 0..4 {
+            let Inbox { flows, events, requests, .. } = &mut self.inbox;
+            let found = match (self.turn + kind) % 4 {
+                0 => flows.try_recv().ok().map(Next::Flow),
+                1 => events.try_recv().ok().map(Next::Event),
+                2 => requests.try_recv().ok().map(Next::Request),
+                _ => self.ends.try_recv().ok().map(Next::Ended),
+            };
+            if let Some(found) = found {
+                return found;
+            }
+        }
+        let at = self.script.handlers.borrow().next();
+        let Self { inbox: Inbox { flows, events, requests, end }, ends, script, .. } = self;
+        let clock = async {
+            match at {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        script.wait(async {
+            tokio::select! {
+                _ = end.changed() => Next::Nothing,
+                Some(record) = flows.recv() => Next::Flow(record),
+                Some(event) = events.recv() => Next::Event(event),
+                Some(asked) = requests.recv() => Next::Request(asked),
+                Some(then) = ends.recv() => Next::Ended(then),
+                () = clock => Next::Nothing,
+                else => Next::End,
+            }
+        })
+    }
+
+    /// What the clock says is to be done.
+    fn due(&self) -> Option<Next> {
+        let mut handlers = self.script.handlers.borrow_mut();
+        handlers.next()?;
+        let now = Instant::now();
+        if let Some(call) = handlers.due(now) {
+            return Some(Next::Timer(call));
+        }
+        let interval = handlers.interval.as_mut()?;
+        if interval.next > now {
+            return None;
+        }
+        interval.next += interval.every;
+        if interval.next <= now {
+            interval.next = now + interval.every;
+        }
+        Some(Next::Interval)
+    }
+
+    fn handler(&self, of: impl Fn(&crate::script::Handlers) -> &Option<Kept>) -> Option<Kept> {
+        of(&self.script.handlers.borrow()).clone()
+    }
+
+    /// Calls a handler with what came.
+    fn told(
+        &self,
+        of: impl Fn(&crate::script::Handlers) -> &Option<Kept>,
+        make: impl for<'js> FnOnce(&Ctx<'js>) -> rquickjs::Result<Object<'js>>,
+    ) -> Result<(), Thrown> {
+        let Some(handler) = self.handler(of) else { return Ok(()) };
+        self.js.call(|ctx| {
+            let one = make(ctx)?;
+            handler.restore(ctx)?.call::<_, Value<'_>>((one,)).map(|_| ())
+        })
+    }
+
+    fn interval(&self) -> Result<(), Thrown> {
+        let handler =
+            self.script.handlers.borrow().interval.as_ref().map(|interval| interval.handler.clone());
+        let Some(handler) = handler else { return Ok(()) };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.js.call(|ctx| handler.restore(ctx)?.call::<_, Value<'_>>((now.as_millis() as f64,)).map(|_| ()))
+    }
+
+    fn answer(&self, request: &Request) -> Result<Reply, RequestError> {
+        let handler = self.handler(|handlers| &handlers.request).ok_or(RequestError::NoHandler)?;
+        let came = self.js.call(|ctx| {
+            let request_seen = ctx.json_parse(request.json().to_string())?;
+            let value: Value<'_> = handler.restore(ctx)?.call((request_seen,))?;
+            Reply::of(ctx, &request.format, value)
+        });
+        Ok(came.unwrap_or_else(|thrown| {
+            let reply = Reply::thrown(thrown.value.as_deref().unwrap_or_default(), &thrown.text);
+            // What a script throws to say that something is not found is no failure of it.
+            if reply.status == 500 {
+                self.threw(&thrown);
+            }
+            reply
+        }))
+    }
+
+    fn threw(&self, thrown: &Thrown) {
+        let Counters { interrupted, .. } = &*self.script.counters;
+        interrupted.fetch_add(u64::from(thrown.interrupted), Relaxed);
+        self.script.counters.exception(&thrown.text);
+        let name = &*self.script.name;
+        tracing::warn!(about = name, "{name}: {}", thrown.text);
+    }
+
+    fn count(&mut self) {
+        let spent = clock_gettime(ClockId::ThreadCPUTime);
+        let ms = spent.tv_sec as u64 * 1000 + spent.tv_nsec as u64 / 1_000_000;
+        let counters = &self.script.counters;
+        counters.cpu_ms.store(ms, Relaxed);
+        let now = Instant::now();
+        if self.counted.is_none_or(|at| now.duration_since(at) >= MEMORY_EVERY) {
+            self.counted = Some(now);
+            counters.memory_bytes.store(self.js.memory_bytes(), Relaxed);
+        }
+    }
+}
+
+/// Makes our functions globals of a script.
+fn install<'js>(ctx: &Ctx<'js>, script: &Rc<Script>) -> rquickjs::Result<()> {
+    let globals = ctx.globals();
+    for function in catalogue::all() {
+        let script = Rc::clone(script);
+        let body = move |ctx: Ctx<'js>, arguments: Rest<Value<'js>>| {
+            (function.call)(&script, Call::new(ctx, function.name, function.parameters, arguments))
+        };
+        globals.set(function.name, Function::new(ctx.clone(), body)?.with_name(function.name)?)?;
+    }
+    globals.set("console", functions::console(ctx, script)?)
+}
+
+/// A record of the flow log as handlers see it: that of `/flows/json`.
+fn flow<'js>(ctx: &Ctx<'js>, record: &LoggedFlow) -> rquickjs::Result<Object<'js>> {
+    let object = Object::new(ctx.clone())?;
+    object.set("agent", record.owner.agent.to_string())?;
+    if record.owner.source != Source::Agent {
+        object.set("dataSource", record.owner.source.to_string())?;
+    }
+    object.set("flowID", record.id as f64)?;
+    object.set("name", &*record.name)?;
+    object.set("flowKeys", record.keys.as_str())?;
+    object.set("value", record.value)?;
+    object.set("start", record.start_ms as f64)?;
+    object.set("end", record.end_ms as f64)?;
+    if !record.values.is_empty() {
+        object.set("values", record.values.clone())?;
+    }
+    Ok(object)
+}
+
+/// An event as handlers see it: that of `/events/json`.
+fn event<'js>(ctx: &Ctx<'js>, event: &LoggedEvent) -> rquickjs::Result<Object<'js>> {
+    let value = ctx.json_parse(engine::json::event(event).to_string())?;
+    value.into_object().ok_or(rquickjs::Error::Unknown)
+}

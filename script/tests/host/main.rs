@@ -1,0 +1,5 @@
+//! Scripts in a whole host: an engine that receives, actions that do nothing, and threads of their own.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod running;
+mod support;

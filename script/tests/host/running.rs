@@ -1,0 +1,119 @@
+//! How scripts begin, go on and end.
+
+use std::time::Duration;
+
+use script::{Request, RequestError};
+use serde_json::json;
+
+use crate::support::{Host, get, until};
+
+#[test]
+fn a_handler_answers_and_keeps_what_it_knows() {
+    let host = Host::start(&[(
+        "elb.js",
+        "var enabled = false;\n\
+         setHttpHandler(function(req) {\n\
+           enabled = req.query && req.query.state && req.query.state[0] === 'enabled';\n\
+           if (req.path[0] === 'missing') throw 'not_found';\n\
+           if (req.path[0] === 'object') return {n: [1, 2.5, null], body: req.body, method: req.method};\n\
+           return enabled ? 'enabled' : 'disabled';\n\
+         });",
+    )]);
+    assert_eq!(host.get("elb.js"), json!("disabled"));
+    let ask = |path: &[&str], query: &[(&str, &str)], body: &str| {
+        let request = Request {
+            path: path.iter().map(|part| (*part).to_owned()).collect(),
+            query: query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            body: body.into(),
+            ..get()
+        };
+        let reply = host.ask("elb.js", request).unwrap();
+        (reply.status, String::from_utf8(reply.body).unwrap())
+    };
+    assert_eq!(ask(&[], &[("state", "enabled")], ""), (200, "enabled".to_owned()));
+    assert_eq!(ask(&["missing"], &[], "").0, 404);
+    let object = ask(&["object"], &[], "{\"a\": 1}");
+    assert_eq!(object, (200, "{\"n\":[1,2.5,null],\"body\":{\"a\":1},\"method\":\"GET\"}".to_owned()));
+    assert_eq!(host.ask("other.js", get()), Err(RequestError::NoScript));
+    let status = host.status("elb.js");
+    assert_eq!((&status["alive"], &status["error"]), (&json!(true), &json!(null)));
+    assert!(status["requestsReceived"].as_u64() >= Some(4), "{status}");
+}
+
+#[test]
+fn one_that_cannot_start_stops_no_other_one() {
+    let host = Host::start(&[
+        ("bad.js", "let a = ;"),
+        ("gone.js", "nosuch();"),
+        ("done.js", "logInfo('hello');"),
+        ("good.js", "setHttpHandler(function() { return 'good'; });"),
+    ]);
+    assert_eq!(host.get("good.js"), json!("good"));
+    until("the others end", || ["bad.js", "gone.js", "done.js"].iter().all(|name| !host.is_alive(name)));
+    let error = |name| host.status(name)["error"].as_str().unwrap_or_default().to_owned();
+    assert!(error("bad.js").starts_with("bad.js:1:9 SyntaxError"), "{}", error("bad.js"));
+    assert!(error("gone.js").starts_with("gone.js:1:1 ReferenceError: nosuch"), "{}", error("gone.js"));
+    assert_eq!(host.status("done.js")["gracefulExit"], true);
+    assert_eq!(host.ask("bad.js", get()), Err(RequestError::Ended));
+}
+
+#[test]
+fn the_clock_calls_and_an_exception_ends_nothing() {
+    let host = Host::start(&[(
+        "clock.js",
+        "var n = 0, late = null, now = 0;\n\
+         setIntervalHandler(function(ms) { n++; now = ms; if (n % 2) throw new Error('odd ' + n); }, 0.02);\n\
+         setTimeout(function(a, b) { late = a + b; }, 10, 1, 2);\n\
+         clearTimeout(setTimeout(function() { late = 'no'; }, 20));\n\
+         setHttpHandler(function() { return {n: n, late: late, now: now}; });",
+    )]);
+    until("it is called", || host.get("clock.js")["n"].as_u64() > Some(5));
+    let seen = host.get("clock.js");
+    assert_eq!(seen["late"], 3);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    assert!(now.abs_diff(u128::from(seen["now"].as_u64().unwrap())) < 20_000, "{seen}");
+    let status = host.status("clock.js");
+    assert!(status["exceptions"].as_u64() > Some(2), "{status}");
+    assert!(status["error"].as_str().unwrap().contains("clock.js:2:"), "{status}");
+    assert_eq!(status["alive"], true);
+}
+
+#[test]
+fn one_without_end_is_interrupted_and_goes_on() {
+    let host = Host::with(
+        &[(
+            "loop.js",
+            "setHttpHandler(function(req) { if (req.path[0] === 'loop') while (true) {} return 'still here'; });",
+        )],
+        |config| config.limits.call = Duration::from_millis(100),
+    );
+    assert_eq!(host.get("loop.js"), json!("still here"));
+    let reply = host.ask("loop.js", Request { path: vec!["loop".into()], ..get() }).unwrap();
+    assert_eq!(reply.status, 500);
+    assert!(String::from_utf8_lossy(&reply.body).contains("took longer than 100 ms"));
+    assert_eq!(host.get("loop.js"), json!("still here"));
+    assert_eq!(host.status("loop.js")["interrupted"], 1);
+}
+
+#[test]
+fn one_that_never_ends_does_not_hold_up_the_end() {
+    let host = Host::start(&[("forever.js", "while (true) {}")]);
+    until("it runs", || host.is_alive("forever.js"));
+    let began = std::time::Instant::now();
+    host.scripts.shutdown();
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+}
+
+#[test]
+fn one_whose_file_has_changed_starts_anew() {
+    let host =
+        Host::with(&[("v.js", "setHttpHandler(function() { return 1; });")], |config| config.reload = true);
+    assert_eq!(host.get("v.js"), json!(1));
+    // A file system may tell times by the tick of the clock only.
+    std::thread::sleep(Duration::from_millis(20));
+    std::fs::write(host.file("v.js"), "setHttpHandler(function() { return 2; });").unwrap();
+    until("the new one answers", || {
+        host.is_alive("v.js") && host.ask("v.js", get()).is_ok_and(|reply| reply.body == b"2")
+    });
+    assert_eq!(host.status("v.js")["starts"], 2);
+}
