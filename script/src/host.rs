@@ -51,6 +51,8 @@ struct Inner {
     /// Where news go; a copy of what runs, so that the events thread waits for nobody.
     mailboxes: Arc<RwLock<Vec<Mailbox>>>,
     apps: Mutex<Vec<App>>,
+    /// Had by whoever starts and ends scripts, who waits for threads.
+    turn: Mutex<()>,
     watcher: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
 }
 
@@ -93,6 +95,7 @@ impl Scripts {
             running: Mutex::default(),
             mailboxes,
             apps: Mutex::default(),
+            turn: Mutex::default(),
             watcher: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -132,9 +135,9 @@ impl Scripts {
             drop(end);
             let _ = thread.join();
         }
-        self.inner.tell(&[]);
-        let all: Vec<Running> = std::mem::take(&mut *lock(&self.inner.running)).into_values().collect();
-        end(all);
+        let _turn = lock(&self.inner.turn);
+        self.inner.take_out(|_, _| true);
+        self.inner.tell();
     }
 
     /// How they stand, as `/scripts/json` has it.
@@ -243,27 +246,20 @@ impl Running {
 impl Inner {
     /// Makes what runs what the configuration means.
     fn adopt(&self) {
+        let _turn = lock(&self.turn);
         let config = Arc::clone(&lock(&self.config));
         let meant = self.meant(&config);
-        let mut running = lock(&self.running);
-        let gone: Vec<String> = running
-            .iter()
-            .filter(|(name, script)| {
-                let is_meant = meant.get(*name).is_some_and(|meant| meant.file == script.file);
-                !is_meant || *script.config != *config || script.has_changed()
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
-        let ending: Vec<Running> = gone.iter().filter_map(|name| running.remove(name)).collect();
-        end(ending);
-        for (name, meant) in meant {
-            if !running.contains_key(&name) {
-                let started = self.start(&name, meant, &config, Arc::default());
-                running.insert(name, started);
+        let stays = |name: &str, script: &Running| {
+            let is_meant = meant.get(name).is_some_and(|meant| meant.file == script.file);
+            is_meant && *script.config == *config && !script.has_changed()
+        };
+        let former = self.take_out(|name, script| !stays(name, script));
+        for (name, meant) in &meant {
+            if !lock(&self.running).contains_key(name) {
+                self.start(name, meant.clone(), &config, former.get(name).cloned().unwrap_or_default());
             }
         }
-        let mailboxes: Vec<Mailbox> = running.values().map(|script| script.mailbox.clone()).collect();
-        self.tell(&mailboxes);
+        self.tell();
     }
 
     /// Starts those anew whose files have changed, where the operator wants that.
@@ -272,23 +268,42 @@ impl Inner {
         if !config.reload {
             return;
         }
-        let mut running = lock(&self.running);
-        let changed: Vec<String> =
-            running.iter().filter(|(_, script)| script.has_changed()).map(|(name, _)| name.clone()).collect();
+        let _turn = lock(&self.turn);
+        let mut changed = BTreeMap::new();
+        let former = self.take_out(|name, script| {
+            let has_changed = script.has_changed();
+            if has_changed {
+                let meant = Meant { file: script.file.clone(), app: script.app.clone() };
+                changed.insert(name.to_owned(), meant);
+            }
+            has_changed
+        });
         if changed.is_empty() {
             return;
         }
-        for name in changed {
-            let Some(former) = running.remove(&name) else { continue };
+        for (name, meant) in changed {
             tracing::info!("{name} has changed and starts anew");
-            let meant = Meant { file: former.file.clone(), app: former.app.clone() };
-            let counters = Arc::clone(&former.mailbox.counters);
-            end(vec![former]);
-            let started = self.start(&name, meant, &config, counters);
-            running.insert(name, started);
+            let counters = former.get(&name).cloned().unwrap_or_default();
+            self.start(&name, meant, &config, counters);
         }
-        let mailboxes: Vec<Mailbox> = running.values().map(|script| script.mailbox.clone()).collect();
-        self.tell(&mailboxes);
+        self.tell();
+    }
+
+    /// Ends these; what was counted of them. Nobody who asks other scripts waits for that.
+    fn take_out(&self, mut is_meant: impl FnMut(&str, &Running) -> bool) -> BTreeMap<String, Arc<Counters>> {
+        let ending: BTreeMap<String, Running> = {
+            let mut running = lock(&self.running);
+            let (goes, stays) =
+                std::mem::take(&mut *running).into_iter().partition(|(name, script)| is_meant(name, script));
+            *running = stays;
+            goes
+        };
+        let former = ending
+            .iter()
+            .map(|(name, script)| (name.clone(), Arc::clone(&script.mailbox.counters)))
+            .collect();
+        end(ending.into_values().collect());
+        former
     }
 
     /// The scripts that a configuration means, by name. Of two of one name the first one runs.
@@ -328,7 +343,7 @@ impl Inner {
         meant
     }
 
-    fn start(&self, name: &str, meant: Meant, config: &Arc<Config>, counters: Arc<Counters>) -> Running {
+    fn start(&self, name: &str, meant: Meant, config: &Arc<Config>, counters: Arc<Counters>) {
         let (mailbox, inbox) = mailbox(config.limits.queue, Arc::clone(&counters));
         // From now on it runs, so that whoever asks now is answered when it has begun.
         counters.begin();
@@ -360,12 +375,15 @@ impl Inner {
                 None
             }
         };
-        Running { file: meant.file, app: meant.app, mailbox, thread, files, config: Arc::clone(config) }
+        let config = Arc::clone(config);
+        let running = Running { file: meant.file, app: meant.app, mailbox, thread, files, config };
+        lock(&self.running).insert(name.to_owned(), running);
     }
 
-    /// From here on news go to these.
-    fn tell(&self, mailboxes: &[Mailbox]) {
-        *self.mailboxes.write().unwrap_or_else(PoisonError::into_inner) = mailboxes.to_vec();
+    /// From here on news go to those that run.
+    fn tell(&self) {
+        let mailboxes = lock(&self.running).values().map(|script| script.mailbox.clone()).collect();
+        *self.mailboxes.write().unwrap_or_else(PoisonError::into_inner) = mailboxes;
     }
 }
 
