@@ -297,7 +297,7 @@ impl Program {
             }
             Change::Topology(None) => {
                 absent(TOPOLOGY.to_owned(), next.topology.is_defined())?;
-                next.topology = Arc::default();
+                next.topology = Arc::new(next.topology.undefined());
                 return Ok(next);
             }
         }

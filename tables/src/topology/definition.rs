@@ -30,7 +30,8 @@ pub const LONGEST_NAME: usize = 200;
 /// Attributes of a topology.
 pub const ATTRIBUTES: [&str; 2] = ["nodes", "links"];
 
-/// A definition, checked. Nodes, ports and links are numbered in the order of their names.
+/// A definition, checked. Nodes, ports and links are numbered in the order of their names; nodes that only links name, in
+/// that of these.
 #[derive(Debug, Default)]
 pub struct Definition {
     pub(super) nodes: Vec<Node>,
@@ -114,6 +115,21 @@ impl Definition {
     /// As it was defined.
     pub fn to_json(&self) -> &Json {
         &self.json
+    }
+
+    /// A node as it was defined; `None` where it is not among the nodes.
+    pub fn node_json(&self, node: &str) -> Option<&Json> {
+        self.json.get("nodes")?.get(node)
+    }
+
+    /// A port as it was defined; `None` where it is not among those of a node.
+    pub fn port_json(&self, node: &str, port: &str) -> Option<&Json> {
+        self.node_json(node)?.get("ports")?.get(port)
+    }
+
+    /// A link as it was defined.
+    pub fn link_json(&self, link: &str) -> Option<&Json> {
+        self.json.get("links")?.get(link)
     }
 
     pub(super) fn node(&self, name: &str) -> Option<u32> {
@@ -268,7 +284,7 @@ fn part<'j>(object: &'j Map<String, Json>, name: &str) -> Result<Option<&'j Map<
 }
 
 /// The agent that a text means: an address, or the name of its host.
-fn agent(text: &str) -> AgentRef {
+pub(super) fn agent(text: &str) -> AgentRef {
     text.parse::<IpAddr>().map_or_else(|_| AgentRef::Named(text.into()), |ip| AgentRef::Address(ip.into()))
 }
 

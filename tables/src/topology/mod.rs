@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`definition`] | a topology as clients write it |
 //! | [`names`] | what agents say of their names, and when to ask them |
-//! | [`paths`] | links of nodes, shortest paths |
+//! | [`paths`] | links of nodes, the shortest path, diameter, spanning tree |
+//! | [`shortest`] | further paths, in the order of their lengths |
 //! | [`locate`] | hosts where a shard sees them |
 //! | [`located`] | hosts where all shards see them |
 //!
@@ -16,12 +17,14 @@ pub mod locate;
 pub mod located;
 pub mod names;
 pub mod paths;
+pub mod shortest;
 
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use ahash::{AHashMap, AHashSet};
 use decode::{Address, DataSource};
+use serde_json::{Map, Value as Json, json};
 
 pub use definition::Definition;
 use definition::{AgentRef, is_interface};
@@ -56,6 +59,8 @@ impl Role {
 /// A topology, compiled. The empty one, where nothing is defined, has no ports.
 #[derive(Debug, Default)]
 pub struct Topology {
+    /// Which one it is of those that were defined one after the other.
+    version: u64,
     definition: Option<Arc<Definition>>,
     names: Arc<Vec<AgentPorts>>,
     agents: AHashMap<Address, Member>,
@@ -204,15 +209,29 @@ impl Topology {
     #[must_use]
     pub fn with_names(&self, names: Vec<AgentPorts>) -> Self {
         match &self.definition {
-            Some(definition) => Self::new(Arc::clone(definition), Arc::new(names)),
-            None => Self::default(),
+            Some(definition) => {
+                Self { version: self.version, ..Self::new(Arc::clone(definition), Arc::new(names)) }
+            }
+            None => Self { version: self.version, ..Self::default() },
         }
     }
 
     /// Another definition; what agents have said of their names stays known.
     #[must_use]
     pub fn redefined(&self, definition: Definition) -> Self {
-        Self::new(Arc::new(definition), Arc::clone(&self.names))
+        let version = self.version + 1;
+        Self { version, ..Self::new(Arc::new(definition), Arc::clone(&self.names)) }
+    }
+
+    /// None any more.
+    #[must_use]
+    pub fn undefined(&self) -> Self {
+        Self { version: self.version + 1, ..Self::default() }
+    }
+
+    /// How often it was defined, changed or taken away since the collector began. Names that agents tell change nothing.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// What it was compiled from; `None` where no topology is defined.
@@ -278,6 +297,39 @@ impl Topology {
             _ => None,
         };
         self.name_of(by_port.or_else(only)?)
+    }
+
+    /// The agent that a text means: its address, or the name of its host where the topology needs that.
+    pub fn agent_named(&self, text: &str) -> Option<Address> {
+        match definition::agent(text) {
+            AgentRef::Address(address) => Some(address),
+            AgentRef::Named(name) => {
+                let has_name = |known: &&AgentPorts| known.host_name.as_ref() == Some(&name);
+                self.names.iter().find(has_name).map(|known| known.agent)
+            }
+        }
+    }
+
+    /// A node as it was defined; of one that only links name what is known: its agent, its ports and their numbers.
+    pub fn node_json(&self, name: &str) -> Option<Json> {
+        let definition = self.definition.as_ref()?;
+        let number = definition.node(name)?;
+        if let Some(json) = definition.node_json(name) {
+            return Some(json.clone());
+        }
+        let node = definition.nodes.get(number as usize)?;
+        let agent = self.agent_of(name);
+        let mut ports: Map<String, Json> =
+            node.ports.keys().map(|port| (port.to_string(), Json::Object(Map::new()))).collect();
+        let known = self.ports.iter().filter(|((of, _), known)| Some(*of) == agent && known.node == number);
+        for ((_, ifindex), known) in known {
+            ports.insert(known.name.to_string(), json!({"ifindex": ifindex.to_string()}));
+        }
+        let mut json = json!({ "ports": ports });
+        if let Some(agent) = agent {
+            json["agent"] = agent.to_string().into();
+        }
+        Some(json)
     }
 
     /// The nodes of an agent, in the order of their names.
@@ -393,7 +445,6 @@ pub enum Which {
 #[allow(clippy::unwrap_used, reason = "tests")]
 pub(crate) mod tests {
     use super::*;
-    use serde_json::json;
 
     pub(crate) fn agent(last: u8) -> Address {
         Address::V4([10, 0, 0, last].into())
@@ -493,5 +544,47 @@ pub(crate) mod tests {
         assert_eq!(topology.node_of(agent(1), DataSource { class: 0, index: 99 }), None);
         let (node, port) = topology.port_of(agent(1), 22).unwrap();
         assert_eq!((&**node, &*port), ("s2", "s2-eth2"));
+    }
+
+    #[test]
+    fn nodes_and_links_show_as_they_were_defined_and_else_as_what_is_known() {
+        let json = json!({
+            "nodes": {"s1": {"agent": "10.0.0.1", "dpid": "0001", "ports": {"p": {"ifindex": "11", "ofport": "2"}}}, "s2": {}},
+            "links": {"l": {"node1": "s1", "port1": "p", "node2": "s2", "port2": 7, "tags": {"a": 1}}},
+        });
+        let defined = topology(&json, Vec::new());
+        assert_eq!(defined.node_json("s1").as_ref(), Some(&json["nodes"]["s1"]));
+        assert_eq!(defined.node_json("s2"), Some(json!({})));
+        let definition = defined.definition().unwrap();
+        assert_eq!(definition.link_json("l"), Some(&json["links"]["l"]));
+        assert_eq!(definition.port_json("s1", "p"), Some(&json!({"ifindex": "11", "ofport": "2"})));
+        assert_eq!((definition.port_json("s2", "7"), definition.link_json("m")), (None, None));
+        assert_eq!(defined.node_json("s3"), None);
+        let named = topology(&json!({"links": {"l": link("leaf1", "swp1", "10.0.0.3", "7")}}), Vec::new());
+        let named = named.with_names(vec![names(1, Some("leaf1"), &[(5, "swp1"), (6, "swp2")])]);
+        assert_eq!(
+            named.node_json("leaf1"),
+            Some(json!({"agent": "10.0.0.1", "ports": {"swp1": {"ifindex": "5"}}}))
+        );
+        assert_eq!(
+            named.node_json("10.0.0.3"),
+            Some(json!({"agent": "10.0.0.3", "ports": {"7": {"ifindex": "7"}}}))
+        );
+        let agents = ["leaf1", "10.0.0.9", "swp1"].map(|text| named.agent_named(text));
+        assert_eq!(agents, [Some(agent(1)), Some(agent(9)), None]);
+    }
+
+    #[test]
+    fn versions_rise_with_each_definition_and_not_with_names() {
+        let json = json!({"links": {"l": link("leaf1", "1", "leaf2", "1")}});
+        let none = Topology::default();
+        let one = none.redefined(Definition::from_json(&json).unwrap());
+        let named = one.with_names(vec![names(1, Some("leaf1"), &[(1, "1")])]);
+        let gone = named.undefined();
+        let again = gone.redefined(Definition::from_json(&json).unwrap());
+        let versions =
+            [&none, &one, &named, &gone, &gone.with_names(Vec::new()), &again].map(Topology::version);
+        assert_eq!(versions, [0, 1, 1, 2, 2, 3]);
+        assert!(!gone.is_defined() && again.is_defined());
     }
 }
