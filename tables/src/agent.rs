@@ -126,6 +126,12 @@ impl Estimate {
         (if self.weight > 0.0 { self.weight } else { rate }, disbelieved)
     }
 
+    /// The rate that is configured, `None` before the first sample; and what the pool of the last window tells, where that is
+    /// known and believed.
+    pub(crate) fn rates(&self) -> (Option<u32>, Option<f64>) {
+        ((self.rate > 0).then_some(self.rate), (self.weight > 0.0).then_some(self.weight))
+    }
+
     /// The sender has begun anew.
     pub(crate) fn restart(&mut self) {
         self.window = None;

@@ -81,6 +81,16 @@ impl<'s> Known<'s> {
             Question::Agents(agents) => Partial::Agents(
                 self.meant(agents).map(|(address, agent)| agent.summary(address, self.now_us)).collect(),
             ),
+            Question::Sources { agents, source } => {
+                let is_meant = |address, name: &DataSource| {
+                    source.is_none_or(|source| source == *name)
+                        && agents.mean_source(address, &Source::Of(*name))
+                };
+                let of = |(address, agent): (Address, &'s Agent)| {
+                    agent.sources.summaries(address, move |name| is_meant(address, name), self.now_us)
+                };
+                Partial::Sources(self.meant(agents).flat_map(of).collect())
+            }
             Question::MetricNames => {
                 let mut names = BTreeMap::new();
                 for metric in self.every(&Agents::All, &[], &Filter::default()) {

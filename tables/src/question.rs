@@ -14,6 +14,7 @@ use crate::flow::learned::HostAdapters;
 use crate::flow::plan::ActiveFlow;
 use crate::metric::MetricValue;
 use crate::select::{Agents, Aggregation, Filter, MetricRef};
+pub use crate::source::SourceSummary;
 use crate::table;
 use crate::topology::locate::Sighting;
 use crate::topology::{AgentPorts, Named};
@@ -23,6 +24,13 @@ use crate::topology::{AgentPorts, Named};
 pub enum Question {
     /// Who sends, and what was lost on the way.
     Agents(Agents),
+    /// How data sources are measured: at which rate they sample, how often they send counters.
+    Sources {
+        /// Of which agents.
+        agents: Agents,
+        /// This one; all of them when `None`.
+        source: Option<DataSource>,
+    },
     /// Which metrics there are.
     MetricNames,
     /// All metrics of agents.
@@ -185,6 +193,8 @@ pub struct Statistic {
 pub enum Partial {
     /// To [`Question::Agents`].
     Agents(Vec<AgentSummary>),
+    /// To [`Question::Sources`].
+    Sources(Vec<SourceSummary>),
     /// To [`Question::MetricNames`]: age of the youngest value.
     MetricNames(BTreeMap<String, u64>),
     /// To [`Question::AgentMetrics`] and [`Question::Dump`].
@@ -212,6 +222,8 @@ pub enum Partial {
 pub enum Answer {
     /// To [`Question::Agents`], by address.
     Agents(Vec<AgentSummary>),
+    /// To [`Question::Sources`], by agent and data source.
+    Sources(Vec<SourceSummary>),
     /// To [`Question::MetricNames`]: age of the youngest value, microseconds.
     MetricNames(BTreeMap<String, u64>),
     /// To [`Question::AgentMetrics`] and [`Question::Dump`], by agent, data source and name.
@@ -242,6 +254,10 @@ impl Partial {
             (Self::Agents(mut a), Self::Agents(b)) => {
                 a.extend(b);
                 Self::Agents(a)
+            }
+            (Self::Sources(mut a), Self::Sources(b)) => {
+                a.extend(b);
+                Self::Sources(a)
             }
             (Self::MetricNames(mut a), Self::MetricNames(b)) => {
                 for (name, age) in b {
@@ -299,6 +315,10 @@ impl Partial {
             Self::Agents(mut agents) => {
                 agents.sort_by_key(|summary| summary.agent);
                 Answer::Agents(agents)
+            }
+            Self::Sources(mut sources) => {
+                sources.sort_by(|a, b| a.owner.cmp(&b.owner));
+                Answer::Sources(sources)
             }
             Self::MetricNames(names) => Answer::MetricNames(names),
             Self::Metrics(mut metrics) => {

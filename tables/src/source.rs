@@ -5,7 +5,7 @@
 
 use decode::counter::{HOST_ADAPTERS, VIRT_CPU};
 use decode::layout::{Fields, Value};
-use decode::{CountersSample, DataSource, DiscardedPacket, FlowSample, Mac, Record, Records};
+use decode::{Address, CountersSample, DataSource, DiscardedPacket, FlowSample, Mac, Record, Records};
 
 use crate::agent::{Estimate, Map};
 use crate::flow::learned::MOST_MACS;
@@ -13,6 +13,7 @@ use crate::flow::owners::Known;
 use crate::mem;
 use crate::metric::Moment;
 use crate::metric::store::{Metrics, State};
+use crate::question::{self, Owner};
 use crate::sequence::{Arrival, Sequence};
 
 /// The data sources of an agent.
@@ -55,6 +56,31 @@ pub(crate) struct Source {
     pub(crate) macs: Box<[Mac]>,
 }
 
+/// What a data source sends, and how often: the answer to "how is this one measured".
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceSummary {
+    /// Whose.
+    pub owner: Owner,
+    /// One in so many packets is sampled, as its last flow sample says; `None` where it has sent none.
+    pub sampling_rate: Option<u32>,
+    /// One in so many packets was really received, as its sample pool tells over the last 100 samples (promise I4); `None`
+    /// while there were fewer, or where the pool is not believed.
+    pub measured_rate: Option<f64>,
+    /// Its flow samples.
+    pub flow_samples: Sequence,
+    /// Samples that the device dropped, as it says.
+    pub flow_drops: u64,
+    /// Its counters samples.
+    pub counter_samples: Sequence,
+    /// Its notifications of dropped packets.
+    pub discarded: Sequence,
+    /// The mean of the last two intervals between counters samples, microseconds; `None` before the second one, and when
+    /// they have stopped.
+    pub polling_interval_us: Option<u64>,
+    /// Microseconds since its last sample.
+    pub last_seen_us: u64,
+}
+
 /// A data source that is heard.
 #[derive(Debug)]
 pub(crate) struct SourceMut<'s> {
@@ -81,6 +107,29 @@ impl Sources {
     /// All of them, with what flow samples say.
     pub(crate) fn both(&self) -> impl Iterator<Item = (&Pulse, &Source)> {
         self.pulses.iter().zip(&self.sources)
+    }
+
+    /// What each of them sends, of those that are meant.
+    pub(crate) fn summaries(
+        &self,
+        agent: Address,
+        is_meant: impl Fn(&DataSource) -> bool,
+        now_us: u64,
+    ) -> impl Iterator<Item = SourceSummary> {
+        self.both().filter(move |(pulse, _)| is_meant(&pulse.name)).map(move |(pulse, source)| {
+            let (sampling_rate, measured_rate) = pulse.estimate.rates();
+            SourceSummary {
+                owner: Owner { agent, source: question::Source::Of(pulse.name) },
+                sampling_rate,
+                measured_rate,
+                flow_samples: pulse.flow_samples,
+                flow_drops: pulse.drops.total,
+                counter_samples: source.counter_samples,
+                discarded: source.discards,
+                polling_interval_us: source.metrics.interval_us(),
+                last_seen_us: now_us.saturating_sub(pulse.last_seen_us),
+            }
+        })
     }
 
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut Source> {

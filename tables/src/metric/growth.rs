@@ -48,6 +48,14 @@ impl Intervals {
         }
     }
 
+    /// Their mean, microseconds: of one where there is but one.
+    pub(super) fn mean_us(self) -> Option<u64> {
+        match self.0 {
+            [Some(a), Some(b)] => Some(a.midpoint(b)),
+            [a, _] => a,
+        }
+    }
+
     /// Three of the longer one, microseconds.
     pub(super) fn believed_us(self) -> u64 {
         match self.0 {

@@ -198,6 +198,11 @@ impl Metrics {
         !self.blocks.is_empty() && now_us.saturating_sub(self.updated_us) <= believed
     }
 
+    /// The mean of the last intervals between samples, microseconds; `None` before the second one.
+    pub(crate) fn interval_us(&self) -> Option<u64> {
+        self.intervals.mean_us()
+    }
+
     /// Forgets what is no longer believed.
     pub(crate) fn forget(&mut self, now_us: u64, timeout_us: Option<u64>) {
         if !self.blocks.is_empty() && !self.are_believed(now_us, timeout_us) {
