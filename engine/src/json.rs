@@ -9,7 +9,7 @@ use tables::Program;
 use tables::agent::AgentSummary;
 use tables::flow::plan::ActiveFlow;
 use tables::metric::MetricValue;
-use tables::question::{Metric, Owner, Source, Statistic};
+use tables::question::{Metric, Owner, Source, SourceSummary, Statistic};
 use tables::topology::Place;
 
 use crate::{LoggedEvent, LoggedFlow};
@@ -184,6 +184,32 @@ pub fn agents(agents: &[AgentSummary]) -> Json {
     agents.iter().map(|agent| (agent.agent.to_string(), one(agent))).collect::<Map<_, _>>().into()
 }
 
+/// How a data source is measured. Rates are "one in so many packets"; the effective one is what the sample pool tells where
+/// `samplingRateMeasured` says so, else the configured one. What it has not sent is left out.
+pub fn source(source: &SourceSummary) -> Json {
+    let (flows, counters, discarded) = (&source.flow_samples, &source.counter_samples, &source.discarded);
+    let mut object = json!({
+        "agent": source.owner.agent.to_string(),
+        "dataSource": source.owner.source.to_string(),
+        "flowSamples": flows.received,
+        "flowSamplesLost": flows.lost,
+        "flowDrops": source.flow_drops,
+        "counterSamples": counters.received,
+        "counterSamplesLost": counters.lost,
+        "discardedPackets": discarded.received,
+        "lastSeen": ms(source.last_seen_us),
+    });
+    if let Some(rate) = source.sampling_rate {
+        object["samplingRate"] = rate.into();
+        object["effectiveSamplingRate"] = number(source.measured_rate.unwrap_or_else(|| f64::from(rate)));
+        object["samplingRateMeasured"] = source.measured_rate.is_some().into();
+    }
+    if let Some(interval_us) = source.polling_interval_us {
+        object["effectivePollingInterval"] = ms(interval_us);
+    }
+    object
+}
+
 /// IP addresses of a host that are listed, at most.
 const MOST_ADDRESSES: usize = 16;
 
@@ -222,4 +248,56 @@ pub fn host(program: &Program, place: &Place, now_us: u64) -> Json {
         object["vlan"] = vlan.into();
     }
     object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tables::question::{Address, DataSource};
+    use tables::sequence::Sequence;
+
+    #[test]
+    fn a_data_source_shows_what_it_has_sent_and_what_was_measured() {
+        let owner = Owner {
+            agent: Address::V4([10, 0, 0, 1].into()),
+            source: Source::Of(DataSource { class: 0, index: 7 }),
+        };
+        let counted = |received, lost| {
+            let mut sequence = Sequence::default();
+            (sequence.received, sequence.lost) = (received, lost);
+            sequence
+        };
+        let silent = SourceSummary {
+            owner,
+            sampling_rate: None,
+            measured_rate: None,
+            flow_samples: Sequence::default(),
+            flow_drops: 0,
+            counter_samples: counted(3, 1),
+            discarded: counted(2, 0),
+            polling_interval_us: Some(20_000_500),
+            last_seen_us: 1_500_000,
+        };
+        assert_eq!(
+            source(&silent),
+            json!({"agent": "10.0.0.1", "dataSource": "7", "flowSamples": 0, "flowSamplesLost": 0, "flowDrops": 0,
+                "counterSamples": 3, "counterSamplesLost": 1, "discardedPackets": 2, "lastSeen": 1500,
+                "effectivePollingInterval": 20_000})
+        );
+        let mut sampled = SourceSummary {
+            sampling_rate: Some(400),
+            flow_samples: counted(120, 30),
+            flow_drops: 4,
+            polling_interval_us: None,
+            ..silent
+        };
+        let shown = source(&sampled);
+        let rates = ["samplingRate", "effectiveSamplingRate", "samplingRateMeasured"];
+        assert_eq!(rates.map(|name| shown[name].clone()), [json!(400), json!(400), json!(false)]);
+        assert_eq!((&shown["flowSamplesLost"], &shown["flowDrops"]), (&json!(30), &json!(4)));
+        assert!(shown.get("effectivePollingInterval").is_none());
+        sampled.measured_rate = Some(500.5);
+        let shown = source(&sampled);
+        assert_eq!(rates.map(|name| shown[name].clone()), [json!(400), json!(500.5), json!(true)]);
+    }
 }
