@@ -346,6 +346,9 @@ impl Topology {
 
     /// Node and port of an interface: the port's name in the definition, else that of the interface.
     pub fn port_of(&self, agent: Address, ifindex: u32) -> Option<(&Arc<str>, Arc<str>)> {
+        if !is_interface(ifindex) {
+            return None;
+        }
         if let Some(known) = self.ports.get(&(agent, ifindex)) {
             return Some((self.name_of(known.node)?, Arc::clone(&known.name)));
         }
@@ -544,6 +547,14 @@ pub(crate) mod tests {
         assert_eq!(topology.node_of(agent(1), DataSource { class: 0, index: 99 }), None);
         let (node, port) = topology.port_of(agent(1), 22).unwrap();
         assert_eq!((&**node, &*port), ("s2", "s2-eth2"));
+        let one = self::topology(&json!({"nodes": {"s1": {"agent": "10.0.0.1"}}}), Vec::new());
+        let port = |ifindex| one.port_of(agent(1), ifindex).map(|(node, port)| format!("{node} {port}"));
+        let none = [0, decode::sample::INTERNAL];
+        assert_eq!(
+            (port(5).as_deref(), none.map(port)),
+            (Some("s1 5"), [None, None]),
+            "these are no interfaces"
+        );
     }
 
     #[test]
