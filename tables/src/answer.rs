@@ -17,6 +17,7 @@ use crate::roster::Roster;
 use crate::select::{Agents, Filter, MetricRef};
 use crate::table::{self, Row};
 use crate::topology::{AgentPorts, Named};
+use crate::watch::Watch;
 
 /// Class of physical entities: the host itself.
 const PHYSICAL: u32 = 2;
@@ -76,7 +77,7 @@ impl Held<'_> {
 
 impl<'s> Known<'s> {
     /// What is known towards the answer.
-    pub(crate) fn ask(&self, question: &Question) -> Partial {
+    pub(crate) fn ask(&self, question: &Question, watch: &Watch) -> Partial {
         match question {
             Question::Agents(agents) => Partial::Agents(
                 self.meant(agents).map(|(address, agent)| agent.summary(address, self.now_us)).collect(),
@@ -132,6 +133,20 @@ impl<'s> Known<'s> {
             Question::FlowLocations { agents, flow, key, .. } => {
                 let wanted = self.is_meant(agents);
                 Partial::Flows(self.flows.locations(flow, key, &wanted, self.now_us))
+            }
+            Question::Triggered { agents, threshold, metric, flow_key } => {
+                let Some((numbered, source)) = watch.named(threshold, metric) else {
+                    return Partial::Triggered(false);
+                };
+                let is_meant = self.is_meant(agents);
+                let wanted = |owner: &Owner| {
+                    let is_it =
+                        |source: &str| owner.source == Source::Agent || owner.source.to_string() == source;
+                    is_meant(owner) && source.is_none_or(is_it)
+                };
+                let owners = self.flows.owners().filter(|(_, owner)| wanted(owner)).map(|(number, _)| number);
+                let key = flow_key.as_deref().filter(|_| numbered.threshold.by_flow);
+                Partial::Triggered(watch.is_triggered(numbered, owners, key))
             }
         }
     }

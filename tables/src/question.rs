@@ -107,6 +107,18 @@ pub enum Question {
         /// Of which data sources.
         filter: Filter,
     },
+    /// Whether a metric is above its threshold, or has not been below it for long enough.
+    Triggered {
+        /// Of which agents.
+        agents: Agents,
+        /// Name of the threshold.
+        threshold: String,
+        /// The metric, before which its data source may stand, as events name them: `4.load_one`. Of any data source
+        /// without one.
+        metric: String,
+        /// The flow's keys as text, of a threshold by flow; any flow when `None`.
+        flow_key: Option<String>,
+    },
 }
 
 /// A column of [`Question::Table`].
@@ -215,6 +227,8 @@ pub enum Partial {
     FlowValue(Option<f64>),
     /// To [`Question::Table`]: rows.
     Table(Vec<Vec<Option<Metric>>>),
+    /// To [`Question::Triggered`].
+    Triggered(bool),
 }
 
 /// The answer to a question.
@@ -244,6 +258,8 @@ pub enum Answer {
     FlowValue(Option<f64>),
     /// To [`Question::Table`]: rows of as many cells as there are columns; an optional one may be `None`.
     Table(Vec<Vec<Option<Metric>>>),
+    /// To [`Question::Triggered`].
+    Triggered(bool),
 }
 
 impl Partial {
@@ -305,6 +321,7 @@ impl Partial {
                 a.extend(b);
                 Self::Table(a)
             }
+            (Self::Triggered(a), Self::Triggered(b)) => Self::Triggered(a || b),
             (first, _) => first,
         }
     }
@@ -327,6 +344,7 @@ impl Partial {
             }
             Self::FlowKeys(keys) => Answer::FlowKeys(keys),
             Self::FlowValue(value) => Answer::FlowValue(value),
+            Self::Triggered(triggered) => Answer::Triggered(triggered),
             Self::Adapters(mut adapters) => {
                 adapters.sort_by(|a, b| a.owner.cmp(&b.owner));
                 Answer::Adapters(adapters)

@@ -404,13 +404,15 @@ impl Shard {
             let watched = (hit.id, hit.owner, hit.flow);
             if self.watch.above(watched, Some(now_us + stays_us), now_us, passes) {
                 let separator = self.flows.table(threshold.metric.name()).map(|t| t.plan.spec.fs.clone());
+                let key = key_text(&hit.key, &separator.unwrap_or_default());
+                self.watch.note_key(watched, &key);
                 outbox.events.push(ThresholdEvent {
                     threshold: name,
                     owner,
                     metric: threshold.metric.name().to_owned(),
                     limit: threshold.value,
                     value: hit.value,
-                    flow_key: Some(key_text(&hit.key, &separator.unwrap_or_default())),
+                    flow_key: Some(key),
                     values: hit.values,
                     at_us: now_us,
                 });
@@ -546,7 +548,7 @@ impl Shard {
 
     /// What this shard knows towards the answer.
     pub fn ask(&self, question: &Question, now_us: u64) -> Partial {
-        self.known(now_us).ask(question)
+        self.known(now_us).ask(question, &self.watch)
     }
 }
 

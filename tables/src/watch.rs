@@ -36,6 +36,14 @@ enum State {
     LeftOut(u64),
 }
 
+/// What is known of a metric that is, or was, above its threshold.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    state: State,
+    /// A hash of the flow's key as text: what clients name it by, whether it is still in its table or not.
+    key: u64,
+}
+
 /// A threshold of the program with the number that its states carry.
 #[derive(Clone, Debug)]
 pub(crate) struct Numbered {
@@ -51,7 +59,7 @@ pub(crate) struct Numbered {
 pub(crate) struct Watch {
     pub(crate) thresholds: Vec<Numbered>,
     next: u32,
-    states: HashMap<Watched, State, RandomState>,
+    states: HashMap<Watched, Known, RandomState>,
     /// Metrics that rose above a threshold when there was no room for more.
     pub(crate) refused: u64,
 }
@@ -97,26 +105,37 @@ impl Watch {
         passes: impl FnOnce() -> bool,
     ) -> bool {
         let state = until_us.map_or(State::Above(now_us), State::Until);
-        match self.states.get_mut(&watched) {
-            Some(State::LeftOut(again_us)) if now_us < *again_us => return false,
-            Some(known @ (State::Above(_) | State::Until(_))) => {
-                *known = state;
-                return false;
+        if let Some(known) = self.states.get_mut(&watched) {
+            match known.state {
+                State::LeftOut(again_us) if now_us < again_us => return false,
+                State::LeftOut(_) => {}
+                State::Above(_) | State::Until(_) => {
+                    known.state = state;
+                    return false;
+                }
             }
-            _ => {}
         }
         if self.states.len() >= MOST && !self.states.contains_key(&watched) {
             self.refused += 1;
             return false;
         }
         let rose = passes();
-        self.states.insert(watched, if rose { state } else { State::LeftOut(now_us + LEFT_OUT_US) });
+        let state = if rose { state } else { State::LeftOut(now_us + LEFT_OUT_US) };
+        self.states.insert(watched, Known { state, key: 0 });
         rose
+    }
+
+    /// Notes the key of a flow that has risen.
+    pub(crate) fn note_key(&mut self, watched: Watched, key: &str) {
+        let hash = self.states.hasher().hash_one(key);
+        if let Some(known) = self.states.get_mut(&watched) {
+            known.key = hash;
+        }
     }
 
     /// A metric is at or below its threshold.
     pub(crate) fn below(&mut self, watched: Watched, now_us: u64) {
-        if let Some(state @ State::Above(_)) = self.states.get_mut(&watched) {
+        if let Some(Known { state: state @ State::Above(_), .. }) = self.states.get_mut(&watched) {
             *state = State::Until(now_us);
         }
     }
@@ -124,7 +143,7 @@ impl Watch {
     /// Forgets those that have been below for long enough.
     pub(crate) fn tick(&mut self, now_us: u64) {
         let Self { thresholds, states, .. } = self;
-        states.retain(|(id, ..), state| match state {
+        states.retain(|(id, ..), known| match &known.state {
             State::Above(seen_us) => now_us.saturating_sub(*seen_us) < SILENT_US,
             State::LeftOut(again_us) => now_us < *again_us,
             State::Until(until_us) => {
@@ -139,11 +158,36 @@ impl Watch {
         self.states.keys().map(|(_, owner, _)| *owner).collect()
     }
 
-    #[cfg(test)]
-    fn is_triggered(&self, id: u32, owner: u32) -> bool {
-        let mut states = self.states.iter();
-        states.any(|((of, known, _), state)| {
-            *of == id && *known == owner && !matches!(state, State::LeftOut(_))
+    /// The threshold of this name whose metric a text names, and the data source that stands before the metric.
+    pub(crate) fn named<'t>(&self, threshold: &str, text: &'t str) -> Option<(&Numbered, Option<&'t str>)> {
+        let numbered = self.thresholds.iter().find(|numbered| *numbered.name == *threshold)?;
+        let source = text.strip_suffix(numbered.threshold.metric.name())?;
+        if source.is_empty() {
+            Some((numbered, None))
+        } else {
+            Some((numbered, Some(source.strip_suffix('.')?)))
+        }
+    }
+
+    /// Whether a metric of one of these owners is above its threshold, or has not been below it for long enough; of a
+    /// threshold by flow the flow of this key, any flow when `None`.
+    pub(crate) fn is_triggered(
+        &self,
+        numbered: &Numbered,
+        mut owners: impl Iterator<Item = u32>,
+        key: Option<&str>,
+    ) -> bool {
+        let is_up = |known: &Known| !matches!(known.state, State::LeftOut(_));
+        if !numbered.threshold.by_flow {
+            return owners.any(|owner| self.states.get(&(numbered.id, owner, 0)).is_some_and(is_up));
+        }
+        let owners: AHashSet<u32> = owners.collect();
+        let key = key.map(|key| self.states.hasher().hash_one(key));
+        self.states.iter().any(|((id, owner, _), known)| {
+            *id == numbered.id
+                && key.is_none_or(|key| key == known.key)
+                && is_up(known)
+                && owners.contains(owner)
         })
     }
 }
@@ -174,12 +218,12 @@ mod tests {
         assert!(!watch.above(metric, None, 7_999_999, || true), "not long enough below");
         watch.below(metric, 8_000_000);
         watch.tick(13_000_000);
-        assert!(!watch.is_triggered(metric.0, 7));
+        assert!(!watch.is_triggered(&watch.thresholds[0], std::iter::once(7), None));
         assert!(watch.above(metric, Some(14_000_000), 13_000_000, || true));
         watch.tick(18_999_999);
-        assert!(watch.is_triggered(metric.0, 7));
+        assert!(watch.is_triggered(&watch.thresholds[0], std::iter::once(7), None));
         watch.tick(19_000_000);
-        assert!(!watch.is_triggered(metric.0, 7), "it fell by itself");
+        assert!(!watch.is_triggered(&watch.thresholds[0], std::iter::once(7), None), "it fell by itself");
     }
 
     #[test]

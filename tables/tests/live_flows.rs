@@ -17,7 +17,7 @@ use tables::outbox::FlowRecord;
 use tables::question::Column;
 use tables::select::{Agents, Filter};
 use tables::shard::Scale;
-use tables::{Answer, Change, Options, Outbox, Program, Question, Shard};
+use tables::{Answer, Change, Options, Outbox, Partial, Program, Question, Shard};
 
 const SECOND: u64 = 1_000_000;
 
@@ -368,17 +368,19 @@ fn the_smallest_give_way_and_are_counted() {
 
 #[test]
 fn a_flow_above_its_threshold_is_an_event_once() {
-    let mut fixture =
-        Fixture::new(&[("f", json!({"keys": "ipsource", "value": "frames", "values": "bytes", "t": 1}))]);
-    let threshold = |by_flow: bool| {
-        let json = json!({"metric": "f", "value": 2.5, "byFlow": by_flow, "timeout": 2});
-        Change::Threshold(format!("by_flow_{by_flow}"), Some(json))
+    let once = || {
+        let spec = json!({"keys": "ipsource", "value": "frames", "values": "bytes", "t": 1});
+        let mut fixture = Fixture::new(&[("f", spec)]);
+        for by_flow in [true, false] {
+            let json = json!({"metric": "f", "value": 2.5, "byFlow": by_flow, "timeout": 2});
+            fixture.change(Change::Threshold(format!("by_flow_{by_flow}"), Some(json)), 0);
+        }
+        for last in [1, 2, 1, 2, 1, 2] {
+            fixture.packet(1, host(last), 100, SECOND);
+        }
+        fixture
     };
-    fixture.change(threshold(true), 0);
-    fixture.change(threshold(false), 0);
-    for last in [1, 2, 1, 2, 1, 2] {
-        fixture.packet(1, host(last), 100, SECOND);
-    }
+    let mut fixture = once();
     let events = std::mem::take(&mut fixture.outbox.events);
     let of = |by_flow: bool| {
         let name = format!("by_flow_{by_flow}");
@@ -390,6 +392,36 @@ fn a_flow_above_its_threshold_is_an_event_once() {
     let event = of(true)[0];
     assert_eq!((event.metric.as_str(), event.limit, event.value.round()), ("f", 2.5, 3.0));
     assert_eq!((event.owner.source.to_string().as_str(), event.values[0].round()), ("1", 300.0));
+    let triggered = |fixture: &Fixture, by_flow: bool, metric: &str, key: Option<&str>, at_ms: u64| {
+        let question = Question::Triggered {
+            agents: Agents::of("10.0.0.1", &Arc::default()).unwrap(),
+            threshold: format!("by_flow_{by_flow}"),
+            metric: metric.to_owned(),
+            flow_key: key.map(str::to_owned),
+        };
+        match fixture.shard.ask(&question, at_ms * 1000) {
+            Partial::Triggered(triggered) => triggered,
+            other => panic!("{other:?}"),
+        }
+    };
+    for (by_flow, metric, key, is_it) in [
+        (true, "1.f", Some("10.1.0.2"), true),
+        (true, "1.f", Some("10.1.0.3"), false),
+        (true, "1.f", None, true),
+        (true, "f", None, true),
+        (true, "2.f", None, false),
+        (true, "1.g", None, false),
+        (false, "1.f", Some("10.1.0.9"), true),
+    ] {
+        assert_eq!(triggered(&fixture, by_flow, metric, key, 1000), is_it, "{by_flow} {metric} {key:?}");
+    }
+    // They fall below after 0.18 s, are in no table any more, and stay triggered for two seconds after that.
+    for (at_ms, is_it) in [(3100, true), (3300, false)] {
+        let mut fixture = once();
+        fixture.tick(at_ms * 1000);
+        assert_eq!(triggered(&fixture, true, "1.f", Some("10.1.0.1"), at_ms), is_it, "at {at_ms} ms");
+        assert_eq!(triggered(&fixture, false, "1.f", None, at_ms), is_it, "at {at_ms} ms");
+    }
     // Three a second fall below 2.5 after 0.18 s, and may be an event again two seconds later.
     for (at_ms, again) in [(3100, 0), (6000, 3)] {
         fixture.tick(at_ms * 1000);

@@ -455,6 +455,11 @@ impl Flows {
         self.shared.owners.number(&mut Known::default(), &owner.agent, &owner.source, now_us)
     }
 
+    /// The data sources that have a number, with it.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = (u32, &Owner)> {
+        self.shared.owners.all()
+    }
+
     /// The keys that recent packets had, and the age of the youngest packet of each, microseconds.
     pub(crate) fn keys(&self, now_us: u64) -> BTreeMap<String, u64> {
         self.seen.keys(now_us)
