@@ -1,4 +1,4 @@
-//! The HTTP client of switches, feeds and webhooks: one for each endpoint, with a connection that is kept.
+//! The HTTP client of switches, feeds, webhooks and scripts: one for each endpoint, with a connection that is kept.
 //!
 //! Every call has an end: 2 s to connect and 5 s in all, unless its options say otherwise, and its answer a size.
 //! Redirects are followed for GET only, at most five, never from https to http and never to where only this host or its
@@ -6,6 +6,7 @@
 
 mod connection;
 mod error;
+mod reach;
 mod secret;
 mod tls;
 mod url;
@@ -23,7 +24,8 @@ use tokio::time::timeout;
 use connection::{Allowed, Connection};
 pub use error::Error;
 pub use hyper;
-pub use secret::Credentials;
+pub use reach::{Reach, is_never_asked};
+pub use secret::{Credentials, Secret};
 pub use tls::Tls;
 pub use url::Url;
 
@@ -44,6 +46,8 @@ pub struct Options {
     pub body_bytes: usize,
     /// The path is a secret, as those of many webhooks are: errors name the origin only.
     pub path_is_secret: bool,
+    /// Where it may go; `None` where the operator has named the endpoint.
+    pub reach: Option<Reach>,
 }
 
 impl Default for Options {
@@ -55,6 +59,7 @@ impl Default for Options {
             call: Duration::from_secs(5),
             body_bytes: 1 << 20,
             path_is_secret: false,
+            reach: None,
         }
     }
 }
@@ -122,6 +127,9 @@ impl Client {
         body: Vec<u8>,
     ) -> Result<Answer, Error> {
         let url = self.url.with_path(path).map_err(|why| self.unaskable(why))?;
+        if let Some(reach) = &self.options.reach {
+            reach.of_url(&url).map_err(|why| self.unaskable(why))?;
+        }
         let body = Bytes::from(body);
         let call = self.follow(method, url, headers, body);
         let late = |_| Error::Time { url: self.named(&self.url), limit: self.options.call };
@@ -165,6 +173,9 @@ impl Client {
         if from.is_secure() && !next.is_secure() {
             return Err(refused(format!("it leads from https to {}, which is not followed", next.origin())));
         }
+        if let Some(Err(why)) = self.options.reach.as_ref().map(|reach| reach.of_url(&next)) {
+            return Err(refused(format!("it leads to {}: {why}", next.origin())));
+        }
         Ok(Some(next))
     }
 
@@ -176,12 +187,18 @@ impl Client {
         headers: &[(&str, &str)],
         body: &Bytes,
     ) -> Result<Answer, Error> {
+        let reach = self.options.reach.as_ref();
         if !url.same_origin(&self.url) {
             let local = is_loopback(self.url.host());
-            let allowed = move |address| may_lead_to(address, local);
+            let allowed = |address| match reach {
+                Some(reach) => reach.of_address(url, address),
+                None => may_lead_to(address, local),
+            };
             let mut connection =
                 self.open(url, &Tls { client: None, ..self.options.tls.clone() }, &allowed).await?;
-            return self.exchange(&mut connection, method, url, headers, body, false).await;
+            let headers: Vec<_> =
+                headers.iter().filter(|(name, _)| !is_for_one_origin(name)).copied().collect();
+            return self.exchange(&mut connection, method, url, &headers, body, false).await;
         }
         let mut kept = self.kept.lock().await;
         // It is taken away for the call, so that one that is cut short leaves none that is out of step.
@@ -196,7 +213,8 @@ impl Client {
                 Err(error) => return Err(error),
             }
         }
-        let mut connection = self.open(url, &self.options.tls, &|_| Ok(())).await?;
+        let allowed = |address| reach.map_or(Ok(()), |reach| reach.of_address(url, address));
+        let mut connection = self.open(url, &self.options.tls, &allowed).await?;
         let answer = self.exchange(&mut connection, method, url, headers, body, true).await?;
         *kept = Some(connection);
         Ok(answer)
@@ -243,8 +261,10 @@ impl Client {
             .method(method)
             .uri(url.path())
             .header(header::HOST, url.authority())
-            .header(header::USER_AGENT, concat!("finderscope/", env!("CARGO_PKG_VERSION")))
             .header(header::ACCEPT_ENCODING, "identity");
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("user-agent")) {
+            request = request.header(header::USER_AGENT, concat!("finderscope/", env!("CARGO_PKG_VERSION")));
+        }
         for (name, value) in headers {
             let name = HeaderName::try_from(*name).map_err(|error| self.unaskable(error.to_string()))?;
             let value = HeaderValue::try_from(*value).map_err(|error| self.unaskable(error.to_string()))?;
@@ -273,21 +293,16 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
+/// Headers that are said to the origin that they were meant for, and not where it leads.
+fn is_for_one_origin(name: &str) -> bool {
+    ["authorization", "cookie", "proxy-authorization"].iter().any(|secret| name.eq_ignore_ascii_case(secret))
+}
+
 /// Whether an answer of somebody else may lead to this address; `local` is whether the operator's own address was of this
 /// host.
 fn may_lead_to(address: IpAddr, local: bool) -> Result<(), String> {
-    /// Where Amazon's instances ask for their secrets over IPv6; over IPv4 that is link-local everywhere.
-    const METADATA: IpAddr = IpAddr::V6(std::net::Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254));
     let address = address.to_canonical();
-    let link_local = match address {
-        IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    };
-    let refused = link_local
-        || address.is_unspecified()
-        || address.is_multicast()
-        || address == METADATA
-        || (address.is_loopback() && !local);
+    let refused = is_never_asked(address) || (address.is_loopback() && !local);
     if refused { Err(format!("it leads to {address}, which is not followed")) } else { Ok(()) }
 }
 

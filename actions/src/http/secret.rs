@@ -1,5 +1,6 @@
-//! Secrets, which live in files that nobody else reads.
+//! Secrets, which live in files that nobody else reads, or come from a script and are shown to nobody.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -11,6 +12,23 @@ use super::error::Error;
 
 /// Most bytes of a file of certificates, a key or a secret.
 const FILE_BYTES: u64 = 1 << 20;
+
+/// A text that is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// This one.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
 
 /// Who we say that we are. Files are read for each call, so that a new secret needs no restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +43,13 @@ pub enum Credentials {
         /// The file of the password; a line end at its end does not belong to it.
         password_file: PathBuf,
     },
+    /// Basic authentication with what a script gave.
+    Given {
+        /// The name; it has no colon, which would begin the password.
+        user: Secret,
+        /// The password.
+        password: Secret,
+    },
     /// A bearer token (RFC 6750) in a file.
     Bearer {
         /// The file.
@@ -36,12 +61,14 @@ impl Credentials {
     /// The value of `Authorization`.
     pub(super) fn header(&self) -> Result<Option<String>, Error> {
         use base64::Engine as _;
+        let basic = |user: &str, password: &str| {
+            let both = format!("{user}:{password}");
+            format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(both))
+        };
         Ok(match self {
             Self::None => None,
-            Self::Basic { user, password_file } => {
-                let both = format!("{user}:{}", secret(password_file)?);
-                Some(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(both)))
-            }
+            Self::Basic { user, password_file } => Some(basic(user, &secret(password_file)?)),
+            Self::Given { user, password } => Some(basic(&user.0, &password.0)),
             Self::Bearer { token_file } => Some(format!("Bearer {}", secret(token_file)?)),
         })
     }
@@ -119,5 +146,14 @@ mod tests {
             assert!(bearer.header().unwrap_err().to_string().contains("one line"));
         }
         assert!(!format!("{basic:?}").contains("sesame"));
+    }
+
+    #[test]
+    fn what_a_script_gave_is_sent_and_not_shown() {
+        let given = Credentials::Given { user: Secret::new("Aladdin"), password: Secret::new("open sesame") };
+        // The example of RFC 7617.
+        assert_eq!(given.header().unwrap().unwrap(), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        let shown = format!("{given:?}");
+        assert!(!shown.contains("sesame") && !shown.contains("Aladdin"), "{shown}");
     }
 }

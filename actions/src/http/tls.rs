@@ -24,6 +24,33 @@ pub struct Tls {
     pub client: Option<(PathBuf, PathBuf)>,
 }
 
+impl Tls {
+    /// What a folder of certificates says, as Docker's clients have them: `ca.pem` is whom to trust, `cert.pem` and
+    /// `key.pem` are who we are. Without `ca.pem` the system's authorities are trusted; the other two come together.
+    ///
+    /// # Errors
+    /// It has none of these, or one of the pair without the other.
+    pub fn of_folder(folder: &Path) -> Result<Self, Error> {
+        let (ca, cert, key) = (folder.join("ca.pem"), folder.join("cert.pem"), folder.join("key.pem"));
+        // What is there and cannot be used is told when it is read.
+        let is_there = |path: &Path| path.symlink_metadata().is_ok();
+        let lonely = |there: &str, missing: &Path| {
+            wrong(missing, format!("there is no such file, and {there} beside it is of no use without it"))
+        };
+        let client = match (is_there(&cert), is_there(&key)) {
+            (true, true) => Some((cert, key)),
+            (true, false) => return Err(lonely("cert.pem", &key)),
+            (false, true) => return Err(lonely("key.pem", &cert)),
+            (false, false) => None,
+        };
+        let ca_file = is_there(&ca).then_some(ca);
+        if client.is_none() && ca_file.is_none() {
+            return Err(wrong(folder, "there is no ca.pem, cert.pem or key.pem in this folder"));
+        }
+        Ok(Self { ca_file, client })
+    }
+}
+
 /// The system's authorities, and when they were read: reading a hundred and more of them takes milliseconds, and they
 /// change with updates of the system.
 static SYSTEM: Mutex<Option<(Instant, Arc<RootCertStore>)>> = Mutex::new(None);

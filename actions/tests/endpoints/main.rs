@@ -3,6 +3,7 @@
 
 mod feeds;
 mod http;
+mod reach;
 mod server;
 mod thread;
 mod tls;

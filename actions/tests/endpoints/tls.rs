@@ -104,6 +104,27 @@ async fn a_client_certificate_is_shown_where_there_is_one() {
 }
 
 #[tokio::test]
+async fn a_folder_of_certificates_says_whom_to_trust_and_who_we_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let says = |part: &str| {
+        let error = Tls::of_folder(folder.path()).unwrap_err();
+        assert!(error.label() == "file" && error.to_string().contains(part), "{error}");
+    };
+    says("no ca.pem, cert.pem or key.pem in this folder");
+    private(&path("ca.pem"), "");
+    assert_eq!(Tls::of_folder(folder.path()).unwrap(), Tls { ca_file: Some(path("ca.pem")), client: None });
+    private(&path("key.pem"), "");
+    says("cert.pem: there is no such file");
+    private(&path("cert.pem"), "");
+    std::fs::remove_file(path("ca.pem")).unwrap();
+    let pair = Some((path("cert.pem"), path("key.pem")));
+    assert_eq!(Tls::of_folder(folder.path()).unwrap(), Tls { ca_file: None, client: pair });
+    std::fs::remove_file(path("key.pem")).unwrap();
+    says("key.pem: there is no such file");
+}
+
+#[tokio::test]
 async fn an_answer_over_tls_leads_to_none_without() {
     let folder = tempfile::tempdir().unwrap();
     let ca = authority("ca");
