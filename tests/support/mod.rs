@@ -2,6 +2,7 @@
 
 pub(crate) mod acl_server;
 pub(crate) mod agent;
+pub(crate) mod apache;
 pub(crate) mod docker_lab;
 pub(crate) mod keys;
 pub(crate) mod ledger;
