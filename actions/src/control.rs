@@ -125,6 +125,7 @@ pub fn start(config: Config, start: Start<'_>) -> Result<(Actions, Control), Sta
     let trusted = Arc::new(move |agent: IpAddr| sees.trusts(agent.into()));
     let (controller, captures) = Controller::new(config.capture.check().map_err(wrong)?, &owner, trusted)
         .map_err(StartError::Config)?;
+    let controller = controller.keeping(start.state);
     let feeds_control = start.feeds.control();
     let feeds = start.feeds;
     let components = vec![

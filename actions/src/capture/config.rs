@@ -70,6 +70,9 @@ pub struct Switch {
     pub sessions: Option<usize>,
     /// Bits per second at most; else what the limits say.
     pub bits_per_second: Option<f64>,
+    /// Whether it is in no inventory, and an address that scripts may call stands in for it: it takes their rules only.
+    #[serde(skip)]
+    pub implied: bool,
 }
 
 fn swp() -> String {
@@ -271,6 +274,13 @@ pub struct Config {
     pub limits: Limits,
 }
 
+impl Config {
+    /// Whether a switch that captures for policies mirrors IPv6.
+    pub fn has_ipv6(&self) -> bool {
+        self.switches.iter().any(|switch| switch.ipv6 && !switch.implied)
+    }
+}
+
 impl Raw {
     /// What is never captured: no feed may list it either.
     pub fn never(&self) -> Vec<IpNetwork> {
@@ -308,6 +318,29 @@ impl Raw {
 }
 
 impl Switch {
+    /// A switch that is in no inventory: whoever lets scripts call this address lets them put their rules there.
+    pub fn implied(agent: IpAddr, url: String) -> Self {
+        Self {
+            agent,
+            url: Some(url),
+            driver: DriverKind::CumulusAcl,
+            user: None,
+            password_file: None,
+            token_file: None,
+            ca: None,
+            certificate: None,
+            key: None,
+            erspan_source: None,
+            interfaces: swp(),
+            ports: Vec::new(),
+            ipv6: true,
+            commit_ms: None,
+            sessions: None,
+            bits_per_second: None,
+            implied: true,
+        }
+    }
+
     /// Source address of what it mirrors; every switch that was checked has one.
     pub fn erspan_source(&self) -> Option<Ipv4Addr> {
         self.erspan_source.or(match self.agent {

@@ -1,5 +1,6 @@
 //! How others talk to the controller: what it shows, and what persons ask of it.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,15 +11,21 @@ use serde_json::Value as Json;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::guarding::Answer;
 use super::policy::Command;
+use super::scripts::place::Place;
+use super::scripts::policy::Came;
+use super::scripts::rules::Mirror;
+use super::scripts::{Put, ScriptRule};
 use super::view::View;
 use crate::row::Row;
 
 /// Commands that may wait.
 const WAITING: usize = 64;
 
-/// How long an answer may take.
+/// How long an answer may take, to a person and to a script, which is answered when the disk has it.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
+const SCRIPT_ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The longest capture that a person may ask for, seconds: a week.
 const LONGEST_S: u64 = 604_800;
@@ -66,11 +73,33 @@ pub enum Refusal {
     Busy,
 }
 
-/// A command, and where its answer goes.
+/// What is asked of the controller.
 #[derive(Debug)]
-pub(super) struct Ask {
+pub(super) enum Ask {
+    Person(PersonAsk),
+    Script(ScriptAsk),
+}
+
+/// A person's command, and where its answer goes.
+#[derive(Debug)]
+pub(super) struct PersonAsk {
     pub(super) command: Command,
     pub(super) answer: oneshot::Sender<Result<String, String>>,
+}
+
+/// What a script asks, and where its answer goes.
+#[derive(Debug)]
+pub(super) struct ScriptAsk {
+    pub(super) wish: ScriptWish,
+    pub(super) answer: Answer,
+}
+
+/// What a script, or whoever looks after scripts, asks.
+#[derive(Debug)]
+pub(super) enum ScriptWish {
+    Put(ScriptRule, Mirror),
+    Delete { script: String, name: String, place: Place },
+    Scripts(BTreeSet<String>),
 }
 
 /// What controller and controls share.
@@ -167,11 +196,60 @@ impl Control {
         stopped.map(drop).map_err(|_| Refusal::Unknown(crate::text::shown(id)))
     }
 
+    /// Has a switch get a rule that a script wants, and keeps it there while there is evidence. The answer comes when it is
+    /// wanted for certain, which is on the disk then; that it is there is said by the session's state later. To be called
+    /// in a runtime that has time; it takes five seconds at most.
+    ///
+    /// # Errors
+    /// It is no capture of one pair of hosts, is not to be, has no room, or nobody answers.
+    pub async fn put_script(&self, rule: ScriptRule) -> Result<Put, Refusal> {
+        let mirror = Mirror::read(&rule.lines).map_err(Refusal::Wrong)?;
+        check_name(&rule.name)?;
+        match self.ask_for_script(ScriptWish::Put(rule, mirror)).await? {
+            Came::Placed(session) => Ok(Put { session, refreshed: false }),
+            Came::Refreshed(session) => Ok(Put { session, refreshed: true }),
+            Came::Ended(_) => Err(Refusal::Busy),
+        }
+    }
+
+    /// Ends the session of a script's rule; whether there was one.
+    ///
+    /// # Errors
+    /// The name is none, or nobody answers.
+    pub async fn delete_script(&self, script: &str, name: &str, switch: Place) -> Result<bool, Refusal> {
+        check_name(name)?;
+        let wish = ScriptWish::Delete { script: script.to_owned(), name: name.to_owned(), place: switch };
+        Ok(self.ask_for_script(wish).await? == Came::Ended(true))
+    }
+
+    /// These scripts there are: captures of others end.
+    ///
+    /// # Errors
+    /// Nobody answers.
+    pub async fn scripts(&self, names: BTreeSet<String>) -> Result<(), Refusal> {
+        self.ask_for_script(ScriptWish::Scripts(names)).await.map(drop)
+    }
+
+    async fn ask_for_script(&self, wish: ScriptWish) -> Result<Came, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        self.asks.try_send(Ask::Script(ScriptAsk { wish, answer })).map_err(|_| Refusal::Busy)?;
+        timeout(SCRIPT_ANSWERED_WITHIN, answered)
+            .await
+            .ok()
+            .and_then(Result::ok)
+            .unwrap_or(Err(Refusal::Busy))
+    }
+
     async fn ask(&self, command: Command) -> Result<Result<String, String>, Refusal> {
         let (answer, answered) = oneshot::channel();
-        self.asks.try_send(Ask { command, answer }).map_err(|_| Refusal::Busy)?;
+        let ask = Ask::Person(PersonAsk { command, answer });
+        self.asks.try_send(ask).map_err(|_| Refusal::Busy)?;
         timeout(ANSWERED_WITHIN, answered).await.ok().and_then(Result::ok).ok_or(Refusal::Busy)
     }
+}
+
+fn check_name(name: &str) -> Result<(), Refusal> {
+    name.parse::<acl::Name>().map(drop).map_err(|error| Refusal::Wrong(error.to_string()))
 }
 
 #[cfg(test)]

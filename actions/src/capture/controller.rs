@@ -5,30 +5,32 @@
 //! tick and no disk in the way. Once a second it asks for the rates of what is being captured, and who was heard.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::Handle;
 use serde_json::json;
-use tables::Change as Definition;
-use tables::flow::plan::ActiveFlow;
-use tables::select::Agents;
-use tables::{Answer, Question};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 
 use super::config::{Config, OnStop};
-use super::control::{Ask, Control, Shared};
+use super::control::{Ask, Control, PersonAsk, Shared};
 use super::evidence::Sighting;
+use super::guarding::{self, Guard};
 use super::pair::{Pair, instance};
-use super::policy::{Command, Observation, Policy, SwitchNews, Tell, TellKind};
+use super::policy::{Command, Effects, Observation, Policy, SwitchNews, Tell, TellKind};
+use super::poll::{Asked, Polled, poll};
+use super::scripts;
+use super::scripts::session::Scripted;
+use super::scripts::traffic::{self, Traffic};
 use super::session::Session;
-use super::switches::{self, Came, Remote};
+use super::switches::{self, Came, Remote, Wants};
 use super::view::{self, View};
 use super::wanted::Change;
-use super::watch::{self, Followed, PREFIX, Watch};
+use super::watch::{self, Watch};
 use crate::audit::Entry;
 use crate::mode::Mode;
 use crate::notify::{Notice, Severity};
@@ -63,6 +65,7 @@ pub struct Controller {
     trusted: Trusted,
     asks: mpsc::Receiver<Ask>,
     shared: Arc<Shared>,
+    state: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for Controller {
@@ -80,13 +83,23 @@ impl Controller {
         switches::check(&config)?;
         let (control, asks, shared) = Control::new();
         let instance = instance(owner);
-        Ok((Self { config: Arc::new(config), instance, trusted, asks, shared }, control))
+        let controller = Self { config: Arc::new(config), instance, trusted, asks, shared, state: None };
+        Ok((controller, control))
+    }
+
+    /// Keeps captures of scripts in this state directory, without which there are none.
+    #[must_use]
+    pub fn keeping(self, state: Option<&Path>) -> Self {
+        Self { state: state.map(Path::to_owned), ..self }
     }
 
     /// Works until the thread ends.
     pub async fn run(self, context: Context) {
-        let Self { config, instance, trusted, asks, shared } = self;
-        let (remotes, came) = match switches::start(&config, &instance) {
+        let Self { config, instance, trusted, asks, shared, state } = self;
+        let mut config = Arc::unwrap_or_clone(config);
+        let (store, restored) = Guard::load(state.as_deref(), &mut config);
+        let config = Arc::new(config);
+        let (switches::Started { remotes, came: sender }, came) = match switches::start(&config, &instance) {
             Ok(started) => started,
             // It was checked before: this says it if it should not hold after all.
             Err(why) => return tracing::error!("capture does not begin: {why}"),
@@ -97,7 +110,11 @@ impl Controller {
         let watch = Watch::new(watch::definitions(&config));
         let names = watch.definitions().iter().map(|definition| definition.name.clone()).collect();
         let policy = Policy::new(Arc::clone(&config), instance.clone());
+        let mut guard = Guard::new(instance.clone(), store);
+        guard.scripts.restore(restored, context.now().as_millis() as u64);
         let running = Running {
+            guard,
+            came: sender,
             polling: None,
             turn: 0,
             last_record: None,
@@ -121,29 +138,21 @@ impl Controller {
     }
 }
 
-/// What a poll of the engine has found.
-struct Polled {
-    /// When it was asked.
-    at_ms: u64,
-    rates: Vec<(Followed, Vec<ActiveFlow>)>,
-    /// Agents that were heard lately; `None` when the engine was too busy to say.
-    heard: Option<BTreeSet<IpAddr>>,
-    /// What keeps our flows from being defined.
-    undefined: Option<String>,
-}
-
 /// The controller at work.
-struct Running {
-    config: Arc<Config>,
-    instance: String,
-    trusted: Trusted,
+pub(super) struct Running {
+    pub(super) config: Arc<Config>,
+    pub(super) instance: String,
+    pub(super) trusted: Trusted,
     shared: Arc<Shared>,
-    context: Context,
+    pub(super) context: Context,
     watch: Watch,
     /// Names of our flows.
     names: Arc<[String]>,
-    policy: Policy,
-    remotes: Vec<Remote>,
+    pub(super) policy: Policy,
+    pub(super) guard: Guard,
+    pub(super) remotes: Vec<Remote>,
+    /// Where tasks of switches report to.
+    pub(super) came: mpsc::Sender<Came>,
     polling: Option<JoinHandle<Polled>>,
     /// Where the next poll's turn begins among the flows that are followed.
     turn: usize,
@@ -152,7 +161,7 @@ struct Running {
     /// Until when rules are taken away because the thread ends.
     stop_ms: Option<u64>,
     /// Switches that have to be looked at.
-    touched: BTreeSet<usize>,
+    pub(super) touched: BTreeSet<usize>,
     heard: Option<BTreeSet<IpAddr>>,
     /// Records of agents that are not trusted.
     untrusted: u64,
@@ -165,6 +174,7 @@ enum Woken {
     Came(Came),
     Asked(Option<Ask>),
     Polled(Option<Polled>),
+    Written(u64, io::Result<()>),
     Mode,
     Stop,
     Time,
@@ -190,6 +200,7 @@ impl Running {
                     Some(came) = came.recv() => Woken::Came(came),
                     ask = asks.recv(), if asking => Woken::Asked(ask),
                     polled = polling => Woken::Polled(polled),
+                    (version, result) = self.guard.written() => Woken::Written(version, result),
                     _ = mode.changed() => Woken::Mode,
                     () = stop.asked(), if self.stop_ms.is_none() => Woken::Stop,
                     () = sleep_until(Instant::from_std(until)) => Woken::Time,
@@ -204,6 +215,7 @@ impl Running {
                 Woken::Asked(Some(ask)) => self.asked(ask, now_ms),
                 Woken::Asked(None) => asking = false,
                 Woken::Polled(polled) => self.polled(polled, now_ms),
+                Woken::Written(version, result) => self.written(version, result, now_ms),
                 Woken::Mode => self.step(now_ms, &[], &[], &[]),
                 Woken::Stop => {
                     if self.config.limits.on_stop == OnStop::Keep {
@@ -215,13 +227,20 @@ impl Running {
                 Woken::Time => self.time(now_ms),
             }
             self.drive(now_ms);
+            self.guard.keep(&self.config, now_ms);
             if !urgent {
                 self.shared.show(|| self.view(now_ms), now_ms);
             }
-            if self.stop_ms.is_some_and(|stop_ms| now_ms >= stop_ms || !self.policy.has_rules_in_reach()) {
+            if self.stop_ms.is_some_and(|stop_ms| now_ms >= stop_ms || self.is_withdrawn()) {
                 return;
             }
         }
+    }
+
+    /// Whether no switch that answers has a rule of ours any more.
+    fn is_withdrawn(&self) -> bool {
+        let scripts = self.guard.scripts.has_rules_in_reach(&self.policy);
+        !self.policy.has_rules_in_reach() && !scripts && self.guard.is_kept()
     }
 
     fn now_ms(&self) -> u64 {
@@ -271,15 +290,28 @@ impl Running {
     }
 
     fn asked(&mut self, ask: Ask, now_ms: u64) {
-        let Ask { command, answer } = ask;
-        let mut answers = self.step_with(now_ms, &[], &[], &[command]);
+        let PersonAsk { command, answer } = match ask {
+            Ask::Person(ask) => ask,
+            Ask::Script(ask) => return self.asked_by_script(ask, now_ms),
+        };
+        let came = match command {
+            Command::Stop(id) if Scripted::is_id(&id) => self.stop_scripted(id, now_ms),
+            command => {
+                let mut answers = self.step_with(now_ms, &[], &[], &[command]);
+                answers.pop().unwrap_or_else(|| Err("it was not answered".to_owned()))
+            }
+        };
         // Whoever asked may have gone.
-        let _ = answer.send(answers.pop().unwrap_or_else(|| Err("it was not answered".to_owned())));
+        let _ = answer.send(came);
     }
 
     fn polled(&mut self, polled: Option<Polled>, now_ms: u64) {
         self.polling = None;
         let Some(polled) = polled else { return };
+        let of_scripts = self.sightings_of_scripts(&polled);
+        if let Some(pairs) = polled.pairs {
+            self.guard.watched = pairs;
+        }
         if polled.undefined != self.undefined {
             if let Some(why) = &polled.undefined {
                 tracing::warn!("capture waits: {why}");
@@ -294,6 +326,7 @@ impl Running {
             sightings.extend(self.watch.rates(followed, found, &program, polled.at_ms));
         }
         sightings.retain(|sighting: &Sighting| (self.trusted)(sighting.agent));
+        self.step_scripts(now_ms, &of_scripts, &[], &[]);
         self.step(now_ms, &sightings, &[], &[]);
     }
 
@@ -322,21 +355,57 @@ impl Running {
         let seen =
             self.policy.sessions().flat_map(|session| &session.evidence.places).map(|place| place.agent);
         let agents: BTreeSet<String> = ours.chain(seen).map(|agent| agent.to_string()).collect();
-        let definitions = self.watch.definitions().to_vec();
+        let pairs = Traffic::pairs(&self.guard.scripts);
+        let mut of_scripts = self.guard.traffic.follow(&pairs);
+        if of_scripts.len() > MOST_RATES {
+            let turn = self.turn % of_scripts.len();
+            of_scripts.rotate_left(turn);
+            of_scripts.truncate(MOST_RATES);
+            self.turn += MOST_RATES;
+        }
+        let mut definitions = self.watch.definitions().to_vec();
+        definitions.extend(traffic::definitions(&pairs));
         let ttl_s = self.config.policies.iter().map(|named| named.policy.ttl_s).min().unwrap_or(HEARD_S.1);
         let heard_s = (ttl_s / 2).clamp(HEARD_S.0, HEARD_S.1);
+        let asked = Asked {
+            definitions,
+            pairs: Some(pairs).filter(|pairs| *pairs != self.guard.watched),
+            agents,
+            heard_within: Duration::from_secs(heard_s),
+            followed,
+            of_scripts,
+        };
         let (engine, began) = (self.context.engine.clone(), self.context.began);
         self.polling = Some(spawn_blocking(move || {
-            let undefined = define(&engine, &definitions).err();
-            let heard = heard(&engine, agents, Duration::from_secs(heard_s));
-            let at_ms = began.elapsed().as_millis() as u64;
-            let rates = rates(&engine, &definitions, followed);
-            Polled { at_ms: at_ms.max(now_ms), rates, heard, undefined }
+            let polled = poll(&engine, began, asked);
+            Polled { at_ms: polled.at_ms.max(now_ms), ..polled }
         }));
     }
 
     fn step(&mut self, now_ms: u64, sightings: &[Sighting], news: &[SwitchNews], commands: &[Command]) {
         self.step_with(now_ms, sightings, news, commands);
+    }
+
+    /// Ticks the captures of scripts, and tells what has happened.
+    pub(super) fn step_scripts(
+        &mut self,
+        now_ms: u64,
+        sightings: &[Sighting],
+        news: &[SwitchNews],
+        commands: &[scripts::policy::Command],
+    ) -> Vec<Result<scripts::policy::Came, String>> {
+        let seen = scripts::policy::Seen { mode: self.mode(), sightings, news, commands };
+        let (effects, answers) = self.guard.scripts.tick(now_ms, seen, &mut self.policy);
+        self.done(effects);
+        answers
+    }
+
+    /// Tells what has happened.
+    pub(super) fn done(&mut self, effects: Effects) {
+        self.touched.extend(effects.touched);
+        for tell in effects.told {
+            self.tell(tell);
+        }
     }
 
     /// Ticks the policy, and tells what has happened.
@@ -347,15 +416,14 @@ impl Running {
         news: &[SwitchNews],
         commands: &[Command],
     ) -> Vec<Result<String, String>> {
+        self.step_scripts(now_ms, &[], news, &[]);
         let heard = self.heard.take();
         let mode = self.mode();
         let seen = Observation { mode, sightings, heard, news, commands };
-        let effects = self.policy.tick(now_ms, seen);
-        self.touched.extend(effects.touched);
-        for tell in effects.told {
-            self.tell(tell);
-        }
-        effects.answers
+        let mut effects = self.policy.tick(now_ms, seen);
+        let answers = std::mem::take(&mut effects.answers);
+        self.done(effects);
+        answers
     }
 
     fn tell(&self, tell: Tell) {
@@ -382,7 +450,9 @@ impl Running {
 
     /// Gives switches that were touched, or whose time has come, their next job.
     fn drive(&mut self, now_ms: u64) {
-        for session in self.policy.sessions().filter(|session| switches::waits_for_a_read(session.state())) {
+        let of_scripts = self.guard.scripts.sessions().map(|one| &one.session);
+        let all = self.policy.sessions().chain(of_scripts);
+        for session in all.filter(|session| switches::waits_for_a_read(session.state())) {
             for switch in session.at.iter().chain(&session.lingering) {
                 let commit_ms = self.config.switches.get(*switch).map_or(0, |switch| switch.commit_ms());
                 if let Some(remote) = self.remotes.get_mut(*switch) {
@@ -390,7 +460,7 @@ impl Running {
                 }
             }
         }
-        let may_put = self.mode() == Mode::Act;
+        let (may_put, may_put_lines) = (self.mode() == Mode::Act, self.mode() != Mode::Withdraw);
         let mut news = Vec::new();
         let touched = std::mem::take(&mut self.touched);
         for (switch, remote) in self.remotes.iter_mut().enumerate() {
@@ -398,10 +468,20 @@ impl Running {
             if !due && !touched.contains(&switch) {
                 continue;
             }
-            let policy = &self.policy;
+            let (policy, scripts) = (&self.policy, &self.guard.scripts);
             let (config, instance) = (&self.config, &self.instance);
-            let why = |change: &Change| reason(policy, config, instance, change);
-            news.extend(remote.drive(now_ms, || policy.desired(switch), may_put, &self.context.audit, &why));
+            let why = |change: &Change| {
+                let of_script = guarding::reason(scripts, switch, change);
+                of_script.unwrap_or_else(|| reason(policy, config, instance, change))
+            };
+            let wants = || Wants {
+                desired: policy.desired(switch),
+                may_put,
+                lines: scripts.desired(switch),
+                may_put_lines,
+                names: scripts.names_at(switch),
+            };
+            news.extend(remote.drive(now_ms, wants, &self.context.audit, &why));
         }
         if !news.is_empty() {
             self.step(now_ms, &[], &news, &[]);
@@ -414,6 +494,7 @@ impl Running {
             instance: &self.instance,
             mode: self.mode(),
             policy: &self.policy,
+            scripts: &self.guard.scripts,
             remotes: &self.remotes,
             untrusted: self.untrusted,
             unreadable: self.watch.unreadable,
@@ -436,6 +517,7 @@ fn reason(policy: &Policy, config: &Config, instance: &str, change: &Change) -> 
 fn evidence(session: &Session, change: &Change) -> String {
     let seen = &session.evidence;
     match change {
+        Change::PutLines(..) => "a script asked for it".to_owned(),
         Change::Put(..) if seen.samples == 0.0 => "a person asked for it, or it was there".to_owned(),
         Change::Put(..) => format!(
             "{:.0} samples, {:.0} frames with {} ({}) were seen",
@@ -446,56 +528,4 @@ fn evidence(session: &Session, change: &Change) -> String {
         ),
         Change::Delete(_) => session.reason.clone(),
     }
-}
-
-/// Defines our flows where they are not, and takes those away that are of policies that are gone.
-fn define(engine: &Handle, definitions: &[watch::Definition]) -> Result<(), String> {
-    let program = engine.program();
-    let stale = program.flows.keys().filter(|name| name.starts_with(PREFIX));
-    let gone: Vec<String> =
-        stale.filter(|name| !definitions.iter().any(|one| one.name == **name)).cloned().collect();
-    for name in gone {
-        // It may have been taken away meanwhile.
-        let _ = engine.define(Definition::Flow(name, None));
-    }
-    for one in definitions {
-        let wanted = tables::flow::FlowSpec::from_json(&one.json);
-        let same =
-            wanted.is_ok_and(|wanted| program.flows.get(&one.name).is_some_and(|plan| plan.spec == wanted));
-        if !same {
-            let change = Definition::Flow(one.name.clone(), Some(one.json.clone()));
-            engine.define(change).map_err(|error| format!("flow {}: {error}", one.name))?;
-        }
-    }
-    Ok(())
-}
-
-/// Those of these agents that were heard lately.
-fn heard(engine: &Handle, agents: BTreeSet<String>, within: Duration) -> Option<BTreeSet<IpAddr>> {
-    let question = Question::Agents(Agents::Named(agents.into_iter().collect()));
-    let Ok(Answer::Agents(agents)) = engine.ask(question) else { return None };
-    let lately = agents.into_iter().filter(|agent| u128::from(agent.last_seen_us) <= within.as_micros());
-    Some(lately.filter_map(|agent| watch::ip(agent.agent)).collect())
-}
-
-/// The rates of flows, wherever they are seen; those that could not be asked for are left out.
-fn rates(
-    engine: &Handle,
-    definitions: &[watch::Definition],
-    followed: Vec<Followed>,
-) -> Vec<(Followed, Vec<ActiveFlow>)> {
-    let mut rates = Vec::new();
-    for followed in followed {
-        let Some(definition) = definitions.get(followed.definition) else { continue };
-        let question = Question::FlowLocations {
-            agents: Agents::All,
-            flow: definition.name.clone(),
-            key: followed.keys.clone(),
-            separator: ",".to_owned(),
-        };
-        if let Ok(Answer::Flows(found)) = engine.ask(question) {
-            rates.push((followed, found));
-        }
-    }
-    rates
 }

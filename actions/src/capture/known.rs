@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use super::budget::Loads;
 use super::config::{self, Config, End};
 use super::pair::Pair;
 use super::session::Session;
@@ -31,13 +32,19 @@ pub(super) struct Known {
     /// Pairs that other instances capture: which, and where.
     pub(super) others: BTreeMap<Pair, BTreeSet<(usize, String)>>,
     pub(super) heard: BTreeSet<IpAddr>,
+    /// What captures of scripts take.
+    pub(super) beside: Loads,
 }
 
 impl Known {
     /// Nothing was observed yet.
     pub(super) fn new(config: Arc<Config>, instance: String) -> Self {
-        let by_agent = (0..).zip(&config.switches).map(|(at, switch)| (switch.agent, at)).collect();
-        let ipv6 = config.switches.iter().any(|switch| switch.ipv6);
+        let by_agent = (0..)
+            .zip(&config.switches)
+            .filter(|(_, switch)| !switch.implied)
+            .map(|(at, switch)| (switch.agent, at))
+            .collect();
+        let ipv6 = config.has_ipv6();
         let both = |policy: &config::Policy| {
             let flows = policy.flows(ipv6);
             [End::Source, End::Destination].iter().all(|end| flows.iter().any(|flow| flow.local == *end))
@@ -52,6 +59,7 @@ impl Known {
             down: BTreeMap::new(),
             others: BTreeMap::new(),
             heard: BTreeSet::new(),
+            beside: Loads::default(),
             config,
         }
     }
@@ -101,6 +109,7 @@ impl Known {
             !config::is_host(host)
                 || config.limits.never.iter().any(|prefix| prefix.0.contains(host))
                 || config.policies.iter().any(|named| IpAddr::from(named.policy.analyzer) == host)
+                || self.beside.analyzers.keys().any(|analyzer| IpAddr::from(*analyzer) == host)
         })
     }
 

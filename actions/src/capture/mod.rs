@@ -10,8 +10,9 @@
 //! | [`policy`], `placing`, `known`, [`tick`], [`budget`] | which pairs, where and how long: pure |
 //! | [`pair`], [`wanted`], [`rule`], [`reconcile`] | rules, their names, and what a switch has to be told: pure |
 //! | [`watch`] | flow definitions, and sightings from what the collector sees |
+//! | [`scripts`] | captures that scripts ask for |
 //! | [`drivers`], `switches` | how switches are read and written, a task for each |
-//! | [`controller`], [`control`], `view` | all of it together, and what is shown and asked |
+//! | [`controller`], `poll`, `guarding`, [`control`], `view` | all of it together, and what is shown and asked |
 
 pub mod budget;
 pub mod config;
@@ -19,12 +20,15 @@ pub mod control;
 pub mod controller;
 pub mod drivers;
 pub mod evidence;
+mod guarding;
 mod known;
 pub mod pair;
 mod placing;
 pub mod policy;
+mod poll;
 pub mod reconcile;
 pub mod rule;
+pub mod scripts;
 pub mod session;
 mod switches;
 pub mod tick;

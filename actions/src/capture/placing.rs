@@ -185,7 +185,13 @@ impl Policy {
     /// What all rules take that may be on switches: those that are wanted, those that may linger, and those that were
     /// found and belong to no session.
     pub(super) fn loads(&self, now_ms: u64) -> Loads {
-        let mut loads = Loads::default();
+        let mut loads = self.known.beside.clone();
+        self.load_onto(&mut loads, now_ms);
+        loads
+    }
+
+    /// The same without what scripts take.
+    pub(super) fn load_onto(&self, loads: &mut Loads, now_ms: u64) {
         for session in self.sessions.values() {
             let Some(policy) = self.known.policy(session) else { continue };
             let bits = session.evidence.bits_per_second(now_ms);
@@ -203,7 +209,6 @@ impl Policy {
                 }
             }
         }
-        loads
     }
 }
 

@@ -143,6 +143,22 @@ impl Policy {
         read.map_or(0, BTreeSet::len)
     }
 
+    /// Whether a person has said that a pair is to be left alone.
+    pub(super) fn is_stopped(&self, pair: Pair) -> bool {
+        self.stopped.contains_key(&pair)
+    }
+
+    /// There is another switch, at the end of the configuration, which only scripts' rules are for.
+    pub fn grow(&mut self, config: Arc<Config>) {
+        self.known.observed.resize(config.switches.len(), None);
+        self.known.config = config;
+    }
+
+    /// What captures of scripts take beside these sessions: the budgets are for all.
+    pub fn beside(&mut self, loads: Loads) {
+        self.known.beside = loads;
+    }
+
     /// Which direction of a session has no frames, in words; `None` when both have, or that cannot be said yet.
     pub fn one_way(&self, session: &Session, now_ms: u64) -> Option<String> {
         self.known.one_way(session, now_ms)
@@ -517,13 +533,18 @@ impl Policy {
 
     /// What all sessions take where their rules are wanted.
     pub(super) fn placed(&self, now_ms: u64) -> Loads {
-        let mut loads = Loads::default();
+        let mut loads = self.known.beside.clone();
+        self.place_onto(&mut loads, now_ms);
+        loads
+    }
+
+    /// The same without what scripts take.
+    pub(super) fn place_onto(&self, loads: &mut Loads, now_ms: u64) {
         for session in self.sessions.values() {
             if let (Some(switch), Some(policy)) = (session.at, self.known.policy(session)) {
                 loads.add(switch, policy.analyzer, session.evidence.bits_per_second(now_ms));
             }
         }
-        loads
     }
 }
 
@@ -560,7 +581,8 @@ fn refuse(
     effects.tell(TellKind::Failed, session, Some(agent), text);
 }
 
-fn end(session: &mut Session, why: String, now_ms: u64, effects: &mut Effects) {
+/// A session ends: its rule is not wanted any more.
+pub(super) fn end(session: &mut Session, why: String, now_ms: u64, effects: &mut Effects) {
     effects.touched.extend(session.at);
     if session.at.is_some() {
         session.step(now_ms, format!("its rule is taken away: {why}"));

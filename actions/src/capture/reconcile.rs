@@ -1,6 +1,6 @@
 //! What has to be done so that a switch has what it is to have.
 
-use super::wanted::{Change, Desired, Found, Observed};
+use super::wanted::{Change, Desired, Found, Lines, Observed};
 
 /// The changes that make `desired` of `observed`: what goes first, because rules cost TCAM. What is not ours is left
 /// alone: a rule of another instance, and one that has our name and not our mark. Nothing is put unless `may_put`.
@@ -11,10 +11,24 @@ pub fn plan(desired: &Desired, observed: &Observed, may_put: bool) -> Vec<Change
     let missing = desired.iter().filter(|(name, wanted)| match observed.get(*name) {
         None | Some(Found::Changed) => true,
         Some(Found::Ours(found)) => found != *wanted,
-        Some(Found::Unmarked | Found::Others) => false,
+        Some(Found::Unmarked | Found::Others | Found::Script(_) | Found::Unread) => false,
     });
     let put = missing.filter(|_| may_put).map(|(name, wanted)| Change::Put(name.clone(), wanted.clone()));
     gone.chain(put).collect()
+}
+
+/// The same for what scripts want. A rule at which nobody has looked yet is left alone until somebody has.
+pub fn plan_lines(desired: &Lines, observed: &Observed, may_put: bool) -> Vec<Change> {
+    let ours = observed.iter().filter(|(_, found)| matches!(found, Found::Script(_)));
+    let gone = ours.filter(|(name, _)| !desired.wanted.contains_key(*name) && !desired.held.contains(*name));
+    let gone = gone.map(|(name, _)| Change::Delete(name.clone()));
+    let missing = desired.wanted.iter().filter(|(name, lines)| match observed.get(*name) {
+        None => true,
+        Some(Found::Script(found)) => found != *lines,
+        Some(_) => false,
+    });
+    let missing = missing.filter(|(name, _)| may_put && !desired.held.contains(*name));
+    gone.chain(missing.map(|(name, lines)| Change::PutLines(name.clone(), lines.clone()))).collect()
 }
 
 #[cfg(test)]
@@ -50,6 +64,9 @@ mod tests {
         for change in changes {
             match change {
                 Change::Put(name, wanted) => drop(observed.insert(name.clone(), Found::Ours(wanted.clone()))),
+                Change::PutLines(name, lines) => {
+                    drop(observed.insert(name.clone(), Found::Script(lines.clone())))
+                }
                 Change::Delete(name) => drop(observed.remove(name)),
             }
         }

@@ -1,17 +1,18 @@
 //! The switches: a task for each, which does one thing at a time, and what is known of each of them. One that does not
 //! answer keeps nobody waiting but itself.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::spawn_local;
 
-use super::config::Config;
+use super::config::{Config, Switch};
 use super::drivers::{Done, Driver, Reading};
 use super::policy::SwitchNews;
-use super::reconcile::plan;
+use super::reconcile::{plan, plan_lines};
 use super::session::State;
-use super::wanted::{Change, Desired, Found, Observed, Wanted};
+use super::wanted::{Change, Desired, Found, Interest, Lines, Observed, Wanted};
 use crate::audit::{Audit, Entry, Outcome, Ticket};
 use crate::retry::Breaker;
 
@@ -24,7 +25,7 @@ const SOONEST_MS: u64 = 20;
 /// What a switch's task is to do.
 #[derive(Debug)]
 enum Job {
-    Read,
+    Read(Interest),
     Apply(Vec<Change>),
 }
 
@@ -37,7 +38,7 @@ pub(super) struct Came {
 
 #[derive(Debug)]
 enum What {
-    Read(Result<Reading, String>),
+    Read(Interest, Result<Reading, String>),
     Applied(Vec<Change>, Done),
 }
 
@@ -75,6 +76,11 @@ pub(super) struct Remote {
     busy: bool,
     /// What it has, as far as is known; `None` when it has to be read first.
     observed: Option<Observed>,
+    /// Whether scripts may have rules there that nobody knows of.
+    implied: bool,
+    /// Whether all its rules were looked at for those of scripts, and whether the last read told the names of all.
+    scanned: bool,
+    tells_names: bool,
     next_read_ms: u64,
     /// When its last job was done.
     last_ms: u64,
@@ -83,32 +89,26 @@ pub(super) struct Remote {
     pub(super) counts: Counts,
 }
 
+/// All switches, and where more of them report to.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub(super) remotes: Vec<Remote>,
+    pub(super) came: Sender<Came>,
+}
+
 /// Starts a task for each switch; what comes of their jobs is received.
 ///
 /// # Errors
 /// The URL of a switch cannot be asked; the message names the key.
-pub(super) fn start(config: &Config, instance: &str) -> Result<(Vec<Remote>, Receiver<Came>), String> {
-    // Each has one job at a time, so that there is always room for what comes of it.
-    let (came, receiver) = channel(config.switches.len().max(1));
+pub(super) fn start(config: &Config, instance: &str) -> Result<(Started, Receiver<Came>), String> {
+    // Each has one job at a time, so that there is always room for what comes of it; those that come later may wait.
+    let (came, receiver) = channel(config.switches.len().max(16));
     let mut remotes = Vec::new();
     for (at, switch) in config.switches.iter().enumerate() {
-        let driver = Driver::new(switch, instance).map_err(|why| format!("switch[{at}].url: {why}"))?;
-        let (jobs, next) = channel(1);
-        spawn_local(serve(at, driver, next, came.clone()));
-        remotes.push(Remote {
-            switch: at,
-            target: switch.url.clone().unwrap_or_else(|| switch.driver.name().to_owned()),
-            jobs,
-            busy: false,
-            observed: None,
-            next_read_ms: 0,
-            last_ms: 0,
-            breaker: Breaker::default(),
-            open: Vec::new(),
-            counts: Counts::default(),
-        });
+        let remote = Remote::start(at, switch, instance, &came);
+        remotes.push(remote.map_err(|why| format!("switch[{at}].url: {why}"))?);
     }
-    Ok((remotes, receiver))
+    Ok((Started { remotes, came }, receiver))
 }
 
 /// Whether the URL of every switch can be asked.
@@ -126,7 +126,10 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
 async fn serve(switch: usize, mut driver: Driver, mut jobs: Receiver<Job>, came: Sender<Came>) {
     while let Some(job) = jobs.recv().await {
         let what = match job {
-            Job::Read => What::Read(driver.read().await),
+            Job::Read(interest) => {
+                let reading = driver.read(&interest).await;
+                What::Read(interest, reading)
+            }
             Job::Apply(changes) => {
                 let done = driver.apply(&changes).await;
                 What::Applied(changes, done)
@@ -141,14 +144,55 @@ async fn serve(switch: usize, mut driver: Driver, mut jobs: Receiver<Job>, came:
 /// Who wants a change, and why, for the audit log.
 pub(super) type Reason<'a> = &'a dyn Fn(&Change) -> (String, String);
 
+/// What a switch is to have, and what may be done about it.
+#[derive(Debug)]
+pub(super) struct Wants {
+    pub(super) desired: Desired,
+    pub(super) may_put: bool,
+    /// The same of scripts.
+    pub(super) lines: Lines,
+    pub(super) may_put_lines: bool,
+    /// Rules of scripts that may be there.
+    pub(super) names: BTreeSet<String>,
+}
+
 impl Remote {
+    /// Starts the task of a switch.
+    ///
+    /// # Errors
+    /// Its URL cannot be asked.
+    pub(super) fn start(
+        at: usize,
+        switch: &Switch,
+        instance: &str,
+        came: &Sender<Came>,
+    ) -> Result<Self, String> {
+        let driver = Driver::new(switch, instance)?;
+        let (jobs, next) = channel(1);
+        spawn_local(serve(at, driver, next, came.clone()));
+        Ok(Self {
+            switch: at,
+            target: switch.url.clone().unwrap_or_else(|| switch.driver.name().to_owned()),
+            jobs,
+            busy: false,
+            observed: None,
+            implied: switch.implied,
+            scanned: false,
+            tells_names: false,
+            next_read_ms: 0,
+            last_ms: 0,
+            breaker: Breaker::default(),
+            open: Vec::new(),
+            counts: Counts::default(),
+        })
+    }
+
     /// Gives the task its next job, if it is idle and there is one: changes first. Returns what could not be asked for
     /// because it could not be written down.
     pub(super) fn drive(
         &mut self,
         now_ms: u64,
-        desired: impl FnOnce() -> Desired,
-        may_put: bool,
+        wants: impl FnOnce() -> Wants,
         audit: &Audit,
         reason: Reason<'_>,
     ) -> Vec<SwitchNews> {
@@ -156,8 +200,18 @@ impl Remote {
         if self.busy {
             return news;
         }
+        let Wants { desired, may_put, lines, may_put_lines, names } = wants();
         if let Some(observed) = &self.observed {
-            let mut changes = plan(&desired(), observed, may_put);
+            let mut changes = plan(&desired, observed, may_put);
+            if self.tells_names {
+                changes.extend(plan_lines(&lines, observed, may_put_lines));
+                // What goes is first, whoever wants it.
+                changes.sort_by_key(|change| !matches!(change, Change::Delete(_)));
+            }
+            let unread = |name: &String| matches!(observed.get(name), Some(Found::Unread));
+            if (!self.tells_names && !lines.wanted.is_empty()) || lines.wanted.keys().any(unread) {
+                self.next_read_ms = self.next_read_ms.min(now_ms);
+            }
             changes.truncate(MOST_CHANGES);
             let Self { open, target, switch, .. } = self;
             changes.retain(|change| match audit.intent(entry(target, change, reason(change))) {
@@ -168,8 +222,8 @@ impl Remote {
                     true
                 }
                 Err(error) => {
-                    if let Change::Put(name, _) = change {
-                        news.push(SwitchNews::Refused(*switch, name.clone(), error.to_string()));
+                    if !matches!(change, Change::Delete(_)) {
+                        news.push(SwitchNews::Refused(*switch, change.name().to_owned(), error.to_string()));
                     }
                     false
                 }
@@ -180,9 +234,19 @@ impl Remote {
             }
         }
         if now_ms >= self.next_read_ms && self.breaker.ask(Duration::from_millis(now_ms)).is_ok() {
-            self.give(Job::Read, now_ms);
+            let interest = self.interest(names);
+            self.give(Job::Read(interest), now_ms);
         }
         news
+    }
+
+    /// What is looked at when it is read: rules of scripts that may be there, and once after every time in which it did
+    /// not answer all others too, because a state file may be lost.
+    fn interest(&self, mut names: BTreeSet<String>) -> Interest {
+        let known = self.observed.iter().flatten().filter(|(_, found)| matches!(found, Found::Script(_)));
+        names.extend(known.map(|(name, _)| name.clone()));
+        let all = !self.scanned && (self.implied || !names.is_empty());
+        Interest { names, all }
     }
 
     fn give(&mut self, job: Job, now_ms: u64) {
@@ -199,7 +263,9 @@ impl Remote {
         self.busy = false;
         self.last_ms = now_ms;
         match came.what {
-            What::Read(Ok(reading)) => {
+            What::Read(interest, Ok(reading)) => {
+                self.scanned |= interest.all;
+                self.tells_names = !interest.is_none();
                 self.counts.reads += 1;
                 self.breaker.worked();
                 self.observed = Some(reading.observed.clone());
@@ -208,7 +274,7 @@ impl Remote {
                 let Reading { observed, failing } = reading;
                 vec![SwitchNews::Read { switch: self.switch, observed, failing }]
             }
-            What::Read(Err(why)) => vec![self.lost(why, now_ms)],
+            What::Read(_, Err(why)) => vec![self.lost(why, now_ms)],
             What::Applied(changes, done) => self.applied(changes, done, now_ms, commit_ms),
         }
     }
@@ -236,6 +302,10 @@ impl Remote {
                         Change::Put(name, wanted) => {
                             self.counts.puts += 1;
                             observed.insert(name, Found::Ours(wanted));
+                        }
+                        Change::PutLines(name, lines) => {
+                            self.counts.puts += 1;
+                            observed.insert(name, Found::Script(lines));
                         }
                         Change::Delete(name) => {
                             self.counts.deletes += 1;
@@ -269,6 +339,7 @@ impl Remote {
     fn lost(&mut self, why: String, now_ms: u64) -> SwitchNews {
         self.counts.failures += 1;
         self.observed = None;
+        self.scanned = false;
         for Open { ticket, .. } in self.open.drain(..) {
             ticket.done(Outcome::Unknown(why.clone()));
         }
@@ -289,10 +360,14 @@ impl Remote {
         for Open { change, ticket, .. } in due {
             let found = reading.observed.get(change.name());
             ticket.done(match (&change, found, &reading.failing) {
-                (Change::Put(..), Some(Found::Ours(_)), Some(why)) => {
+                (Change::Put(..), Some(Found::Ours(_)), Some(why))
+                | (Change::PutLines(..), Some(Found::Script(_)), Some(why)) => {
                     Outcome::Failed(format!("the last commit failed: {why}"))
                 }
                 (Change::Put(_, wanted), Some(Found::Ours(found)), None) if found == wanted => {
+                    Outcome::Done("it was read back".to_owned())
+                }
+                (Change::PutLines(_, wanted), Some(Found::Script(found)), None) if found == wanted => {
                     Outcome::Done("it was read back".to_owned())
                 }
                 (Change::Delete(_), None, _) => Outcome::Done("it is gone".to_owned()),
@@ -311,6 +386,9 @@ impl Remote {
 fn entry(target: &str, change: &Change, (owner, reason): (String, String)) -> Entry {
     let (kind, what) = match change {
         Change::Put(name, wanted) => ("capture.put", format!("put the rule {name}: {}", in_words(wanted))),
+        Change::PutLines(name, lines) => {
+            ("capture.put", format!("put the rule {name} of a script: {}", lines.join("; ")))
+        }
         Change::Delete(name) => ("capture.delete", format!("delete the rule {name}")),
     };
     let (name, target) = (change.name().to_owned(), target.to_owned());

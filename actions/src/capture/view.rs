@@ -9,6 +9,8 @@ use serde_json::{Value as Json, json};
 
 use super::config::Config;
 use super::policy::Policy;
+use super::scripts::policy::Scripts;
+use super::scripts::session::Scripted;
 use super::session::{Session, State};
 use super::switches::Remote;
 use crate::clock;
@@ -22,6 +24,7 @@ pub(super) struct Shown<'s> {
     pub(super) instance: &'s str,
     pub(super) mode: Mode,
     pub(super) policy: &'s Policy,
+    pub(super) scripts: &'s Scripts,
     pub(super) remotes: &'s [Remote],
     /// Records of agents that are not trusted.
     pub(super) untrusted: u64,
@@ -44,6 +47,9 @@ pub(super) struct View {
     /// Sessions, and which direction of an active one has no frames, in words.
     sessions: Vec<(Session, Option<String>)>,
     ended: Vec<Arc<Session>>,
+    /// The same of scripts.
+    scripted: Vec<Scripted>,
+    scripted_ended: Vec<Arc<Scripted>>,
     switches: Vec<Json>,
     /// The moment, and what the clock on the wall said.
     now_ms: u64,
@@ -68,6 +74,8 @@ pub(super) fn view(shown: &Shown<'_>) -> View {
         undefined: shown.undefined.map(str::to_owned),
         sessions: policy.sessions().map(with_way).collect(),
         ended: policy.ended().cloned().collect(),
+        scripted: shown.scripts.sessions().cloned().collect(),
+        scripted_ended: shown.scripts.ended().cloned().collect(),
         switches: shown.switches(),
         now_ms: shown.now_ms,
         wall_ms: clock::now_ms(),
@@ -80,12 +88,15 @@ impl View {
     pub(super) fn json(&self) -> &Json {
         self.json.get_or_init(|| {
             let sessions = self.sessions.iter().map(|(one, one_way)| self.session(one, one_way.as_deref()));
+            let sessions = sessions.chain(self.scripted.iter().map(|one| self.scripted(one)));
+            let ended = self.ended.iter().map(|one| self.session(one, None));
+            let ended = ended.chain(self.scripted_ended.iter().map(|one| self.scripted(one)));
             json!({
                 "instance": self.instance,
                 "mode": self.mode.to_string(),
                 "waits": self.undefined,
                 "sessions": sessions.collect::<Vec<Json>>(),
-                "ended": self.ended.iter().map(|one| self.session(one, None)).collect::<Vec<Json>>(),
+                "ended": ended.collect::<Vec<Json>>(),
                 "switches": self.switches,
             })
         })
@@ -93,6 +104,10 @@ impl View {
 
     /// The session with this id; `None` when there is none.
     pub(super) fn session_json(&self, id: &str) -> Option<Json> {
+        if Scripted::is_id(id) {
+            let named = || self.scripted.iter().filter(|one| one.session.name == id);
+            return named().find(|one| one.is_live()).or(named().next()).map(|one| self.scripted(one));
+        }
         let (session, one_way) = self.sessions.iter().find(|(session, _)| session.name == id)?;
         Some(self.session(session, one_way.as_deref()))
     }
@@ -100,6 +115,20 @@ impl View {
     /// Wall-clock time of a moment, milliseconds since 1970.
     fn wall_ms(&self, at_ms: u64) -> u64 {
         (self.wall_ms + at_ms).saturating_sub(self.now_ms)
+    }
+
+    /// A session of a script: what differs from others is who owns it, and how long it lasts.
+    fn scripted(&self, one: &Scripted) -> Json {
+        let mut json = self.session(&one.session, None);
+        let quiet_ms = (one.limits.ttl_s * 1000).saturating_sub(one.session.evidence.quiet_ms);
+        let left_ms = quiet_ms.min(one.until_ms.saturating_sub(self.now_ms));
+        json["deadline"] = clock::stamp(self.wall_ms(self.now_ms + left_ms)).into();
+        json["analyzer"] = one.mirror.analyzer().to_string().into();
+        json["owner"] = json!({ "script": shown(&one.script), "name": one.names.back() });
+        json["rule"] = one.rule.as_str().into();
+        json["names"] = json!(one.names);
+        json["bothWays"] = one.mirror.both_ways().into();
+        json
     }
 
     fn session(&self, session: &Session, one_way: Option<&str>) -> Json {
@@ -160,7 +189,8 @@ impl View {
 impl Shown<'_> {
     fn switches(&self) -> Vec<Json> {
         let mut sessions = vec![0_usize; self.config.switches.len()];
-        for at in self.policy.sessions().filter_map(|session| session.at) {
+        let of_scripts = self.scripts.sessions().filter_map(|one| one.session.at);
+        for at in self.policy.sessions().filter_map(|session| session.at).chain(of_scripts) {
             if let Some(sessions) = sessions.get_mut(at) {
                 *sessions += 1;
             }
@@ -181,10 +211,11 @@ impl Shown<'_> {
             "agent": switch.map(|switch| switch.agent),
             "url": switch.and_then(|switch| switch.url.as_deref()),
             "driver": switch.map(|switch| switch.driver.name()),
+            "implied": switch.is_some_and(|switch| switch.implied),
             "state": state,
             "reason": self.policy.down(at).or(self.policy.failing(at)).unwrap_or_default(),
             "breaker": remote.map(|remote| remote.standing(self.now_ms)),
-            "rules": self.policy.rules_at(at),
+            "rules": self.policy.rules_at(at) + self.scripts.names_at(at).len(),
             "sessions": sessions,
         })
     }
@@ -192,7 +223,9 @@ impl Shown<'_> {
     fn rows(&self) -> Vec<Row> {
         let mut rows = Vec::new();
         for state in State::ALL {
-            let count = self.policy.sessions().filter(|session| session.state() == state).count();
+            let of_scripts = self.scripts.sessions().map(|one| &one.session);
+            let all = self.policy.sessions().chain(of_scripts);
+            let count = all.filter(|session| session.state() == state).count();
             rows.push(Row {
                 name: "finderscope_capture_sessions",
                 help: "Capture sessions, by state",
@@ -200,7 +233,8 @@ impl Shown<'_> {
                 value: count as f64,
             });
         }
-        let placed = self.policy.sessions().filter(|session| session.at.is_some());
+        let of_scripts = self.scripts.sessions().map(|one| &one.session);
+        let placed = self.policy.sessions().chain(of_scripts).filter(|session| session.at.is_some());
         let bits: f64 = placed.map(|session| session.evidence.bits_per_second(self.now_ms)).sum();
         rows.push(row("finderscope_capture_bits_per_second", "Estimated traffic of all captures", bits));
         rows.push(row(
@@ -248,6 +282,7 @@ impl Shown<'_> {
                 value: value as f64,
             });
         }
+        rows.extend(super::scripts::rows(self.scripts));
         for (at, remote) in self.remotes.iter().enumerate() {
             let agent = agent(self.config, at).unwrap_or_default();
             let up = self.policy.is_read(at) && self.policy.down(at).is_none();

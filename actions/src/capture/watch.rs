@@ -15,12 +15,13 @@ use tables::topology::{Role as PortRole, Topology};
 use super::config::{Config, End};
 use super::evidence::{Role, Sighting};
 use super::pair::Pair;
+use super::scripts::session::NO_POLICY;
 
 /// What the names of our definitions begin with.
 pub const PREFIX: &str = "fs_capture_";
 
 /// Smoothing time of a flow, seconds: one sample counts for this long in the estimate of a rate.
-const SMOOTHING_S: f64 = 10.0;
+pub(super) const SMOOTHING_S: f64 = 10.0;
 
 /// A flow that goes on is told again after this long, seconds, so that a record that was lost is lost for no longer.
 const AGAIN_S: f64 = 10.0;
@@ -42,9 +43,16 @@ pub struct Definition {
     local: End,
 }
 
+impl Definition {
+    /// One for captures of scripts, of which no record is written.
+    pub(super) fn of_scripts(name: String, json: Json) -> Self {
+        Self { name, json, policy: NO_POLICY, local: End::Source }
+    }
+}
+
 /// All definitions that the policies need.
 pub fn definitions(config: &Config) -> Vec<Definition> {
-    let ipv6 = config.switches.iter().any(|switch| switch.ipv6);
+    let ipv6 = config.has_ipv6();
     let mut all = Vec::new();
     for (policy, named) in config.policies.iter().enumerate() {
         for (number, flow) in named.policy.flows(ipv6).into_iter().enumerate() {
@@ -108,7 +116,7 @@ impl Watch {
     /// What a record says; `None` when it is not of ours, or says nothing new.
     pub fn record(&mut self, record: &LoggedFlow, program: &Program, now_ms: u64) -> Option<Sighting> {
         let definition = *self.by_name.get(&*record.name)?;
-        let keys = hosts(&record.keys).zip(address(&record.owner));
+        let keys = hosts(&record.keys).zip(owner_address(&record.owner));
         let Some((([source, destination], label), agent)) = keys else {
             self.unreadable += 1;
             return None;
@@ -174,7 +182,7 @@ impl Watch {
         }
         let sightings = new.into_iter().filter_map(|(flow, samples, frames)| {
             let bits = flow.values.first().copied().unwrap_or(0.0) * 8.0;
-            let agent = address(&flow.owner)?;
+            let agent = owner_address(&flow.owner)?;
             let definition = followed.definition;
             let of = Of { definition, source, destination, label, agent, owner: &flow.owner };
             self.sighting(&of, program, samples, frames, bits)
@@ -230,7 +238,7 @@ fn hosts(keys: &str) -> Option<([IpAddr; 2], &str)> {
 }
 
 /// What a data source is in the topology.
-fn role(topology: &Topology, owner: &Owner) -> Role {
+pub(super) fn role(topology: &Topology, owner: &Owner) -> Role {
     let Source::Of(source) = owner.source else { return Role::Unknown };
     match topology.role(owner.agent, source) {
         PortRole::Edge => Role::Edge,
@@ -241,14 +249,14 @@ fn role(topology: &Topology, owner: &Owner) -> Role {
 
 /// The agent that a host is attached to. A sender may lie about who it is: where two agents have seen one host come in
 /// nothing is known.
-fn leaf(program: &Program, host: IpAddr) -> Option<IpAddr> {
+pub(super) fn leaf(program: &Program, host: IpAddr) -> Option<IpAddr> {
     let mut places = program.located.by_address(&program.topology, host).map(|place| place.location.agent);
     let first = places.next()?;
     places.all(|other| other == first).then(|| ip(first))?
 }
 
 /// The address of an agent.
-fn address(owner: &Owner) -> Option<IpAddr> {
+pub(super) fn owner_address(owner: &Owner) -> Option<IpAddr> {
     ip(owner.agent)
 }
 

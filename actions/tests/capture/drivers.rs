@@ -2,7 +2,7 @@
 
 use actions::capture::config::{Raw, Switch};
 use actions::capture::drivers::{Driver, Trouble};
-use actions::capture::wanted::{Change, Found, Wanted};
+use actions::capture::wanted::{Change, Found, Interest, Wanted};
 use serde_json::{Value as Json, json};
 
 use super::support::acl_server::AclServer;
@@ -68,7 +68,7 @@ fn tls_and_basic_authentication_with_the_real_server() {
     block_on(async {
         let mut driver = Driver::new(&right, "main").unwrap();
         assert_eq!(driver.apply(&[put(162, &["swp+"])]).await, [Ok(())]);
-        let reading = driver.read().await.unwrap();
+        let reading = driver.read(&Interest::default()).await.unwrap();
         let (name, wanted) = wanted(162, &["swp+"]);
         assert_eq!(reading.observed, [(name, Found::Ours(wanted))].into());
         for (more, said) in [
@@ -76,11 +76,15 @@ fn tls_and_basic_authentication_with_the_real_server() {
             (json!({"ca": ca}), "401"),
             (json!({"ca": cert, "user": "collector", "password_file": token}), "not signed by an authority"),
         ] {
-            let why = Driver::new(&switch(&url, more), "main").unwrap().read().await.unwrap_err();
+            let why = Driver::new(&switch(&url, more), "main")
+                .unwrap()
+                .read(&Interest::default())
+                .await
+                .unwrap_err();
             assert!(why.contains(said) && !why.contains("sesame"), "{why}");
         }
         let bearer = switch(&url, json!({"ca": ca, "token_file": token}));
-        assert!(Driver::new(&bearer, "main").unwrap().read().await.is_ok());
+        assert!(Driver::new(&bearer, "main").unwrap().read(&Interest::default()).await.is_ok());
     });
 }
 
@@ -92,7 +96,8 @@ fn answers_that_make_no_sense_are_errors_and_nothing_else() {
         let body = body.to_owned();
         let server = Server::start(move |_| json(&body));
         let url = format!("http://{}/acl", server.address);
-        let why = block_on(Driver::new(&switch(&url, json!({})), "main").unwrap().read()).unwrap_err();
+        let why = block_on(Driver::new(&switch(&url, json!({})), "main").unwrap().read(&Interest::default()))
+            .unwrap_err();
         assert!(why.contains("list of names") && why.len() < 1000, "{why}");
     }
     // Names are never asked for that are not ours, whatever they are.
@@ -103,7 +108,8 @@ fn answers_that_make_no_sense_are_errors_and_nothing_else() {
         _ => (204, String::new(), String::new()),
     });
     let url = format!("http://{}/acl", server.address);
-    let reading = block_on(Driver::new(&switch(&url, json!({})), "main").unwrap().read()).unwrap();
+    let reading =
+        block_on(Driver::new(&switch(&url, json!({})), "main").unwrap().read(&Interest::default())).unwrap();
     assert!(reading.observed.is_empty() && reading.failing.is_none());
     let paths: Vec<String> = server.requests().into_iter().map(|request| request.path).collect();
     assert_eq!(paths, ["/acl", "/acl/lasterror"]);
@@ -137,7 +143,7 @@ fn nvue_takes_all_changes_in_one_revision_and_is_read_back() {
     let own = switch(&nvue.url(), json!({"driver": "cumulus-nvue", "ports": ["swp1", "swp2"]}));
     block_on(async {
         let mut driver = Driver::new(&own, "main").unwrap();
-        assert!(driver.read().await.unwrap().observed.is_empty());
+        assert!(driver.read(&Interest::default()).await.unwrap().observed.is_empty());
         let ports = ["swp1", "swp2"];
         assert_eq!(driver.apply(&[put(1, &ports), put(2, &ports)]).await, [Ok(()), Ok(())]);
         assert_eq!(nvue.revisions(), 1);
@@ -145,7 +151,7 @@ fn nvue_takes_all_changes_in_one_revision_and_is_read_back() {
             let (name, wanted) = wanted(host, &ports);
             (name, Found::Ours(wanted))
         };
-        assert_eq!(driver.read().await.unwrap().observed, [found(1), found(2)].into());
+        assert_eq!(driver.read(&Interest::default()).await.unwrap().observed, [found(1), found(2)].into());
         let applied = nvue.applied();
         let rule = &applied["acl"]["fs_main_10_0_0_1_192_0_2_1"]["rule"]["10"];
         assert_eq!(rule["match"]["ip"], json!({"source-ip": "10.0.0.1/32", "dest-ip": "192.0.2.1/32"}));
@@ -161,7 +167,10 @@ fn nvue_takes_all_changes_in_one_revision_and_is_read_back() {
         assert_eq!(applied["acl"].as_object().unwrap().len(), 1);
         assert_eq!(applied["interface"]["swp2"], json!({"acl": {"own": {"inbound": {}}}}));
         let (name, now) = wanted(1, &["swp1", "swp3"]);
-        assert_eq!(driver.read().await.unwrap().observed, [(name.clone(), Found::Ours(now))].into());
+        assert_eq!(
+            driver.read(&Interest::default()).await.unwrap().observed,
+            [(name.clone(), Found::Ours(now))].into()
+        );
         // A person changes it; another instance and a person have lists of theirs.
         nvue.edit(|applied| {
             applied["acl"][&name]["rule"]["20"]["action"] = json!({"permit": {}});
@@ -169,7 +178,7 @@ fn nvue_takes_all_changes_in_one_revision_and_is_read_back() {
             applied["acl"]["fs_main_10_0_0_8_192_0_2_8"] = json!({"type": "ipv4"});
             applied["acl"]["own"] = json!({"type": "ipv4"});
         });
-        let observed = driver.read().await.unwrap().observed;
+        let observed = driver.read(&Interest::default()).await.unwrap().observed;
         assert_eq!(
             observed.into_iter().collect::<Vec<_>>(),
             [
@@ -200,7 +209,7 @@ fn nvue_says_what_it_does_not_take_and_the_others_are_taken() {
         nvue.refuse(&wanted(2, &[]).0);
         let done = driver.apply(&[put(1, &["swp1"]), put(2, &["swp1"]), put(3, &["swp1"])]).await;
         assert!(matches!(&done[..], [Ok(()), Err(Trouble::Refused(_)), Ok(())]), "{done:?}");
-        assert_eq!(driver.read().await.unwrap().observed.len(), 2);
+        assert_eq!(driver.read(&Interest::default()).await.unwrap().observed.len(), 2);
     });
     let raw: Raw =
         serde_json::from_value(json!({"switch": [{"agent": "10.0.0.1", "url": "https://x y/acl"}]})).unwrap();

@@ -131,6 +131,9 @@ impl World {
             self.writes += 1;
             match change {
                 Change::Put(name, wanted) => drop(self.switches[switch].insert(name, Found::Ours(wanted))),
+                Change::PutLines(name, lines) => {
+                    drop(self.switches[switch].insert(name, Found::Script(lines)));
+                }
                 Change::Delete(name) => drop(self.switches[switch].remove(&name)),
             }
         }

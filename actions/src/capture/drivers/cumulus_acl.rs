@@ -6,11 +6,15 @@ use serde::Deserialize;
 
 use super::super::pair::Pair;
 use super::super::rule;
-use super::super::wanted::{Change, Found, Observed};
+use super::super::scripts::rules;
+use super::super::wanted::{Change, Found, Interest, Observed};
 use super::{Done, Reading, Trouble};
 use crate::http::hyper::Method;
 use crate::http::{Answer, Client};
 use crate::text::shown;
+
+/// Rules of a switch that are looked at because scripts may have captures there; of more only the names are known.
+const MOST_NAMES: usize = 1000;
 
 /// The driver.
 #[derive(Debug)]
@@ -37,24 +41,37 @@ impl CumulusAcl {
         Self { client, base, instance: instance.to_owned() }
     }
 
-    pub(super) async fn read(&mut self) -> Result<Reading, String> {
+    pub(super) async fn read(&mut self, interest: &Interest) -> Result<Reading, String> {
         let list = if self.base.is_empty() { "/".to_owned() } else { self.base.clone() };
         let answer = self.ask(Method::GET, &list, Vec::new()).await?;
         let names: Vec<String> = of_json(&answer, "a list of names")?;
         let mut observed = Observed::new();
         let mut failing = answer.header("warning").is_some();
         for name in names {
-            // What has none of our names is nothing to us, whatever else its name has in it.
-            let Some((instance, _)) = Pair::of_rule(&name) else { continue };
-            if instance != self.instance {
-                observed.insert(name, Found::Others);
-                continue;
-            }
+            let native = match Pair::of_rule(&name) {
+                Some((instance, _)) if instance != self.instance => {
+                    observed.insert(name, Found::Others);
+                    continue;
+                }
+                Some(_) => true,
+                // What has none of our names is nothing to us, whatever else its name has in it, where no script is.
+                None if interest.is_none() => continue,
+                None if !is_read(interest, &name, observed.len()) => {
+                    observed.insert(name, Found::Unread);
+                    continue;
+                }
+                None => false,
+            };
             let answer = self.ask(Method::GET, &self.place(&name), Vec::new()).await?;
             failing |= answer.header("warning").is_some();
             if answer.status != 404 {
                 let lines: Vec<String> = of_json(&answer, "a list of lines")?;
-                observed.insert(name, rule::found(&self.instance, &lines));
+                let found = if native {
+                    rule::found(&self.instance, &lines)
+                } else {
+                    rules::found(&self.instance, &lines)
+                };
+                observed.insert(name, found);
             }
         }
         // The header may be lost on its way through a proxy: where it is missing the place itself is asked.
@@ -70,6 +87,7 @@ impl CumulusAcl {
                     Ok(file) => self.change(Method::PUT, name, Some(&file.lines())).await,
                     Err(why) => Err(Trouble::Refused(why)),
                 },
+                Change::PutLines(name, lines) => self.change(Method::PUT, name, Some(lines)).await,
                 Change::Delete(name) => self.change(Method::DELETE, name, None).await,
             };
             let lost = matches!(one, Err(Trouble::Unreachable(_)));
@@ -111,6 +129,12 @@ impl CumulusAcl {
         let headers: &[_] = if body.is_empty() { &[] } else { &[("content-type", "application/json")] };
         self.client.request(method, path, headers, body).await.map_err(|error| error.to_string())
     }
+}
+
+/// Whether a rule that has none of our names is looked at. A name that is none of the grammar has no place to ask at.
+fn is_read(interest: &Interest, name: &str, known: usize) -> bool {
+    let is_of_interest = interest.names.contains(name) || (interest.all && known < MOST_NAMES);
+    is_of_interest && name.parse::<acl::Name>().is_ok()
 }
 
 /// Status and words of an answer.

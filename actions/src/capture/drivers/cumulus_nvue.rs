@@ -98,6 +98,10 @@ impl CumulusNvue {
                             .await?;
                     }
                 }
+                Change::PutLines(name, _) => {
+                    let why = format!("{name}: a script's lines are for the driver cumulus-acl");
+                    return Err(Trouble::Refused(why));
+                }
                 Change::Delete(name) => {
                     for port in body::ports(name, &current) {
                         let place = format!("/interface/{}/acl/{name}?rev={id}", encoded(&port));

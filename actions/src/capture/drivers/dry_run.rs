@@ -20,6 +20,9 @@ impl DryRun {
                 Change::Put(name, wanted) => {
                     drop(self.rules.insert(name.clone(), Found::Ours(wanted.clone())))
                 }
+                Change::PutLines(name, lines) => {
+                    drop(self.rules.insert(name.clone(), Found::Script(lines.clone())))
+                }
                 Change::Delete(name) => drop(self.rules.remove(name)),
             }
         }

@@ -6,7 +6,7 @@ mod cumulus_nvue;
 mod dry_run;
 
 use super::config::{DriverKind, Switch};
-use super::wanted::{Change, Observed};
+use super::wanted::{Change, Interest, Observed};
 use crate::http::{Client, Credentials, Options, Tls, Url};
 
 use cumulus_acl::CumulusAcl;
@@ -62,13 +62,13 @@ impl Driver {
         })
     }
 
-    /// Reads all rules that have our names.
+    /// Reads all rules that have our names, and those of scripts that are of interest.
     ///
     /// # Errors
     /// The switch does not answer, or not in a way that makes sense.
-    pub async fn read(&mut self) -> Result<Reading, String> {
+    pub async fn read(&mut self, interest: &Interest) -> Result<Reading, String> {
         match self {
-            Self::CumulusAcl(driver) => driver.read().await,
+            Self::CumulusAcl(driver) => driver.read(interest).await,
             Self::CumulusNvue(driver) => driver.read().await,
             Self::DryRun(driver) => Ok(driver.read()),
         }
