@@ -423,6 +423,8 @@ impl Running {
         let mut effects = self.policy.tick(now_ms, seen);
         let answers = std::mem::take(&mut effects.answers);
         self.done(effects);
+        let effects = self.guard.scripts.settle(&mut self.policy, now_ms);
+        self.done(effects);
         answers
     }
 

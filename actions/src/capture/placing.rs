@@ -17,10 +17,12 @@ const LEAF: u32 = 16;
 const SHED_MS: u64 = 30_000;
 
 impl Policy {
-    /// Sessions give way, the largest first, until what is mirrored is within the budgets again.
+    /// Sessions give way, the largest first, until what is mirrored is within the budgets again. Where scripts mirror too,
+    /// theirs give way after that.
     pub(super) fn shed(&mut self, now_ms: u64, effects: &mut Effects) {
         loop {
-            let loads = self.placed(now_ms);
+            let mut loads = Loads::default();
+            self.place_onto(&mut loads, now_ms);
             let known = &self.known;
             let too_much = self.sessions.iter().filter_map(|(pair, session)| {
                 let why = loads.excess(&known.config, session.at?, known.policy(session)?.analyzer)?;

@@ -532,7 +532,7 @@ impl Policy {
     }
 
     /// What all sessions take where their rules are wanted.
-    pub(super) fn placed(&self, now_ms: u64) -> Loads {
+    fn placed(&self, now_ms: u64) -> Loads {
         let mut loads = self.known.beside.clone();
         self.place_onto(&mut loads, now_ms);
         loads

@@ -5,5 +5,6 @@ mod drivers;
 mod live;
 mod policy;
 mod properties;
+mod scripts;
 mod support;
 mod world;

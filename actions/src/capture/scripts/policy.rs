@@ -230,6 +230,14 @@ impl Scripts {
         (effects, answers)
     }
 
+    /// To be called when the captures of policies have changed: those of scripts give way to them.
+    pub fn settle(&mut self, native: &mut Policy, now_ms: u64) -> Effects {
+        let mut effects = Effects::default();
+        self.shed(native, now_ms, &mut effects);
+        native.beside(self.loads(now_ms));
+        effects
+    }
+
     /// What a switch is to have.
     pub fn desired(&self, switch: usize) -> Lines {
         let mut lines = Lines::default();
