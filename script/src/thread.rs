@@ -57,7 +57,7 @@ fn start(parts: Parts, inbox: Inbox) -> Result<(), String> {
     let limits = parts.world.config.limits;
     let js = Js::new(&limits, inbox.end.clone()).map_err(|error| error.to_string())?;
     let (script, ends) = Script::new(parts).map_err(|error| format!("no thread of its own: {error}"))?;
-    let mut thread = Thread { js: &js, script: &script, inbox, ends, turn: 0, counted: None };
+    let mut thread = Thread { js: &js, script: &script, inbox, ends, turn: 0, was_due: false, counted: None };
     let came = thread.work(&text);
     // Nothing that holds a value may be left when the runtime ends.
     drop(thread);
@@ -71,6 +71,8 @@ struct Thread<'t> {
     inbox: Inbox,
     ends: UnboundedReceiver<Then>,
     turn: u32,
+    /// Whether what was done last was due by the clock.
+    was_due: bool,
     /// When its memory was counted.
     counted: Option<Instant>,
 }
@@ -113,7 +115,8 @@ impl Thread<'_> {
         Ok(())
     }
 
-    /// What is to be done next. What waits is taken by turns, so that none keeps another one waiting.
+    /// What is to be done next. What waits is taken by turns, so that none keeps another one waiting: a handler that takes
+    /// longer than its interval is always due, and comes only every second time.
     fn next(&mut self) -> Next {
         self.turn = self.turn.wrapping_add(1);
         if *self.inbox.end.borrow() {
@@ -122,9 +125,13 @@ impl Thread<'_> {
         if self.turn % TURN == 0 {
             self.script.wait(tokio::task::yield_now());
         }
-        if let Some(due) = self.due() {
+        if !self.was_due
+            && let Some(due) = self.due()
+        {
+            self.was_due = true;
             return due;
         }
+        self.was_due = false;
         for kind in 0..4 {
             let Inbox { flows, events, requests, .. } = &mut self.inbox;
             let found = match (self.turn + kind) % 4 {
@@ -136,6 +143,11 @@ impl Thread<'_> {
             if let Some(found) = found {
                 return found;
             }
+        }
+        // Nothing waits.
+        if let Some(due) = self.due() {
+            self.was_due = true;
+            return due;
         }
         let at = self.script.handlers.borrow().next();
         let Self { inbox: Inbox { flows, events, requests, end }, ends, script, .. } = self;
@@ -158,23 +170,23 @@ impl Thread<'_> {
         })
     }
 
-    /// What the clock says is to be done.
+    /// What the clock says is to be done, the longest due first.
     fn due(&self) -> Option<Next> {
         let mut handlers = self.script.handlers.borrow_mut();
-        handlers.next()?;
-        let now = Instant::now();
-        if let Some(call) = handlers.due(now) {
-            return Some(Next::Timer(call));
-        }
-        let interval = handlers.interval.as_mut()?;
-        if interval.next > now {
+        let (first, now) = (handlers.next()?, Instant::now());
+        if first > now {
             return None;
         }
-        interval.next += interval.every;
-        if interval.next <= now {
-            interval.next = now + interval.every;
+        match handlers.interval.as_mut().filter(|interval| interval.next == first) {
+            Some(interval) => {
+                interval.next += interval.every;
+                if interval.next <= now {
+                    interval.next = now + interval.every;
+                }
+                Some(Next::Interval)
+            }
+            None => handlers.due(now).map(Next::Timer),
         }
-        Some(Next::Interval)
     }
 
     fn handler(&self, of: impl Fn(&crate::script::Handlers) -> &Option<Kept>) -> Option<Kept> {

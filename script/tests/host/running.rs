@@ -96,6 +96,24 @@ fn one_without_end_is_interrupted_and_goes_on() {
 }
 
 #[test]
+fn a_clock_that_is_always_due_keeps_nobody_waiting() {
+    // A timer that sets the next one, and an interval that is shorter than its handler.
+    let host = Host::start(&[(
+        "late.js",
+        "var intervals = 0, timers = 0;\n\
+         function again() { timers++; setTimeout(again, 0); }\n\
+         again();\n\
+         setIntervalHandler(function() { intervals++; var end = Date.now() + 50; while (Date.now() < end) {} }, 0.02);\n\
+         setHttpHandler(function() { return {intervals: intervals, timers: timers}; });",
+    )]);
+    let first = host.get("late.js");
+    until("both go on", || {
+        let seen = host.get("late.js");
+        ["intervals", "timers"].iter().all(|of| seen[of].as_u64() >= first[of].as_u64().map(|n| n + 3))
+    });
+}
+
+#[test]
 fn one_that_never_ends_does_not_hold_up_the_end() {
     let host = Host::start(&[("forever.js", "while (true) {}")]);
     until("it runs", || host.is_alive("forever.js"));
