@@ -2,6 +2,7 @@
 
 mod handlers;
 mod log;
+mod topology;
 
 use crate::catalogue::Family;
 
@@ -11,4 +12,5 @@ pub(crate) use log::console;
 pub(crate) const FAMILIES: &[Family] = &[
     Family { title: "Handlers", functions: handlers::FUNCTIONS },
     Family { title: "Log", functions: log::FUNCTIONS },
+    Family { title: "Topology", functions: topology::FUNCTIONS },
 ];

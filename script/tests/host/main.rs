@@ -3,3 +3,4 @@
 
 mod running;
 mod support;
+mod topology;
