@@ -253,12 +253,10 @@ impl Handle {
     }
 
     fn changed(&self, program: &Program, change: Change) -> Result<Program, DefineError> {
-        let forwarding = match &change {
-            Change::Forwarding(name, Some(_)) => Some(name.clone()),
-            _ => None,
-        };
+        let (kind, name) = change.id();
         let next = program.changed(change)?;
-        if let Some(definition) = forwarding.and_then(|name| next.forwarding.get(&name))
+        if kind == "forwarding"
+            && let Some(definition) = next.forwarding.get(&name)
             && forward::comes_back(definition.to, &self.addresses)
         {
             let reason = format!("{} is this collector itself", definition.to);
@@ -291,6 +289,7 @@ impl Handle {
 /// Kind and name of what a change is about.
 fn name(change: &Change) -> String {
     let (kind, name) = match change {
+        Change::Passing(change) => return name(change),
         Change::Flow(name, _) => ("flow", name),
         Change::Group(name, _) => ("group", name),
         Change::List(name, _) => ("group", name),

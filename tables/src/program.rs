@@ -1,7 +1,7 @@
 //! What users have defined, compiled, immutable: a change makes a new program, which shards take between two
 //! datagrams.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -35,7 +35,12 @@ pub struct Program {
     pub topology: Arc<Topology>,
     /// Where hosts are attached. Shards do not look at it: it changes without a new epoch.
     pub located: Arc<Located>,
+    /// Definitions that are there as long as whoever made them, see [`Change::Passing`].
+    pub passing: BTreeSet<Id>,
 }
+
+/// A definition: its kind, as [`Program::to_json`] calls that, and its name.
+pub type Id = (&'static str, String);
 
 /// A change of definitions; `None` takes one away.
 #[derive(Clone, Debug)]
@@ -55,6 +60,9 @@ pub enum Change {
     List(String, Option<Arc<GroupSet>>),
     /// Of the topology.
     Topology(Option<Json>),
+    /// The same by somebody who takes it away again when he goes: what is defined so is not among the definitions that
+    /// [`Program::to_json`] shows. Where there is one of this name that is, it is changed and stays there.
+    Passing(Box<Change>),
 }
 
 /// A kind of definitions: its name in files, and what changes one of it.
@@ -101,6 +109,31 @@ impl Change {
     }
 }
 
+impl Change {
+    /// What it changes.
+    pub fn id(&self) -> Id {
+        let (section, name) = match self {
+            Self::Flow(name, _) => ("flows", name.as_str()),
+            Self::Group(name, _) | Self::List(name, _) => ("groups", name.as_str()),
+            Self::Map(name, _) => ("maps", name.as_str()),
+            Self::Threshold(name, _) => ("thresholds", name.as_str()),
+            Self::Forwarding(name, _) => ("forwarding", name.as_str()),
+            Self::Topology(_) => (TOPOLOGY, ""),
+            Self::Passing(change) => return change.id(),
+        };
+        (section, name.to_owned())
+    }
+
+    /// The change that takes a definition away; `None` for a kind that is none.
+    pub fn away((section, name): &Id) -> Option<Self> {
+        if *section == TOPOLOGY {
+            return Some(Self::Topology(None));
+        }
+        let (_, change) = SECTIONS.iter().find(|(known, _)| known == section)?;
+        Some(change(name.clone(), None))
+    }
+}
+
 /// Flows at most: each is evaluated for every packet sample.
 const MOST_FLOWS: usize = 100;
 
@@ -127,21 +160,24 @@ pub enum ChangeError {
 impl Program {
     /// All definitions, by kind and name; [`Change::all`] reads it.
     pub fn to_json(&self) -> Json {
-        let object = |definitions: Vec<(&String, Json)>| {
+        let stays = |section, name: &str| !self.passing.contains(&(section, name.to_owned()));
+        let object = |section, definitions: Vec<(&String, Json)>| {
             definitions
                 .into_iter()
+                .filter(|(name, _)| stays(section, name.as_str()))
                 .map(|(name, json)| (name.clone(), json))
                 .collect::<serde_json::Map<_, _>>()
         };
         let lookups = &self.lookups;
         let mut json = serde_json::json!({
-            "groups": object(lookups.groups.iter().filter(|(_, set)| !set.is_list()).map(|(name, set)| (name, set.to_json().into_owned())).collect()),
-            "maps": object(lookups.maps.iter().map(|(name, map)| (name, map.to_json().clone())).collect()),
-            "flows": object(self.flows.iter().map(|(name, plan)| (name, plan.spec.to_json())).collect()),
-            "thresholds": object(self.thresholds.iter().map(|(name, t)| (name, t.to_json().clone())).collect()),
-            "forwarding": object(self.forwarding.iter().map(|(name, f)| (name, f.to_json())).collect()),
+            "groups": object("groups", lookups.groups.iter().filter(|(_, set)| !set.is_list()).map(|(name, set)| (name, set.to_json().into_owned())).collect()),
+            "maps": object("maps", lookups.maps.iter().map(|(name, map)| (name, map.to_json().clone())).collect()),
+            "flows": object("flows", self.flows.iter().map(|(name, plan)| (name, plan.spec.to_json())).collect()),
+            "thresholds": object("thresholds", self.thresholds.iter().map(|(name, t)| (name, t.to_json().clone())).collect()),
+            "forwarding": object("forwarding", self.forwarding.iter().map(|(name, f)| (name, f.to_json())).collect()),
         });
-        if let (Some(object), Some(definition)) = (json.as_object_mut(), self.topology.definition()) {
+        let topology = self.topology.definition().filter(|_| stays(TOPOLOGY, ""));
+        if let (Some(object), Some(definition)) = (json.as_object_mut(), topology) {
             object.insert(TOPOLOGY.to_owned(), definition.to_json().clone());
         }
         json
@@ -209,6 +245,33 @@ impl Program {
     /// # Errors
     /// See [`ChangeError`]; nothing is then changed.
     pub fn changed(&self, change: Change) -> Result<Self, ChangeError> {
+        let id = change.id();
+        let (change, passes) = match change {
+            Change::Passing(change) => (*change, !self.has(&id) || self.passing.contains(&id)),
+            change => (change, false),
+        };
+        let mut next = self.changed_by(change)?;
+        if passes && next.has(&id) {
+            next.passing.insert(id);
+        } else {
+            next.passing.remove(&id);
+        }
+        Ok(next)
+    }
+
+    /// Whether it is defined.
+    fn has(&self, (section, name): &Id) -> bool {
+        match *section {
+            "flows" => self.flows.contains_key(name),
+            "groups" => self.lookups.groups.contains_key(name),
+            "maps" => self.lookups.maps.contains_key(name),
+            "thresholds" => self.thresholds.contains_key(name),
+            "forwarding" => self.forwarding.contains_key(name),
+            _ => self.topology.is_defined(),
+        }
+    }
+
+    fn changed_by(&self, change: Change) -> Result<Self, ChangeError> {
         let mut next = self.clone();
         let absent = |name: String, was: bool| if was { Ok(()) } else { Err(ChangeError::Unknown(name)) };
         match change {
@@ -295,6 +358,7 @@ impl Program {
                 }
                 return Ok(next);
             }
+            Change::Passing(change) => return self.changed_by(*change),
             Change::Topology(None) => {
                 absent(TOPOLOGY.to_owned(), next.topology.is_defined())?;
                 next.topology = Arc::new(next.topology.undefined());
@@ -316,6 +380,31 @@ impl Program {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_passes_is_not_shown_and_makes_nothing_pass_that_stays() {
+        let flow = |keys| Change::Flow("f".into(), Some(json!({"keys": keys, "value": "bytes"})));
+        let passing = |change| Change::Passing(Box::new(change));
+        let empty = Program::default();
+        let id = flow("").id();
+        assert_eq!(id, ("flows", "f".to_owned()));
+        let passes = empty.changed(passing(flow("ipsource"))).unwrap();
+        assert_eq!((passes.to_json(), passes.flows.len()), (empty.to_json(), 1));
+        let again = passes.changed(passing(flow("ipdestination"))).unwrap();
+        assert_eq!(again.to_json(), empty.to_json());
+        // Somebody else defines it, and from then on it stays.
+        let stays = again.changed(flow("ipsource")).unwrap();
+        assert_eq!(stays.to_json()["flows"]["f"]["keys"], "ipsource");
+        let changed = stays.changed(passing(flow("ipprotocol"))).unwrap();
+        assert_eq!(changed.to_json()["flows"]["f"]["keys"], "ipprotocol");
+        for program in [passes, changed] {
+            let gone = program.changed(Change::away(&id).unwrap()).unwrap();
+            assert!(gone.flows.is_empty() && gone.passing.is_empty());
+        }
+        let topology = passing(Change::Topology(Some(json!({"links": {}}))));
+        let defined = empty.changed(topology).unwrap();
+        assert!(defined.topology.is_defined() && defined.to_json().get(TOPOLOGY).is_none());
+    }
 
     #[test]
     fn an_unchanged_flow_keeps_its_plan_and_a_group_in_use_stays() {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use decode::DataSource;
 
 use crate::flow::FlowPlan;
+use crate::flow::SpecError;
 use crate::flow::active::FlowAggregation;
-use crate::flow::spec::Per;
+use crate::flow::spec::{Per, wrong};
 use crate::program::Program;
 use crate::question::Question;
 use crate::select::{Agents, SelectError};
@@ -14,6 +15,21 @@ use crate::topology::{Role, Which};
 
 /// Active flows of an answer where a client says nothing.
 pub const MOST_FLOWS: f64 = 100.0;
+
+/// Bytes of a definition's name at most: it comes back in URLs, logs and answers.
+const LONGEST_NAME: usize = 200;
+
+/// Whether a definition may have this name.
+///
+/// # Errors
+/// It is empty, too long, or has control characters.
+pub fn check_name(name: &str) -> Result<(), SpecError> {
+    if name.trim().is_empty() || name.len() > LONGEST_NAME || name.contains(char::is_control) {
+        let what = format!("has 1 to {LONGEST_NAME} bytes and no control characters");
+        return Err(wrong("name", what));
+    }
+    Ok(())
+}
 
 impl Program {
     /// The agents that a text means, see [`Agents::of`].

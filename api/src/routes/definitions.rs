@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde_json::{Map, Value as Json};
-use tables::Change;
+use tables::{Change, wording};
 
 use crate::escape::JsonAnswer;
 use crate::shared::{Failure, Reply, Shared, json_body};
@@ -27,19 +27,13 @@ fn by_name<'d, D: 'd>(
     JsonAnswer(object.into())
 }
 
-/// Names come back in URLs, logs and answers.
-const LONGEST_NAME: usize = 200;
-
 async fn put(
     shared: &Shared,
     name: String,
     body: Body,
     change: fn(String, Option<Json>) -> Change,
 ) -> Defined {
-    if name.trim().is_empty() || name.len() > LONGEST_NAME || name.contains(char::is_control) {
-        let error = format!("a name has 1 to {LONGEST_NAME} bytes and no control characters");
-        return Err(Failure::wrong(error));
-    }
+    wording::check_name(&name)?;
     let json = json_body(body).await?;
     shared.define(change(name, Some(json))).await
 }
