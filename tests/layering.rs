@@ -24,8 +24,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 ];
 
 /// What the tests of a room may import beside that.
-const TESTS_MAY_IMPORT: &[(&str, &[&str])] =
-    &[("tables", &["fabric"]), ("engine", &["fabric"]), ("actions", &["fabric"]), ("script", &["fabric"])];
+const TESTS_MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("tables", &["fabric"]),
+    ("engine", &["fabric"]),
+    ("actions", &["fabric"]),
+    ("script", &["decode", "fabric"]),
+];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

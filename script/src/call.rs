@@ -27,6 +27,11 @@ impl<'js> Call<'js> {
         Self { ctx, name, parameters, arguments: arguments.0 }
     }
 
+    /// The function that is called.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// How many arguments were given.
     pub(crate) fn len(&self) -> usize {
         self.arguments.len()

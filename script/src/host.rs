@@ -254,6 +254,9 @@ impl Inner {
             is_meant && *script.config == *config && !script.has_changed()
         };
         let former = self.take_out(|name, script| !stays(name, script));
+        for name in former.keys().filter(|name| !meant.contains_key(*name)) {
+            self.shared.definitions.forget(&self.engine, name);
+        }
         for (name, meant) in &meant {
             if !lock(&self.running).contains_key(name) {
                 self.start(name, meant.clone(), &config, former.get(name).cloned().unwrap_or_default());

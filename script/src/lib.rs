@@ -11,6 +11,7 @@
 //! | `thread` | a script's thread: its first run, then its handlers, one at a time |
 //! | `mailbox` | the queues between the collector and a script |
 //! | `script`, `world` | what one script has, and what all of them share |
+//! | `definitions`, `values` | what scripts have defined, and the values that they keep |
 //! | `runtime` | QuickJS with its limits, and what exceptions say |
 //! | [`catalogue`], `functions`, `call` | the functions of scripts, a file per family, and how their arguments are read |
 //! | [`config`] | what the operator says |
@@ -21,6 +22,7 @@ mod app;
 mod call;
 pub mod catalogue;
 pub mod config;
+mod definitions;
 mod functions;
 mod host;
 mod lines;
@@ -30,6 +32,7 @@ mod runtime;
 mod script;
 mod status;
 mod thread;
+mod values;
 mod world;
 
 pub use config::Config;

@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -161,6 +161,13 @@ impl Script {
             ended,
         };
         Ok((Rc::new(script), ends))
+    }
+
+    /// Its folder, an absolute path without links.
+    pub(crate) fn folder(&self) -> PathBuf {
+        let parent = self.file.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new("."));
+        parent.canonicalize().unwrap_or_else(|_| parent.to_owned())
     }
 
     /// Waits on the script's thread. Tasks of [`Script::spawn`] go on meanwhile.

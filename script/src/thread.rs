@@ -57,6 +57,7 @@ fn start(parts: Parts, inbox: Inbox) -> Result<(), String> {
     let limits = parts.world.config.limits;
     let js = Js::new(&limits, inbox.end.clone()).map_err(|error| error.to_string())?;
     let (script, ends) = Script::new(parts).map_err(|error| format!("no thread of its own: {error}"))?;
+    script.world.shared.definitions.begin(&script.name);
     let mut thread = Thread { js: &js, script: &script, inbox, ends, turn: 0, was_due: false, counted: None };
     let came = thread.work(&text);
     // Nothing that holds a value may be left when the runtime ends.
@@ -86,6 +87,7 @@ impl Thread<'_> {
         if let Err(thrown) = began {
             return Err(thrown.text);
         }
+        script.world.shared.definitions.settle(&script.world.engine, &script.name);
         tracing::info!("{} started", script.name);
         while !self.script.handlers.borrow().is_over() {
             let next = self.next();

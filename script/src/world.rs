@@ -8,6 +8,8 @@ use engine::Handle;
 use serde_json::Value as Json;
 
 use crate::config::Config;
+use crate::definitions::Definitions;
+use crate::values::Values;
 
 /// This collector's own interface.
 pub struct Own {
@@ -27,11 +29,15 @@ impl std::fmt::Debug for Own {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) version: String,
+    /// What scripts have defined.
+    pub(crate) definitions: Definitions,
+    /// Values of `sharedSet`.
+    pub(crate) values: Values,
 }
 
 impl Shared {
     pub(crate) fn new(version: &str) -> Self {
-        Self { version: version.to_owned() }
+        Self { version: version.to_owned(), definitions: Definitions::default(), values: Values::default() }
     }
 }
 

@@ -1,7 +1,14 @@
 //! What scripts can call, a file per family. Each has a table of its functions, which say what they do and show it.
 
+mod absent;
+mod command;
+mod definitions;
+mod files;
 mod handlers;
 mod log;
+mod properties;
+mod questions;
+mod store;
 mod topology;
 
 use crate::catalogue::Family;
@@ -11,6 +18,13 @@ pub(crate) use log::console;
 /// All families, in the order of the manual.
 pub(crate) const FAMILIES: &[Family] = &[
     Family { title: "Handlers", functions: handlers::FUNCTIONS },
+    Family { title: "Questions", functions: questions::FUNCTIONS },
+    Family { title: "Definitions", functions: definitions::FUNCTIONS },
+    Family { title: "Values that are kept", functions: store::FUNCTIONS },
+    Family { title: "Files", functions: files::FUNCTIONS },
+    Family { title: "Properties", functions: properties::FUNCTIONS },
+    Family { title: "Commands", functions: command::FUNCTIONS },
     Family { title: "Log", functions: log::FUNCTIONS },
     Family { title: "Topology", functions: topology::FUNCTIONS },
+    Family { title: "Not supported", functions: absent::FUNCTIONS },
 ];

@@ -1,6 +1,10 @@
 //! Scripts in a whole host: an engine that receives, actions that do nothing, and threads of their own.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod asking;
+mod definitions;
+mod keeping;
+mod questions;
 mod running;
 mod support;
 mod topology;
