@@ -12,6 +12,7 @@
 //! | `mailbox` | the queues between the collector and a script |
 //! | `script`, `world` | what one script has, and what all of them share |
 //! | `definitions`, `values` | what scripts have defined, and the values that they keep |
+//! | `source` | a script's text before it is parsed: header comments, Rhino's extensions |
 //! | `runtime` | QuickJS with its limits, and what exceptions say |
 //! | [`catalogue`], `functions`, `call` | the functions of scripts, a file per family, and how their arguments are read |
 //! | [`config`] | what the operator says |
@@ -30,6 +31,7 @@ mod mailbox;
 mod request;
 mod runtime;
 mod script;
+mod source;
 mod status;
 mod thread;
 mod values;

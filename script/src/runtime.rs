@@ -1,15 +1,17 @@
 //! QuickJS with its limits: memory, stack, and the time of a call.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rquickjs::context::EvalOptions;
-use rquickjs::{CatchResultExt, CaughtError, Context, Ctx, Runtime, Value};
+use rquickjs::{CatchResultExt, CaughtError, Context, Ctx, Exception, Runtime, Value};
 use tokio::sync::watch;
 
 use crate::call::text_of;
 use crate::config::Limits;
+use crate::source::{Columns, Source};
 
 /// Stack of a script, bytes; that of its thread has to be larger.
 const STACK: usize = 1 << 20;
@@ -165,12 +167,26 @@ impl Clock {
     }
 }
 
-/// Runs a text among the globals, as scripts of the field are: sloppy, not strict.
+thread_local! {
+    /// The columns of texts that were rewritten, by name. A script has a thread of its own, and all its texts run there.
+    static COLUMNS: RefCell<BTreeMap<String, Columns>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// Runs a text among the globals, as scripts of the field are: sloppy, not strict, and with what `source` takes of Rhino's
+/// extensions.
 pub(crate) fn evaluate<'js>(ctx: &Ctx<'js>, name: &str, text: &str) -> rquickjs::Result<Value<'js>> {
+    let source = match Source::read(text) {
+        Ok(source) => source,
+        Err(refused) => return Err(Exception::throw_syntax(ctx, &format!("{name}, {refused}"))),
+    };
+    COLUMNS.with_borrow_mut(|columns| match source.columns.is_empty() {
+        true => columns.remove(name),
+        false => columns.insert(name.to_owned(), source.columns),
+    });
     let mut options = EvalOptions::default();
     options.strict = false;
     options.filename = Some(name.to_owned());
-    ctx.eval_with_options(text, options)
+    ctx.eval_with_options(&*source.text, options)
 }
 
 /// What a thrown value says: `elb.js:12:5 ReferenceError: x is not defined`.
@@ -178,7 +194,7 @@ fn said<'js>(ctx: &Ctx<'js>, value: &Value<'js>) -> rquickjs::Result<String> {
     let Some(exception) = value.as_exception() else { return text_of(ctx, value) };
     let text = text_of(ctx, value)?;
     Ok(match exception.stack().as_deref().and_then(place) {
-        Some(place) => format!("{place} {text}"),
+        Some(place) => format!("{} {text}", written(place)),
         None => text,
     })
 }
@@ -192,6 +208,20 @@ fn place(stack: &str) -> Option<&str> {
             None => frame,
         };
         (place != "native").then_some(place)
+    })
+}
+
+/// A place in the text as its author wrote it.
+fn written(place: &str) -> String {
+    let mut parts = place.rsplitn(3, ':');
+    let (column, line, name) = (parts.next(), parts.next(), parts.next());
+    let number = |part: Option<&str>| part.and_then(|part| part.parse::<usize>().ok());
+    let (Some(name), Some(line), Some(column)) = (name, number(line), number(column)) else {
+        return place.to_owned();
+    };
+    COLUMNS.with_borrow(|columns| match columns.get(name) {
+        Some(columns) => format!("{name}:{line}:{}", columns.original(line, column)),
+        None => place.to_owned(),
     })
 }
 
@@ -229,6 +259,20 @@ mod tests {
         }
         assert_eq!(thrown(&js, "throw 'not_found'").value.as_deref(), Some("not_found"));
         assert_eq!(js.evaluate("x.js", "Promise.reject(1).catch(() => 0)"), Ok(()));
+    }
+
+    #[test]
+    fn places_are_those_of_the_author() {
+        let js = js(Limits::default());
+        let text = "var f = function (x) x;\nfor each (var x in [1]) f(x); b();";
+        assert_eq!(thrown(&js, text).text, "x.js:2:31 ReferenceError: b is not defined");
+        let told = thrown(&js, "\nvar a = [x for each (x in y)];");
+        assert!(
+            told.text.starts_with("SyntaxError: x.js, line 2, column 12: array comprehensions"),
+            "{told:?}"
+        );
+        // another text of this name
+        assert!(thrown(&js, "\n/* 3456789012345678901234567890 */ b();").text.starts_with("x.js:2:36 "));
     }
 
     #[test]

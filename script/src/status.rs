@@ -25,6 +25,7 @@ pub(crate) struct Counters {
     alive: AtomicBool,
     graceful: AtomicBool,
     error: Mutex<Option<String>>,
+    header: Mutex<Json>,
 }
 
 /// What came for a script, and what found no place.
@@ -62,6 +63,11 @@ impl Counters {
         }
     }
 
+    /// What its header comments say, an object of texts.
+    pub(crate) fn says(&self, header: Json) {
+        *self.header.lock().unwrap_or_else(PoisonError::into_inner) = header;
+    }
+
     /// An exception that nobody caught.
     pub(crate) fn exception(&self, text: &str) {
         self.exceptions.fetch_add(1, Relaxed);
@@ -95,6 +101,7 @@ impl Counters {
             "interrupted": self.interrupted.load(Relaxed),
             "starts": self.starts.load(Relaxed),
             "memoryBytes": self.memory_bytes.load(Relaxed),
+            "header": *self.header.lock().unwrap_or_else(PoisonError::into_inner),
         })
     }
 

@@ -18,6 +18,7 @@ use crate::mailbox::{Asked, Inbox};
 use crate::request::{Reply, Request, RequestError};
 use crate::runtime::{Js, Thrown};
 use crate::script::{Kept, Parts, Script, Then};
+use crate::source::Header;
 use crate::status::Counters;
 use crate::{catalogue, functions};
 
@@ -81,7 +82,9 @@ struct Thread<'t> {
 impl Thread<'_> {
     fn work(&mut self, text: &str) -> Result<(), String> {
         let script = self.script;
-        let installed = self.js.call(|ctx| install(ctx, script));
+        let header = Header::read(text).map_err(|refused| format!("{}, {refused}", script.name))?;
+        let installed = self.js.call(|ctx| install(ctx, script, header.wrap_globals.as_deref()));
+        script.counters.says(header.json());
         let began = installed.and_then(|()| self.js.evaluate(&script.name, text));
         self.count();
         if let Err(thrown) = began {
@@ -254,15 +257,23 @@ impl Thread<'_> {
     }
 }
 
-/// Makes our functions globals of a script.
-fn install<'js>(ctx: &Ctx<'js>, script: &Rc<Script>) -> rquickjs::Result<()> {
+/// Makes our functions globals of a script, or properties of one global object whose name is `wrap`.
+fn install<'js>(ctx: &Ctx<'js>, script: &Rc<Script>, wrap: Option<&str>) -> rquickjs::Result<()> {
     let globals = ctx.globals();
+    let object = match wrap {
+        Some(name) => {
+            let object = Object::new(ctx.clone())?;
+            globals.set(name, object.clone())?;
+            object
+        }
+        None => globals.clone(),
+    };
     for function in catalogue::all() {
         let script = Rc::clone(script);
         let body = move |ctx: Ctx<'js>, arguments: Rest<Value<'js>>| {
             (function.call)(&script, Call::new(ctx, function.name, function.parameters, arguments))
         };
-        globals.set(function.name, Function::new(ctx.clone(), body)?.with_name(function.name)?)?;
+        object.set(function.name, Function::new(ctx.clone(), body)?.with_name(function.name)?)?;
     }
     globals.set("console", functions::console(ctx, script)?)
 }

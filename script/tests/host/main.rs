@@ -6,5 +6,6 @@ mod definitions;
 mod keeping;
 mod questions;
 mod running;
+mod source;
 mod support;
 mod topology;
