@@ -144,7 +144,7 @@ fn ways_are_found_and_what_is_asked_too_much_is_said() {
 }
 
 #[test]
-fn a_topology_is_set_changed_and_taken_away() {
+fn a_topology_is_set_and_changed_and_a_wrong_one_is_not() {
     are(
         "",
         &[
@@ -164,8 +164,8 @@ fn a_topology_is_set_changed_and_taken_away() {
             ("[setTopology(getTopology()), topologyVersion()]", json!([true, 1])),
             ("[setTopology({}), topologyVersion(), getTopology()]", json!([true, 2, {}])),
             (
-                "[setTopology(null), setTopology(null), topologyVersion(), getTopology()]",
-                json!([true, true, 3, null]),
+                "[setTopology(null), setTopology(), topologyVersion(), getTopology()]",
+                json!([false, false, 2, {}]),
             ),
         ],
     );

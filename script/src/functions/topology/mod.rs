@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 use tables::question::Address;
 use tables::select::MetricRef;
 use tables::topology::Topology;
-use tables::{Answer, Change, ChangeError};
+use tables::{Answer, Change};
 
 use crate::call::Call;
 use crate::catalogue::Function;
@@ -40,8 +40,8 @@ pub(crate) const FUNCTIONS: &[Function] = &[
     Function {
         name: "setTopology",
         parameters: "topology",
-        what: "Replaces the topology: nodes, their ports, and the links between them, as `/topology/json` has them. `null` takes \
-         it away. Gives true; false where the topology is wrong, and the log says what is.",
+        what: "Replaces the topology: nodes, their ports, and the links between them, as `/topology/json` has them. \
+         Gives true; false where the topology is wrong or there is none, and the log says what is.",
         example: fabric!("logInfo(setTopology({links: []}));\n"),
         call: set_topology,
     },
@@ -272,12 +272,13 @@ fn texts(names: &[Arc<str>]) -> Json {
 }
 
 fn set_topology<'js>(script: &Rc<Script>, call: Call<'js>) -> rquickjs::Result<Value<'js>> {
-    let topology = call.optional_json(0)?;
-    let takes_away = topology.is_none();
-    let is_set = match script.world.engine.define(Change::Topology(topology)) {
+    // What a script has kept and does not find any more must not take away what somebody else has defined.
+    let Some(topology) = call.optional_json(0)? else {
+        script.log(Level::Warning, "setTopology: there is no topology to set; {} is one without nodes");
+        return call.give(&false.into());
+    };
+    let is_set = match script.world.engine.define(Change::Topology(Some(topology))) {
         Ok(()) => true,
-        // There was none to take away.
-        Err(DefineError::Change(ChangeError::Unknown(_))) if takes_away => true,
         Err(DefineError::Change(error)) => {
             script.log(Level::Warning, &format!("setTopology: {error}"));
             false
