@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use actions::control::Control;
 use actions::row::Row;
-use engine::Handle;
+use engine::{Handle, News};
 use serde_json::{Map, Value as Json, json};
 
 use crate::app::{self, App};
@@ -80,11 +80,7 @@ impl Scripts {
     pub fn new(config: Config, engine: Handle, actions: Control, version: &str) -> Self {
         let mailboxes = Arc::<RwLock<Vec<Mailbox>>>::default();
         let told = Arc::clone(&mailboxes);
-        engine.on_news(Box::new(move |fresh| {
-            for mailbox in &*told.read().unwrap_or_else(PoisonError::into_inner) {
-                mailbox.take(fresh.records, fresh.events);
-            }
-        }));
+        engine.on_news(Box::new(move |news| take(&told, news)));
         let shared = Arc::new(Shared::new(version));
         let inner = Inner {
             engine,
@@ -118,6 +114,11 @@ impl Scripts {
         })?;
         *lock(&self.inner.watcher) = Some((end, thread));
         Ok(())
+    }
+
+    /// Puts records and events before the scripts that want them, as the events thread does with all that come.
+    pub fn take(&self, news: &News<'_>) {
+        take(&self.inner.mailboxes, news);
     }
 
     /// Takes another configuration: scripts that are new start, those that are gone end, and those whose file or
@@ -387,6 +388,13 @@ impl Inner {
     fn tell(&self) {
         let mailboxes = lock(&self.running).values().map(|script| script.mailbox.clone()).collect();
         *self.mailboxes.write().unwrap_or_else(PoisonError::into_inner) = mailboxes;
+    }
+}
+
+/// Puts news into these.
+fn take(mailboxes: &RwLock<Vec<Mailbox>>, news: &News<'_>) {
+    for mailbox in &*mailboxes.read().unwrap_or_else(PoisonError::into_inner) {
+        mailbox.take(news.records, news.events);
     }
 }
 

@@ -13,6 +13,7 @@
 //! | `script`, `world` | what one script has, and what all of them share |
 //! | `definitions`, `values` | what scripts have defined, and the values that they keep |
 //! | `source` | a script's text before it is parsed: header comments, Rhino's extensions |
+//! | `record` | flow records as handlers see them |
 //! | `runtime` | QuickJS with its limits, and what exceptions say |
 //! | [`catalogue`], `functions`, `call` | the functions of scripts, a file per family, and how their arguments are read |
 //! | [`config`] | what the operator says |
@@ -28,6 +29,7 @@ mod functions;
 mod host;
 mod lines;
 mod mailbox;
+mod record;
 mod request;
 mod runtime;
 mod script;

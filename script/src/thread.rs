@@ -10,11 +10,11 @@ use engine::{LoggedEvent, LoggedFlow};
 use rquickjs::function::Rest;
 use rquickjs::{Ctx, Function, Object, Value};
 use rustix::time::{ClockId, clock_gettime};
-use tables::question::Source;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::call::Call;
 use crate::mailbox::{Asked, Inbox};
+use crate::record::Maker;
 use crate::request::{Reply, Request, RequestError};
 use crate::runtime::{Js, Thrown};
 use crate::script::{Kept, Parts, Script, Then};
@@ -24,6 +24,9 @@ use crate::{catalogue, functions};
 
 /// Things done one after the other before tasks of the script get a turn.
 const TURN: u32 = 64;
+
+/// A call that takes less is counted with those that follow.
+const SHORT: Duration = Duration::from_millis(1);
 
 /// How often the memory of its values is counted, which walks all of them.
 const MEMORY_EVERY: Duration = Duration::from_secs(5);
@@ -59,7 +62,9 @@ fn start(parts: Parts, inbox: Inbox) -> Result<(), String> {
     let js = Js::new(&limits, inbox.end.clone()).map_err(|error| error.to_string())?;
     let (script, ends) = Script::new(parts).map_err(|error| format!("no thread of its own: {error}"))?;
     script.world.shared.definitions.begin(&script.name);
-    let mut thread = Thread { js: &js, script: &script, inbox, ends, turn: 0, was_due: false, counted: None };
+    let records = js.call(|ctx| Maker::new(ctx)).map_err(|thrown| thrown.text)?;
+    let mut thread =
+        Thread { js: &js, script: &script, inbox, ends, records, turn: 0, was_due: false, counted: None };
     let came = thread.work(&text);
     // Nothing that holds a value may be left when the runtime ends.
     drop(thread);
@@ -72,6 +77,7 @@ struct Thread<'t> {
     script: &'t Rc<Script>,
     inbox: Inbox,
     ends: UnboundedReceiver<Then>,
+    records: Maker,
     turn: u32,
     /// Whether what was done last was due by the clock.
     was_due: bool,
@@ -94,10 +100,13 @@ impl Thread<'_> {
         tracing::info!("{} started", script.name);
         while !self.script.handlers.borrow().is_over() {
             let next = self.next();
+            let is_flow = matches!(next, Next::Flow(_));
             let came = match next {
                 Next::End => break,
                 Next::Nothing => continue,
-                Next::Flow(record) => self.told(|handlers| &handlers.flow, |ctx| flow(ctx, &record)),
+                Next::Flow(record) => {
+                    self.told(|handlers| &handlers.flow, |ctx| self.records.make(ctx, &record))
+                }
                 Next::Event(event) => self.told(|handlers| &handlers.event, |ctx| self::event(ctx, &event)),
                 Next::Request((request, answer)) => {
                     let reply = self.answer(&request);
@@ -115,7 +124,10 @@ impl Thread<'_> {
             if let Err(thrown) = came {
                 self.threw(&thrown);
             }
-            self.count();
+            // Asking for the thread's time takes as long as many a handler of records: short ones are counted together.
+            if !is_flow || self.js.spent() >= SHORT {
+                self.count();
+            }
         }
         Ok(())
     }
@@ -124,11 +136,13 @@ impl Thread<'_> {
     /// longer than its interval is always due, and comes only every second time.
     fn next(&mut self) -> Next {
         self.turn = self.turn.wrapping_add(1);
-        if *self.inbox.end.borrow() {
+        // Whoever could say that it is to end has gone, or has said so.
+        if !matches!(self.inbox.end.has_changed(), Ok(false)) {
             return Next::End;
         }
         if self.turn % TURN == 0 {
             self.script.wait(tokio::task::yield_now());
+            self.count();
         }
         if !self.was_due
             && let Some(due) = self.due()
@@ -154,6 +168,7 @@ impl Thread<'_> {
             self.was_due = true;
             return due;
         }
+        self.count();
         let at = self.script.handlers.borrow().next();
         let Self { inbox: Inbox { flows, events, requests, end }, ends, script, .. } = self;
         let clock = async {
@@ -164,7 +179,7 @@ impl Thread<'_> {
         };
         script.wait(async {
             tokio::select! {
-                _ = end.changed() => Next::Nothing,
+                _ = end.changed() => Next::End,
                 Some(record) = flows.recv() => Next::Flow(record),
                 Some(event) = events.recv() => Next::Event(event),
                 Some(asked) = requests.recv() => Next::Request(asked),
@@ -244,6 +259,7 @@ impl Thread<'_> {
         tracing::warn!(about = name, "{name}: {}", thrown.text);
     }
 
+    /// Counts the thread's time and, now and then, the memory of its values.
     fn count(&mut self) {
         let spent = clock_gettime(ClockId::ThreadCPUTime);
         let ms = spent.tv_sec as u64 * 1000 + spent.tv_nsec as u64 / 1_000_000;
@@ -276,25 +292,6 @@ fn install<'js>(ctx: &Ctx<'js>, script: &Rc<Script>, wrap: Option<&str>) -> rqui
         object.set(function.name, Function::new(ctx.clone(), body)?.with_name(function.name)?)?;
     }
     globals.set("console", functions::console(ctx, script)?)
-}
-
-/// A record of the flow log as handlers see it: that of `/flows/json`.
-fn flow<'js>(ctx: &Ctx<'js>, record: &LoggedFlow) -> rquickjs::Result<Object<'js>> {
-    let object = Object::new(ctx.clone())?;
-    object.set("agent", record.owner.agent.to_string())?;
-    if record.owner.source != Source::Agent {
-        object.set("dataSource", record.owner.source.to_string())?;
-    }
-    object.set("flowID", record.id as f64)?;
-    object.set("name", &*record.name)?;
-    object.set("flowKeys", record.keys.as_str())?;
-    object.set("value", record.value)?;
-    object.set("start", record.start_ms as f64)?;
-    object.set("end", record.end_ms as f64)?;
-    if !record.values.is_empty() {
-        object.set("values", record.values.clone())?;
-    }
-    Ok(object)
 }
 
 /// An event as handlers see it: that of `/events/json`.

@@ -1,0 +1,114 @@
+//! Records of the flow log as handlers see them: the objects of `/flows/json`.
+//!
+//! Setting the attributes of an object one by one takes longer than most handlers do. So a function of the script's own
+//! engine makes them from its arguments: an object of a known shape.
+
+use engine::LoggedFlow;
+use rquickjs::function::Args;
+use rquickjs::{Ctx, Function, Object, Persistent};
+use tables::question::Source;
+
+use crate::runtime::evaluate;
+
+/// The maker. What an agent has of itself, not of a data source, has no `dataSource`.
+const MAKER: &str = "\
+(function(agent, dataSource, flowID, name, flowKeys, value, start, end) {
+  return dataSource === undefined
+    ? {agent, flowID, name, flowKeys, value, start, end}
+    : {agent, dataSource, flowID, name, flowKeys, value, start, end};
+})";
+
+/// Makes objects of records.
+pub(crate) struct Maker(Persistent<Function<'static>>);
+
+impl Maker {
+    /// One for the context of a script.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub(crate) fn new(ctx: &Ctx<'_>) -> rquickjs::Result<Self> {
+        let maker = evaluate(ctx, "native", MAKER)?;
+        let maker = maker.into_function().ok_or(rquickjs::Error::Unknown)?;
+        Ok(Self(Persistent::save(ctx, maker)))
+    }
+
+    /// The object of a record.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub(crate) fn make<'js>(&self, ctx: &Ctx<'js>, record: &LoggedFlow) -> rquickjs::Result<Object<'js>> {
+        let mut args = Args::new(ctx.clone(), 8);
+        args.push_arg(record.owner.agent.to_string())?;
+        match &record.owner.source {
+            Source::Agent => args.push_arg(rquickjs::Undefined)?,
+            source => args.push_arg(source.to_string())?,
+        }
+        args.push_arg(record.id as f64)?;
+        args.push_arg(&*record.name)?;
+        args.push_arg(record.keys.as_str())?;
+        args.push_arg(record.value)?;
+        args.push_arg(record.start_ms as f64)?;
+        args.push_arg(record.end_ms as f64)?;
+        let object: Object<'js> = self.0.clone().restore(ctx)?.call_arg(args)?;
+        if !record.values.is_empty() {
+            object.set("values", record.values.as_slice())?;
+        }
+        Ok(object)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use engine::json;
+    use rquickjs::{Context, Runtime};
+    use serde_json::Value as Json;
+    use tables::question::{Address, DataSource, Owner};
+
+    use super::*;
+
+    #[test]
+    fn a_record_is_that_of_rest() {
+        let runtime = Runtime::new().unwrap();
+        let context = Context::full(&runtime).unwrap();
+        let maker = context.with(|ctx| Maker::new(&ctx).unwrap());
+        let agent = Address::V4(Ipv4Addr::new(10, 0, 0, 1));
+        for (source, values) in [
+            (Source::Of(DataSource { class: 0, index: 7 }), vec![]),
+            (Source::Of(DataSource { class: 3, index: 100_001 }), vec![1.5, 2.0]),
+            (Source::Agent, vec![]),
+        ] {
+            let record = LoggedFlow {
+                id: 1 << 40,
+                name: "pairs".into(),
+                owner: Owner { agent, source },
+                keys: "10.0.0.2,\"é\",".to_owned(),
+                value: 1234.5,
+                values,
+                start_ms: 1_700_000_000_123,
+                end_ms: 1_700_000_001_456,
+            };
+            let shown = context.with(|ctx| {
+                let object = maker.make(&ctx, &record).unwrap();
+                ctx.json_stringify(object).unwrap().unwrap().to_string().unwrap()
+            });
+            let shown: Json = serde_json::from_str(&shown).unwrap();
+            let wanted = json::record(&record);
+            assert_eq!(shown.as_object().map(|o| o.len()), wanted.as_object().map(|o| o.len()), "{shown}");
+            for (name, value) in wanted.as_object().unwrap() {
+                let is = match value {
+                    Json::Number(number) => shown[name].as_f64() == number.as_f64(),
+                    Json::Array(_) => {
+                        shown[name].to_string().replace(".0", "") == value.to_string().replace(".0", "")
+                    }
+                    other => shown[name] == *other,
+                };
+                assert!(is, "{name}: {shown}, not {wanted}");
+            }
+        }
+        // Nothing that holds a value may be left when the runtime ends.
+        drop(maker);
+    }
+}
