@@ -6,5 +6,6 @@ mod live;
 mod policy;
 mod properties;
 mod scripts;
+mod scripts_live;
 mod support;
 mod world;

@@ -37,7 +37,9 @@ struct World {
 fn mirror(local: &str, remote: &str, switch: usize) -> Mirror {
     let source = agent(switch as u8);
     let rule = |from: &str, to: &str| {
-        format!("-A FORWARD --in-interface swp+ -s {from} -d {to} -j ERSPAN --src-ip {source} --dst-ip 10.0.0.71")
+        format!(
+            "-A FORWARD --in-interface swp+ -s {from} -d {to} -j ERSPAN --src-ip {source} --dst-ip 10.0.0.71"
+        )
     };
     Mirror::read(&["[iptables]".to_owned(), rule(local, remote), rule(remote, local)]).unwrap()
 }
@@ -215,7 +217,9 @@ fn it_ends_after_its_longest_time_whatever_is_seen() {
 fn a_name_has_one_session_and_a_restarted_script_begins_at_its_first_again() {
     let mut world = World::new(spacious());
     for n in 1..=3 {
-        world.put("e.js", &format!("emrg{}", n - 1), 0, mirror("10.0.0.1", &format!("192.0.2.{n}"), 0)).unwrap();
+        world
+            .put("e.js", &format!("emrg{}", n - 1), 0, mirror("10.0.0.1", &format!("192.0.2.{n}"), 0))
+            .unwrap();
     }
     world.round();
     assert_eq!(world.rules(0), ["emrg0", "emrg1", "emrg2"]);
@@ -292,7 +296,8 @@ fn what_is_never_captured_is_refused_and_says_why() {
     let rule = "-A FORWARD -i swp+ -s 10.0.0.2 -d 192.0.2.2 -j ERSPAN --src-ip 10.0.1.0 --dst-ip 192.0.2.1";
     let why = world.put("a.js", "y", 0, Mirror::read(&["[iptables]", rule]).unwrap()).unwrap_err();
     assert!(why.contains("the analyzer 192.0.2.1 is a host that is captured"), "{why}");
-    let six = "-A FORWARD -i swp+ -s 2001:db8::1 -d 2001:db8::2 -j ERSPAN --src-ip 10.0.1.0 --dst-ip 10.0.0.71";
+    let six =
+        "-A FORWARD -i swp+ -s 2001:db8::1 -d 2001:db8::2 -j ERSPAN --src-ip 10.0.1.0 --dst-ip 10.0.0.71";
     let why = world.put("a.js", "y", 0, Mirror::read(&["[ip6tables]", six]).unwrap()).unwrap_err();
     assert!(why.contains("mirrors no IPv6"), "{why}");
 }
@@ -310,7 +315,10 @@ fn budgets_are_shared_with_policies_whose_captures_stay_when_there_is_too_much()
     // Another in the place of the first is no more.
     world.put("a.js", "x", 0, mirror("10.0.0.2", "192.0.2.1", 0)).unwrap();
     world.tick(&[seen("10.0.0.8", "192.0.2.8", 0)], &[], &[]);
-    assert!(world.native.sessions().any(|one| one.reason.contains("has 2 of 2 sessions")), "policies wait too");
+    assert!(
+        world.native.sessions().any(|one| one.reason.contains("has 2 of 2 sessions")),
+        "policies wait too"
+    );
     let why = world.put("a.js", "x", 0, mirror("10.0.0.3", "192.0.2.1", 0)).unwrap_err();
     assert!(why.contains("3 have begun at this switch in a minute"), "{why}");
     world.round();
@@ -319,11 +327,14 @@ fn budgets_are_shared_with_policies_whose_captures_stay_when_there_is_too_much()
         bits_per_second,
         ..seen(local, remote, 0)
     };
-    let sightings =
-        [much(0, "10.0.0.9", "192.0.2.9", 9e5), much(usize::MAX, "10.0.0.2", "192.0.2.1", 2e5)];
+    let sightings = [much(0, "10.0.0.9", "192.0.2.9", 9e5), much(usize::MAX, "10.0.0.2", "192.0.2.1", 2e5)];
     world.tick(&sightings, &[], &[]);
     world.round();
-    assert!(world.rules(0).contains(&"fs_main_10_0_0_9_192_0_2_9"), "the policy's stays: {:?}", world.rules(0));
+    assert!(
+        world.rules(0).contains(&"fs_main_10_0_0_9_192_0_2_9"),
+        "the policy's stays: {:?}",
+        world.rules(0)
+    );
     assert!(!world.rules(0).contains(&"x"));
     let why = world.put("a.js", "x", 0, mirror("10.0.0.2", "192.0.2.1", 0)).unwrap_err();
     assert!(why.contains("gave way: it is left alone for 30 s"), "{why}");

@@ -89,7 +89,9 @@ impl Collector {
     pub(crate) fn capture_for(&self, config: Config, mode: Mode, lives: Option<Duration>) -> Capture {
         let trusted = inventory(&config);
         let switches = config.switches.len();
+        let has_policies = !config.policies.is_empty();
         let (controller, control) = Controller::new(config, "main", trusted).unwrap();
+        let controller = controller.keeping(Some(self.state.path()));
         let component = Component::new("capture", move |context| async move {
             match lives {
                 Some(lives) => drop(tokio::time::timeout(lives, controller.run(context)).await),
@@ -105,11 +107,12 @@ impl Collector {
         let capture = Capture { control, mode, audit, actions };
         if lives.is_none() {
             until("flows are defined", || {
-                self.engine.handle().program().flows.keys().any(|name| name.starts_with("fs_capture_"))
+                !has_policies
+                    || self.engine.handle().program().flows.keys().any(|name| name.starts_with("fs_capture_"))
             });
             until("every switch was asked", || {
                 let states = capture.switch_states();
-                states.len() == switches && states.iter().all(|state| state != "unread")
+                states.len() >= switches && states.iter().all(|state| state != "unread")
             });
         }
         capture
