@@ -16,6 +16,7 @@ pub struct Place {
     host: String,
     port: u16,
     base: String,
+    has_credentials: bool,
 }
 
 /// The switch of an address.
@@ -32,7 +33,14 @@ impl Place {
     /// without the name of a rule, `/acl`.
     pub fn new(secure: bool, host: &str, port: u16, base: &str) -> Self {
         let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-        Self { secure, host, port, base: base.trim_end_matches('/').to_owned() }
+        Self { secure, host, port, base: base.trim_end_matches('/').to_owned(), has_credentials: false }
+    }
+
+    /// One that the script would ask with a password or a certificate. Only a switch of the inventory has such a thing,
+    /// which is the inventory's own then: none of a script is kept.
+    #[must_use]
+    pub fn with_credentials(self) -> Self {
+        Self { has_credentials: true, ..self }
     }
 
     /// As text.
@@ -66,6 +74,11 @@ impl Place {
             return Ok(Meant::Known(at));
         }
         let url = self.url();
+        if self.has_credentials {
+            return Err(format!(
+                "{url} is in no inventory, and is asked with credentials: a [[switch]] with this url has its own, user and password_file"
+            ));
+        }
         let implied = |switch: &Switch| switch.implied && switch.url.as_deref() == Some(&url);
         if let Some(at) = config.switches.iter().position(implied) {
             return Ok(Meant::Known(at));
@@ -123,6 +136,9 @@ mod tests {
         config.switches.push(*new);
         assert_eq!(known(&config, place("10.0.0.253", 8080)), 3);
         assert!(matches!(place("10.0.0.253", 8081).meant(&config), Ok(Meant::New(_))), "another server");
+        let why = place("10.0.0.253", 8080).with_credentials().meant(&config).unwrap_err();
+        assert!(why.contains("password_file"), "{why}");
+        assert_eq!(known(&config, place("10.0.0.1", 8080).with_credentials()), 0);
         for host in ["leaf9.example", "169.254.169.254", "0.0.0.0", "fe80::1"] {
             let why = place(host, 8080).meant(&config).unwrap_err();
             assert!(why.contains("is in no inventory"), "{why}");
