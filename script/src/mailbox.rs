@@ -18,12 +18,22 @@ use crate::status::{Counters, Taken};
 pub(crate) type Asked = (Request, oneshot::Sender<Result<Reply, RequestError>>);
 
 /// Of which definitions a script wants to be told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Wanted {
     pub(crate) flows: Subscription,
     pub(crate) events: Subscription,
-    /// Whether it has a handler of requests.
+    /// Whether it has a handler of requests. Until its first run is over it may get one, and who asks waits.
     pub(crate) requests: AtomicBool,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self {
+            flows: Subscription::default(),
+            events: Subscription::default(),
+            requests: AtomicBool::new(true),
+        }
+    }
 }
 
 /// Whether and of what one is told.

@@ -97,6 +97,8 @@ impl Thread<'_> {
             return Err(thrown.text);
         }
         script.world.shared.definitions.settle(&script.world.engine, &script.name);
+        let has_handler = script.handlers.borrow().request.is_some();
+        script.wanted.requests.store(has_handler, Relaxed);
         tracing::info!("{} started", script.name);
         while !self.script.handlers.borrow().is_over() {
             let next = self.next();
