@@ -23,6 +23,7 @@ mod reference;
 mod replay;
 mod rest;
 mod scaling;
+mod script;
 mod simulate;
 mod support;
 mod top;

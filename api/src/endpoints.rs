@@ -7,7 +7,9 @@ use axum::middleware;
 use axum::routing::{MethodRouter, any, delete, get, put};
 
 use crate::guard;
-use crate::routes::{about, actions, agents, definitions, flows, live, log, metrics, prometheus, topology};
+use crate::routes::{
+    about, actions, agents, definitions, flows, live, log, metrics, prometheus, scripts, topology,
+};
 use crate::shared::{Failure, Shared};
 
 /// An endpoint.
@@ -27,6 +29,8 @@ pub struct Endpoint {
     pub defines: Option<&'static str>,
     /// Whether there is DELETE.
     pub removes: bool,
+    /// Whether every method is there, and what it does is a script's.
+    pub any: bool,
     read: fn() -> MethodRouter<Shared>,
     write: Option<fn() -> MethodRouter<Shared>>,
 }
@@ -64,6 +68,15 @@ pub const PATH_PARAMETERS: &[(&str, &str)] = &[
          sdev, med, q1, q2, q3, iqr or any",
     ),
     ("name", "the name of the definition, link or service, or the id of the capture"),
+    ("app", "the name of the application, which is that of its folder"),
+    (
+        "script",
+        "the name of the script's file: elb.js; below /script/ that of an application's script is app~file.js",
+    ),
+    (
+        "path",
+        "any number of segments; of a request to a script the last one is the format that is wanted: json, txt, html",
+    ),
 ];
 
 /// Any other parameter keeps the data sources whose metric of this name, or whose host's, matches one of the patterns.
@@ -142,7 +155,18 @@ const fn read(
     read: fn() -> MethodRouter<Shared>,
     what: &'static str,
 ) -> Endpoint {
-    Endpoint { path, family, what, query, answer, defines: None, removes: false, read, write: None }
+    Endpoint {
+        path,
+        family,
+        what,
+        query,
+        answer,
+        defines: None,
+        removes: false,
+        any: false,
+        read,
+        write: None,
+    }
 }
 
 /// A definition: GET shows it, PUT makes it, DELETE takes it away.
@@ -162,6 +186,7 @@ const fn definition(
         answer,
         defines: Some(schema),
         removes: true,
+        any: false,
         read,
         write: Some(write),
     }
@@ -177,7 +202,35 @@ const fn changed(
     what: &'static str,
 ) -> Endpoint {
     let (defines, write) = (Some(schema), Some(write));
-    Endpoint { path, family: "actions", what, query: &[], answer, defines, removes: false, read, write }
+    Endpoint {
+        path,
+        family: "actions",
+        what,
+        query: &[],
+        answer,
+        defines,
+        removes: false,
+        any: false,
+        read,
+        write,
+    }
+}
+
+/// What a handler of a script answers, by any method.
+const fn handled(path: &'static str, read: fn() -> MethodRouter<Shared>, what: &'static str) -> Endpoint {
+    let answer = Content::Other("*/*");
+    Endpoint {
+        path,
+        family: "scripts",
+        what,
+        query: &[],
+        answer,
+        defines: None,
+        removes: false,
+        any: true,
+        read,
+        write: None,
+    }
 }
 
 /// All endpoints.
@@ -260,12 +313,24 @@ pub static ENDPOINTS: &[Endpoint] = &[
         || get(actions::captures), || put(actions::start_capture),
         "captures and switches; PUT begins one, and says where it is shown in the header Location"),
     Endpoint { path: "/capture/{name}/json", family: "actions", what: "a capture; DELETE ends it", query: &[],
-        answer: Content::Json("Capture"), defines: None, removes: true,
+        answer: Content::Json("Capture"), defines: None, removes: true, any: false,
         read: || get(actions::capture), write: Some(|| delete(actions::stop_capture)) },
     read("actions", "/feeds/json", &[], Content::Json("Feeds"), || get(actions::feeds),
         "feeds of blacklists: what is in use, how old it is, and what became of the last reading"),
     changed("/feed/{name}/json", Content::Json("Feed"), "FeedRefresh", || get(actions::feed), || put(actions::refresh_feed),
         "a feed; PUT reads it now, and answers when that is done"),
+    read("scripts", "/scripts/json", &[], Content::Json("Scripts"), || get(scripts::scripts),
+        "scripts: whether they run, what ended them, what they have received and lost"),
+    read("scripts", "/apps/json", &[], Content::Json("Apps"), || get(scripts::apps),
+        "applications: their scripts, and where their pages are"),
+    read("scripts", "/app/{app}/status", &[], TEXT, || get(scripts::status),
+        "OK while all scripts of an application run, else UNAVAILABLE (503)"),
+    handled("/script/{script}/{*path}", || any(scripts::script), "what a script's handler answers (setHttpHandler)"),
+    handled("/app/{app}/scripts/{script}/{*path}", || any(scripts::of_app),
+        "what the handler of an application's script answers"),
+    read("scripts", "/app/{app}/html/", &[], HTML, || get(scripts::page), "the first page of an application"),
+    read("scripts", "/app/{app}/html/{*path}", &[], Content::Other("*/*"), || get(scripts::page),
+        "a file of an application's pages"),
     read("prometheus", "/prometheus/metrics/{agent}/{metric}/txt", &[FILTER], TEXT, || get(prometheus::metrics),
         "the values of every data source; ALL metrics or a list"),
     read("prometheus", "/prometheus/analyzer/txt", &[], TEXT, || get(prometheus::analyzer),
@@ -274,10 +339,6 @@ pub static ENDPOINTS: &[Endpoint] = &[
 
 /// Paths of the field's incumbent that are not served, and why: answered 501.
 pub const ABSENT: &[(&str, &str)] = &[
-    ("/scripts/json", "scripts are not supported"),
-    ("/script/{*path}", "scripts are not supported"),
-    ("/apps/json", "apps are not supported"),
-    ("/app/{*path}", "apps are not supported"),
     ("/tenant/json", "forwarding by tenant is not supported; /forwarding/ sends whole datagrams on"),
     ("/tenant/{*path}", "forwarding by tenant is not supported; /forwarding/ sends whole datagrams on"),
     ("/bgp/{*path}", "BGP is not supported"),
@@ -288,6 +349,9 @@ pub const ABSENT: &[(&str, &str)] = &[
 impl Endpoint {
     /// Its methods beside HEAD and OPTIONS.
     pub fn methods(&self) -> &'static [&'static str] {
+        if self.any {
+            return &["GET", "PUT", "DELETE", "POST", "PATCH"];
+        }
         match (self.defines, self.removes) {
             (None, false) => &["GET"],
             (None, true) => &["GET", "DELETE"],

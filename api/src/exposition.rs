@@ -70,7 +70,7 @@ pub(crate) fn text(
     version: &str,
     status: &Status,
     program: &Program,
-    actions: &[Row],
+    rows: &[Row],
     http: &HttpCounters,
     process: &Reading,
 ) -> String {
@@ -82,7 +82,7 @@ pub(crate) fn text(
         self::worker(&mut scrape, worker);
     }
     topology(&mut scrape, program);
-    actions.iter().for_each(|row| action(&mut scrape, row));
+    rows.iter().for_each(|row| self::row(&mut scrape, row));
     interface(&mut scrape, http);
     machine(&mut scrape, process);
     scrape.text()
@@ -151,8 +151,8 @@ fn queue(scrape: &mut Scrape, worker: &str, status: &QueueStatus) {
     }
 }
 
-/// What actions count; the names are those that they have in the manual.
-fn action(scrape: &mut Scrape, row: &Row) {
+/// What actions and scripts count; the names are those that they have in the manual.
+fn row(scrape: &mut Scrape, row: &Row) {
     let name = row.name.strip_prefix("finderscope_").unwrap_or(row.name);
     let labels: Vec<(&'static str, &str)> =
         row.labels.iter().map(|(label, value)| (*label, value.as_str())).collect();

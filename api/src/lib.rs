@@ -34,6 +34,9 @@ use std::thread::JoinHandle;
 
 use actions::control::Control;
 use engine::Handle;
+use ip_network::IpNetwork;
+use script::Scripts;
+use serde_json::Value as Json;
 use tokio::sync::watch;
 
 pub use endpoints::ENDPOINTS;
@@ -58,6 +61,8 @@ pub struct ApiOptions {
     pub token: Option<String>,
     /// Refuses every write.
     pub read_only: bool,
+    /// Clients that ask scripts without the token, where that would be needed.
+    pub script_open: Vec<IpNetwork>,
 }
 
 /// The token is a secret: it is not shown.
@@ -68,6 +73,7 @@ impl std::fmt::Debug for ApiOptions {
             .field("hosts", &self.hosts)
             .field("token", &self.token.is_some())
             .field("read_only", &self.read_only)
+            .field("script_open", &self.script_open)
             .finish_non_exhaustive()
     }
 }
@@ -83,11 +89,17 @@ pub struct StartError {
 }
 
 /// The running interface.
-#[derive(Debug)]
 pub struct Api {
     address: SocketAddr,
+    shared: Shared,
     end: watch::Sender<bool>,
     thread: JoinHandle<()>,
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Api").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl Api {
@@ -95,7 +107,12 @@ impl Api {
     ///
     /// # Errors
     /// The address cannot be listened on, or the kernel has no thread left.
-    pub fn start(handle: Handle, actions: Control, options: &ApiOptions) -> Result<Self, StartError> {
+    pub fn start(
+        handle: Handle,
+        actions: Control,
+        scripts: Scripts,
+        options: &ApiOptions,
+    ) -> Result<Self, StartError> {
         let failed = |source| StartError { address: options.listen, source };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -113,27 +130,36 @@ impl Api {
             names: options.hosts.clone(),
             token: options.token.clone(),
             read_only: options.read_only,
+            script_open: options.script_open.clone(),
         };
         let http = Arc::<serve::HttpCounters>::default();
-        let shared = Shared::new(handle, actions, guard, options.version.clone(), Arc::clone(&http));
+        let version = options.version.clone();
+        let shared = Shared::new(handle, actions, scripts, guard, version, Arc::clone(&http));
+        let routed = shared.clone();
         let thread = std::thread::Builder::new()
             .name("api".to_owned())
             .spawn(move || {
                 runtime.block_on(async {
-                    let watched = tokio::spawn(process::watch(Arc::clone(&shared.process)));
-                    serve::serve(listener, endpoints::router(shared), http, ended).await;
+                    let watched = tokio::spawn(process::watch(Arc::clone(&routed.process)));
+                    serve::serve(listener, endpoints::router(routed), http, ended).await;
                     watched.abort();
                 });
                 // Who waits for an answer has at most the engine's deadline to wait.
                 runtime.shutdown_timeout(engine::DEADLINE);
             })
             .map_err(failed)?;
-        Ok(Self { address, end, thread })
+        Ok(Self { address, shared, end, thread })
     }
 
     /// Where it listens: the port that the kernel chose, for port 0.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What gives the answer to `/analyzer/json`; null when the workers are too busy to say.
+    pub fn analyzer(&self) -> Box<dyn Fn() -> Json + Send + Sync> {
+        let shared = self.shared.clone();
+        Box::new(move || routes::about::analyzer_json(&shared).unwrap_or_default())
     }
 
     /// Ends all connections and waits for the thread.

@@ -8,7 +8,7 @@ use crate::schemas;
 /// The document.
 pub(crate) fn description(version: &str) -> Json {
     let paths: Map<String, Json> =
-        ENDPOINTS.iter().map(|endpoint| (endpoint.path.to_owned(), path(endpoint))).collect();
+        ENDPOINTS.iter().map(|endpoint| (plain(endpoint.path), path(endpoint))).collect();
     json!({
         "openapi": "3.0.3",
         "info": {
@@ -32,11 +32,16 @@ pub(crate) fn description(version: &str) -> Json {
     })
 }
 
+/// A path as the document writes it, which knows no parameter of several segments.
+fn plain(path: &str) -> String {
+    path.replace("{*", "{")
+}
+
 fn path(endpoint: &Endpoint) -> Json {
     let mut path = Map::new();
     let named: Vec<Json> = PATH_PARAMETERS
         .iter()
-        .filter(|(name, _)| endpoint.path.contains(&format!("{{{name}}}")))
+        .filter(|(name, _)| plain(endpoint.path).contains(&format!("{{{name}}}")))
         .map(|(name, what)| {
             json!({
                 "name": name, "in": "path", "required": true, "description": what,
@@ -46,6 +51,12 @@ fn path(endpoint: &Endpoint) -> Json {
         .collect();
     if !named.is_empty() {
         path.insert("parameters".to_owned(), named.into());
+    }
+    if endpoint.any {
+        for method in endpoint.methods() {
+            path.insert(method.to_ascii_lowercase(), handled(endpoint, method));
+        }
+        return path.into();
     }
     path.insert("get".to_owned(), get(endpoint));
     if endpoint.defines.is_some() || endpoint.removes {
@@ -82,6 +93,24 @@ fn get(endpoint: &Endpoint) -> Json {
         get["parameters"] = endpoint.query.iter().map(query).collect();
     }
     get
+}
+
+/// A method of a script's handler.
+fn handled(endpoint: &Endpoint, method: &str) -> Json {
+    let method = method.to_ascii_lowercase();
+    let body = method != "get";
+    let found = json!({ "200": { "description": endpoint.what, "content": content(endpoint.answer) } });
+    let mut handled = json!({
+        "operationId": format!("{method}{}", identifier(endpoint)),
+        "tags": [endpoint.family],
+        "summary": endpoint.what,
+        "security": [{}, { "token": [] }],
+        "responses": errors(found, body),
+    });
+    if body {
+        handled["requestBody"] = json!({ "required": false, "content": content(Content::Other("*/*")) });
+    }
+    handled
 }
 
 /// A path as one word.
@@ -171,12 +200,15 @@ mod tests {
                 .map(|parameter| parameter["name"].as_str().unwrap())
                 .collect();
             assert_eq!(named, described, "{path}");
-            for method in ["get", "put", "delete"] {
+            for method in ["get", "put", "delete", "post", "patch"] {
                 let Some(operation) = item.get(method) else { continue };
                 assert!(identifiers.insert(operation["operationId"].as_str().unwrap().to_owned()), "{path}");
                 let responses = operation["responses"].as_object().unwrap();
-                assert!(responses.contains_key(if method == "get" { "200" } else { "204" }), "{path}");
-                assert_eq!(operation.get("requestBody").is_some(), method == "put", "{path}");
+                let handled = operation["tags"] == json!(["scripts"]);
+                let done = if method == "get" || handled { "200" } else { "204" };
+                assert!(responses.contains_key(done), "{path}");
+                let body = method == "put" || (handled && method != "get");
+                assert_eq!(operation.get("requestBody").is_some(), body, "{path}");
             }
         }
         let mut targets = BTreeSet::new();

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 /// All of them, by name.
 pub(crate) fn all() -> Json {
     let mut all = Map::new();
-    for part in [general(), metrics(), flows(), definitions(), topology(), actions()] {
+    for part in [general(), metrics(), flows(), definitions(), topology(), actions(), scripts()] {
         if let Json::Object(part) = part {
             all.extend(part);
         }
@@ -447,6 +447,44 @@ fn actions() -> Json {
         "FeedRefresh": object(&[
             ("acceptChange", "boolean?", "whatever it changes is right"),
         ]),
+    })
+}
+
+fn scripts() -> Json {
+    json!({
+        "Scripts": by_name("Script"),
+        "Script": {
+            "type": "object",
+            "required": ["alive", "flowsReceived", "flowsLost", "eventsReceived", "eventsLost", "requestsReceived", "requestsLost"],
+            "properties": {
+                "alive": { "type": "boolean", "description": "whether it runs" },
+                "gracefulExit": { "type": "boolean", "description": "whether it ended by itself and without an error" },
+                "error": { "type": "string", "nullable": true, "description": "what ended it, or its last error" },
+                "cpuMs": { "type": "number", "description": "processor time of its thread" },
+                "flowsReceived": { "type": "integer", "description": "flow records that it was given" },
+                "flowsLost": { "type": "integer", "description": "those that its full queue dropped" },
+                "eventsReceived": { "type": "integer", "description": "threshold events that it was given" },
+                "eventsLost": { "type": "integer", "description": "those that its full queue dropped" },
+                "requestsReceived": { "type": "integer", "description": "requests that it was given" },
+                "requestsLost": { "type": "integer", "description": "those that its full queue refused" },
+                "exceptions": { "type": "integer", "description": "exceptions that it did not catch" },
+                "interrupted": { "type": "integer", "description": "calls that took too long" },
+                "starts": { "type": "integer", "description": "how often it was started" },
+                "memoryBytes": { "type": "integer", "description": "memory of its values" },
+                "file": { "type": "string", "description": "where it is" },
+            },
+            "description": "a script",
+        },
+        "Apps": by_name("App"),
+        "App": {
+            "type": "object",
+            "required": ["scripts"],
+            "properties": {
+                "entry": { "type": "string", "nullable": true, "description": "path of its pages below /app/NAME, where it has some" },
+                "scripts": { "type": "array", "items": { "type": "string" }, "description": "names of its files" },
+            },
+            "description": "an application",
+        },
     })
 }
 

@@ -4,13 +4,16 @@
 //! those that have asked already, only [`KEPT`] stay open for a next request; further ones are closed with their answer.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -33,6 +36,10 @@ const OTHER_DESCRIPTORS: usize = 256;
 
 /// Bytes that are read ahead of a connection at most.
 const LARGEST_HEAD: usize = 16 << 10;
+
+/// Who asks: beside each request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// What was served.
 #[derive(Debug, Default)]
@@ -128,10 +135,10 @@ pub(crate) async fn serve(
             _ = ended.changed() => return,
             place = Arc::clone(&places).acquire_owned() => place,
         };
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             _ = ended.changed() => return,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(_) => {
                     // Out of descriptors: others may be given back in a moment.
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -147,7 +154,11 @@ pub(crate) async fn serve(
             // To peek is to know that something has come; that a socket is readable may be said too early.
             match tokio::time::timeout(SLOWEST_CLIENT, stream.peek(&mut [0])).await {
                 // On the heap, so that a connection that has not asked yet does not hold the room for it.
-                Ok(Ok(1)) => Box::pin(converse(stream, router, &counters)).await,
+                Ok(Ok(1)) => {
+                    // An address of IPv4 that came by a socket of IPv6 is what it is.
+                    let peer = Peer(peer.ip().to_canonical());
+                    Box::pin(converse(stream, peer, router, &counters)).await;
+                }
                 Ok(_) => {}
                 Err(_) => drop(counters.slow.fetch_add(1, Relaxed)),
             }
@@ -156,16 +167,21 @@ pub(crate) async fn serve(
 }
 
 /// Answers the requests of a connection, until either side ends it.
-async fn converse(stream: TcpStream, router: axum::Router, counters: &Arc<HttpCounters>) {
+async fn converse(stream: TcpStream, peer: Peer, router: axum::Router, counters: &Arc<HttpCounters>) {
     let _asking = Counted::new(&counters.asking);
     // Answers are written whole; none waits for an acknowledgement.
     let _ = stream.set_nodelay(true);
     let line = Line { stream, counters: Arc::clone(counters), stuck: None };
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(SLOWEST_CLIENT)
         .max_buf_size(LARGEST_HEAD)
-        .serve_connection(TokioIo::new(line), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(line), service);
     // What a client did wrong on its connection concerns nobody else.
     if let Err(error) = connection.await {
         counters.slow.fetch_add(u64::from(error.is_timeout()), Relaxed);

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use actions::control::Control;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::Query;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use engine::{AskError, DefineError, Handle, Status};
+use script::Scripts;
 use serde_json::{Value as Json, json};
 use tables::flow::SpecError;
 use tables::select::{Agents, SelectError};
@@ -30,6 +31,7 @@ const WAITING: usize = 256;
 pub(crate) struct Shared {
     pub(crate) handle: Handle,
     pub(crate) actions: Control,
+    pub(crate) scripts: Scripts,
     pub(crate) guard: Arc<Guard>,
     pub(crate) version: Arc<str>,
     pub(crate) http: Arc<HttpCounters>,
@@ -110,6 +112,7 @@ impl Shared {
     pub(crate) fn new(
         handle: Handle,
         actions: Control,
+        scripts: Scripts,
         guard: Guard,
         version: String,
         http: Arc<HttpCounters>,
@@ -122,6 +125,7 @@ impl Shared {
         Self {
             handle,
             actions,
+            scripts,
             news,
             guard: Arc::new(guard),
             version: version.into(),
@@ -209,13 +213,22 @@ pub(crate) async fn json_body(body: Body) -> Result<Json, Failure> {
 
 /// The same of a body that may have as many bytes as `largest`.
 pub(crate) async fn json_body_of(body: Body, largest: usize) -> Result<Json, Failure> {
-    let read = tokio::time::timeout(SLOWEST_CLIENT, axum::body::to_bytes(body, largest)).await;
-    let read = read.map_err(|_| Failure::new(StatusCode::REQUEST_TIMEOUT, "the body took more than 10 s"))?;
-    let bytes = read.map_err(|_| {
-        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body has {largest} bytes at most here"))
-    })?;
+    let bytes = bytes_of(body, largest).await?;
     let text = std::str::from_utf8(&bytes).map_err(|error| Failure::wrong(error.to_string()))?;
     lenient::parse(text).map_err(Failure::wrong)
+}
+
+/// A body as it is.
+pub(crate) async fn bytes(body: Body) -> Result<Bytes, Failure> {
+    bytes_of(body, LARGEST_BODY).await
+}
+
+async fn bytes_of(body: Body, largest: usize) -> Result<Bytes, Failure> {
+    let read = tokio::time::timeout(SLOWEST_CLIENT, axum::body::to_bytes(body, largest)).await;
+    let read = read.map_err(|_| Failure::new(StatusCode::REQUEST_TIMEOUT, "the body took more than 10 s"))?;
+    read.map_err(|_| {
+        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body has {largest} bytes at most here"))
+    })
 }
 
 /// The last value of a parameter.

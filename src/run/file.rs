@@ -19,7 +19,8 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::agents;
 use super::definitions::{self, Definitions, Id, KINDS, Refused};
-use super::settings::{Given, Raw, SETTINGS, Settings};
+use super::scripts;
+use super::settings::{Given, Raw, Settings, settings};
 
 /// Largest file that is read, bytes: lists of prefixes are long.
 const LARGEST: u64 = 64 << 20;
@@ -104,6 +105,7 @@ fn parse(path: &Path, text: &str, given: &Given, beneath: Beneath) -> Result<Con
         settings_at: BTreeMap::new(),
         problems: Vec::new(),
         folder: path.parent().map(Path::to_owned).unwrap_or_default(),
+        listed_scripts: Vec::new(),
     };
     let (table, errors) = DeTable::parse_recoverable(text);
     reading.problems.extend(errors.iter().map(|error| Problem {
@@ -114,6 +116,7 @@ fn parse(path: &Path, text: &str, given: &Given, beneath: Beneath) -> Result<Con
         reading.file(table.get_ref());
         reading.check_actions(&table);
     }
+    reading.settings.scripts.config.scripts.append(&mut reading.listed_scripts);
     given.apply(&mut reading.settings).map_err(|why| Wrong { lines: vec![why] })?;
     if let Some((setting, why)) = reading.settings.contradiction() {
         let at = reading.settings_at.get(setting).cloned().unwrap_or(0..0);
@@ -178,6 +181,8 @@ struct Reading {
     settings_at: BTreeMap<String, Range<usize>>,
     problems: Vec<Problem>,
     folder: PathBuf,
+    /// The files of `[[script]]`.
+    listed_scripts: Vec<PathBuf>,
 }
 
 impl Reading {
@@ -186,16 +191,23 @@ impl Reading {
     }
 
     fn file(&mut self, table: &DeTable<'_>) {
-        let sections =
-            || SETTINGS.iter().map(|s| s.section).filter(|s| !s.is_empty()).chain(KINDS).chain(ACTIONS);
+        let sections = || {
+            let of_settings = settings().map(|s| s.section).filter(|s| !s.is_empty() && !s.contains('.'));
+            of_settings.chain(KINDS).chain(ACTIONS).chain([scripts::LIST])
+        };
         for (key, value) in table {
             let name = key.get_ref().as_ref();
             if let Some(kind) = KINDS.iter().position(|kind| *kind == name) {
                 self.definitions(kind, value);
             } else if ACTIONS.contains(&name) {
                 self.section_of_actions(name, value);
+            } else if name == scripts::LIST && value.get_ref().is_array() {
+                let (files, problems) = scripts::read(value, &self.folder);
+                self.listed_scripts = files;
+                problems.into_iter().for_each(|(at, what)| self.problem(&at, what));
             } else if sections().any(|section| section == name) {
                 match value.get_ref() {
+                    DeValue::Table(keys) if name == scripts::LIST => self.section(scripts::SECTION, keys),
                     DeValue::Table(keys) => self.section(name, keys),
                     other => self.problem(
                         &value.span(),
@@ -203,7 +215,7 @@ impl Reading {
                     ),
                 }
             } else if !self.setting("", name, value) {
-                let keys = SETTINGS.iter().filter(|s| s.section.is_empty()).map(|s| s.key);
+                let keys = settings().filter(|s| s.section.is_empty()).map(|s| s.key);
                 let nearest = nearest(name, sections().chain(keys));
                 self.problem(&key.span(), format!("{name:?} is no section and no key of this file{nearest}"));
             }
@@ -217,11 +229,35 @@ impl Reading {
                 let (listed, problems) = agents::read(value);
                 self.settings.trust.listed = listed;
                 problems.into_iter().for_each(|(at, what)| self.problem(&at, what));
+            } else if let (DeValue::Table(inner), scripts::SECTION) = (value.get_ref(), section) {
+                self.part_of_scripts(name, inner, &key.span());
             } else if !self.setting(section, name, value) {
-                let known = SETTINGS.iter().filter(|s| s.section == section).map(|s| s.key);
+                let known = settings().filter(|s| s.section == section).map(|s| s.key);
                 let nearest = nearest(name, known.chain((section == "agents").then_some(LISTED)));
                 self.problem(&key.span(), format!("{name:?} is no key of [{section}]{nearest}"));
             }
+        }
+    }
+
+    /// A table within what all scripts share.
+    fn part_of_scripts(&mut self, name: &str, keys: &DeTable<'_>, at: &Range<usize>) {
+        let part = format!("{}.{name}", scripts::SECTION);
+        if part == scripts::PROPERTIES {
+            match scripts::properties(keys, "") {
+                Ok(all) => self.settings.scripts.config.properties.extend(all),
+                Err((at, what)) => self.problem(&at, what),
+            }
+        } else if settings().any(|setting| setting.section == part) {
+            self.section(&part, keys);
+        } else {
+            self.problem(
+                at,
+                format!(
+                    "[{part}] is no table of this file: [{}], [{}]",
+                    scripts::ACTIONS,
+                    scripts::PROPERTIES
+                ),
+            );
         }
     }
 
@@ -243,7 +279,7 @@ impl Reading {
 
     /// Whether there is such a setting.
     fn setting(&mut self, section: &str, key: &str, value: &Spanned<DeValue<'_>>) -> bool {
-        let Some(setting) = SETTINGS.iter().find(|s| s.section == section && s.key == key) else {
+        let Some(setting) = settings().find(|s| s.section == section && s.key == key) else {
             return false;
         };
         self.settings_at.insert(setting.name(), value.span());
@@ -357,7 +393,7 @@ pub(super) fn kind_of(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-fn integer(value: &DeValue<'_>) -> Option<i64> {
+pub(super) fn integer(value: &DeValue<'_>) -> Option<i64> {
     let integer = value.as_integer()?;
     i64::from_str_radix(integer.as_str(), integer.radix()).ok()
 }
@@ -569,6 +605,56 @@ mod tests {
         let file = config.actions.capture.switch[0].password_file.as_deref();
         assert_eq!(file, Some(Path::new("/etc/p")), "from the file's folder");
         assert_eq!(config.actions.actions.mode, actions::mode::Mode::Act);
+    }
+
+    #[test]
+    fn scripts_are_listed_and_what_they_share_is_set() {
+        let text = "[[script]]\nfile = 'elb.js'\n[[script]]\nfile = '/opt/b.js'\n\
+                    [scripts]\nfiles = 'c.js'\napps = 'app'\n\
+                    open = ['10.0.0.0/8', '2001:db8::1']\nmemory_mib = 32\ncall_limit_s = 5\nqueue = 10\nreload = true\n\
+                    [scripts.actions]\nrun_commands = true\n\
+                    [scripts.properties]\na.b = 'x'\n'a.c' = 0x10\nd = true\ne.f.g = 1.5\n";
+        let scripts = parse(Path::new("/etc/f.toml"), text, &Given::default(), Beneath::default()).unwrap();
+        let scripts = scripts.settings.scripts;
+        let config = scripts.config;
+        assert_eq!(config.scripts, ["/etc/c.js", "/etc/elb.js", "/opt/b.js"].map(PathBuf::from));
+        assert_eq!(config.apps.as_deref(), Some(Path::new("/etc/app")));
+        assert_eq!(scripts.open.len(), 2);
+        assert_eq!(
+            (config.limits.memory_bytes, config.limits.call.as_secs(), config.limits.queue),
+            (32 << 20, 5, 10)
+        );
+        assert_eq!((config.run_commands, config.reload), (true, true));
+        let properties: Vec<String> =
+            config.properties.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(properties, ["a.b=x", "a.c=16", "d=true", "e.f.g=1.5"]);
+
+        let table = "[script]\napps = 'app'\n[script.actions]\nrun_commands = true\n";
+        let config = parse(Path::new("f.toml"), table, &Given::default(), Beneath::default()).unwrap();
+        assert!(config.settings.scripts.config.run_commands, "as in [scripts]");
+        for (text, said) in [
+            (
+                "[[script]]\nfiel = 'a.js'\n",
+                "f.toml:2:1: \"fiel\" is no key of [[script]]: did you mean \"file\"?",
+            ),
+            ("[[script]]\nfile = 1\n", "f.toml:2:8: script.file: a path is needed, not a number"),
+            ("script = ['a.js']\n", "f.toml:1:11: script are tables, [[script]], not a text"),
+            ("script = 'a.js'\n", "f.toml:1:10: script is a table, [script], not a text"),
+            ("[[script]]\n", "f.toml:1:1: [[script]] file is missing"),
+            ("[scripts]\nopen = '10.0.0.1/8'\n", "f.toml:2:8: scripts.open: \"10.0.0.1/8\" is no prefix"),
+            ("[scripts]\naps = 'a'\n", "f.toml:2:1: \"aps\" is no key of [scripts]: did you mean \"apps\"?"),
+            ("[scripts.action]\n", "f.toml:1:10: [scripts.action] is no table of this file"),
+            ("[scripts.actions]\nrun = true\n", "f.toml:2:1: \"run\" is no key of [scripts.actions]"),
+            (
+                "[scripts.actions]\nrun_commands = 1\n",
+                "f.toml:2:16: scripts.actions.run_commands: true or false is needed",
+            ),
+            ("[scripts.properties]\na = [1]\n", "f.toml:2:5: scripts.properties.a: a text, a number"),
+        ] {
+            let lines = wrong(text);
+            assert!(lines[0].contains(said), "{text:?}: {lines:?}");
+            assert_eq!(lines.len(), 1, "{text:?}: {lines:?}");
+        }
     }
 
     #[test]

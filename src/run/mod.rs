@@ -11,6 +11,7 @@
 //! | [`demo`] | a simulated fabric that sends to this collector |
 //! | [`token`] | what a client that writes must show |
 //! | [`references`], [`names`] | files of reference data; names of addresses |
+//! | `scripts` | what is set of scripts; their start, reload and end |
 //! | `losses` | what could not be taken, told in the log |
 //! | [`reload`] | what is defined by both, and reading the configuration again |
 
@@ -24,6 +25,7 @@ pub mod names;
 pub mod queues;
 pub mod references;
 pub mod reload;
+pub mod scripts;
 pub mod settings;
 pub mod state;
 pub mod token;
@@ -49,13 +51,14 @@ use losses::Losses;
 use names::Resolver;
 use queues::ranges;
 use reload::Defined;
+use scripts::Running;
 use settings::{Given, Settings};
 use state::StateDir;
 
 /// Options of `finderscope run`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Options win over the configuration file. SIGHUP reads its definitions and services to scale again: all of them are taken, or none. \
+Options win over the configuration file. SIGHUP reads its definitions, services to scale and scripts again: all of them are taken, or none. \
 SIGINT and SIGTERM end the collector, orderly; a second signal ends it at once.\n\n\
 Exit codes: 0 ended by a signal, or the configuration that was checked is right; 1 could not start, or the \
 configuration is wrong (the reason is on standard error, with file, line and column); 2 the command line is wrong.")]
@@ -92,7 +95,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         }
     };
     if args.check_config {
-        return Ok(ExitCode::SUCCESS);
+        let wrong = scripts::problems(&config.settings);
+        wrong.iter().for_each(|why| eprintln!("{why}"));
+        return Ok(if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     let outcome = collect(args, &config, stage);
     if args.demo { outcome.context(DEMO_FAILED) } else { outcome }
@@ -116,26 +121,33 @@ fn collect(args: &RunArgs, config: &Config, stage: Option<Stage>) -> anyhow::Res
     let feeds = actions::feeds(&engine, &config.actions, kept.as_ref())?;
     let defined = Defined::start(engine.handle(), config, state, args.config.clone(), args.given.clone())?;
     let (actions, control) = actions::start(&engine, config.actions.clone(), kept.as_ref(), feeds)?;
+    let scripts =
+        Running::new(settings, engine.handle(), control.clone(), kept.as_ref().map(|state| state.path()));
     let api = Api::start(
         engine.handle(),
         control.clone(),
+        scripts.scripts(),
         &ApiOptions {
             listen: settings.http.listen,
             hosts: settings.http.hosts.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             token,
             read_only: settings.http.read_only,
+            script_open: settings.scripts.open.clone(),
         },
     )?;
     announce(&engine, &api, settings);
+    scripts.run(&api)?;
     let resolver = settings.references.dns.then(|| Resolver::start(engine.handle())).transpose()?;
     let demo = match (engine.addresses().first(), stage) {
         (Some(sflow), Some(stage)) => Some(Demo::start(stage, *sflow, api.address())?),
         _ => None,
     };
-    wait_for_the_end(&signals, &defined, &control, &mut Losses::new(engine.handle()), &engine.handle());
+    let running = (&defined, &control, &scripts);
+    wait_for_the_end(&signals, running, &mut Losses::new(engine.handle()), &engine.handle());
     tracing::info!("Ending");
     api.shutdown();
+    scripts.shutdown();
     // What they take back is taken from the demo's switches too.
     actions::shutdown(actions);
     if let Some(demo) = demo {
@@ -224,14 +236,13 @@ fn tend(handle: &Handle) {
 /// Reloads on SIGHUP, tells what was lost, and returns on the first signal that ends the collector.
 fn wait_for_the_end(
     signals: &Receiver<i32>,
-    defined: &Defined,
-    control: &::actions::control::Control,
+    (defined, control, scripts): (&Defined, &::actions::control::Control, &Running),
     losses: &mut Losses,
     handle: &Handle,
 ) {
     loop {
         match signals.recv_timeout(Duration::from_secs(1)) {
-            Ok(SIGHUP) => defined.reload(control),
+            Ok(SIGHUP) => defined.reload(control, scripts),
             Err(RecvTimeoutError::Timeout) => {
                 losses.tell(Instant::now());
                 tend(handle);

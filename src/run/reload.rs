@@ -12,7 +12,8 @@ use tables::Program;
 
 use super::definitions::{self, Definitions};
 use super::file::{self, Beneath, Config};
-use super::settings::{Given, SETTINGS, Settings};
+use super::scripts::{self, Running};
+use super::settings::{Given, Setting, Settings, settings};
 use super::state::{Overlay, StateDir};
 
 /// How often a reload tries anew when a client changes something meanwhile.
@@ -122,11 +123,12 @@ impl Defined {
         definitions::of_program(&self.handle.program())
     }
 
-    /// Reads the configuration again: all of its definitions and what it says of scaling are taken, or nothing. The
+    /// Reads the configuration again: all of its definitions and what it says of scaling and scripts are taken, or nothing. The
     /// outcome is logged, with what takes a restart.
-    pub fn reload(&self, control: &Control) {
+    pub(super) fn reload(&self, control: &Control, running: &Running) {
         let Some(path) = &self.path else {
-            tracing::info!("Nothing to read again: no configuration file was named (--config)");
+            tracing::info!("No configuration file was named (--config): only scripts are read again");
+            running.reload(&self.settings);
             return;
         };
         let config = match file::read(Some(path), &self.given, Beneath::default()) {
@@ -150,13 +152,13 @@ impl Defined {
             let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
             tracing::error!("Scaling goes on as before: {}", wrong.join("; "));
         }
-        let settings = config.settings;
-        let waiting: Vec<String> = SETTINGS
-            .iter()
-            .filter(|setting| (setting.shown)(&settings) != (setting.shown)(&self.settings))
-            .filter(|setting| setting.key != "defaults")
-            .map(|setting| format!("{} = {}", setting.name(), (setting.shown)(&settings)))
-            .chain((settings.trust.listed != self.settings.trust.listed).then(|| "agents.listed".to_owned()))
+        let now = config.settings;
+        running.reload(&now);
+        let waiting: Vec<String> = settings()
+            .filter(|setting| (setting.shown)(&now) != (setting.shown)(&self.settings))
+            .filter(|setting| setting.key != "defaults" && !is_taken(setting))
+            .map(|setting| format!("{} = {}", setting.name(), (setting.shown)(&now)))
+            .chain((now.trust.listed != self.settings.trust.listed).then(|| "agents.listed".to_owned()))
             .chain(self.actions.waiting(&config.actions))
             .collect();
         tracing::info!("The definitions of {} are in effect", path.display());
@@ -204,4 +206,9 @@ impl Defined {
         }
         Err(failure)
     }
+}
+
+/// Whether a reload takes a setting: those of scripts, but for who may ask them.
+fn is_taken(setting: &Setting) -> bool {
+    setting.section.starts_with(scripts::SECTION) && setting.key != "open"
 }

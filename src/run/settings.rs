@@ -14,6 +14,7 @@ use tables::trust::{Foreign, List, Unlisted};
 
 use super::queues::{interface, queues, ranges};
 use super::references::Files;
+use super::scripts::{self, Scripts};
 
 /// What the collector is told at its start.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub struct Settings {
     pub defaults: bool,
     /// Files of reference data, and whether names are looked up.
     pub references: Files,
+    /// Scripts, and what they may do.
+    pub scripts: Scripts,
 }
 
 /// Settings of the REST interface.
@@ -63,6 +66,7 @@ impl Default for Settings {
             state_dir: None,
             defaults: true,
             references: Files::default(),
+            scripts: Scripts::default(),
         }
     }
 }
@@ -109,13 +113,13 @@ pub struct Setting {
     /// What it does, one sentence without a full stop.
     pub help: &'static str,
     /// What it takes, and where that goes.
-    kind: Kind,
+    pub(super) kind: Kind,
     /// How its value reads; that of [`Settings::default`] is the default that help and manual show.
     pub shown: fn(&Settings) -> String,
 }
 
 /// What a setting takes, with what puts it into the settings.
-enum Kind {
+pub(super) enum Kind {
     Addresses(fn(&mut Settings, Vec<SocketAddr>)),
     Address(fn(&mut Settings, SocketAddr)),
     Names(fn(&mut Settings, Vec<String>)),
@@ -124,6 +128,8 @@ enum Kind {
     Interface(fn(&mut Settings, String)),
     Arguments(fn(&mut Settings, String)),
     Path(fn(&mut Settings, PathBuf)),
+    Paths(fn(&mut Settings, Vec<PathBuf>)),
+    Texts { takes: &'static str, set: fn(&mut Settings, &[String]) -> Result<(), String> },
     Switch(fn(&mut Settings, bool)),
     Choice { names: &'static [&'static str], takes: &'static str, set: fn(&mut Settings, &str) },
 }
@@ -144,7 +150,12 @@ pub enum Raw {
 }
 
 /// Every setting, in the order of help and manual.
-pub const SETTINGS: &[Setting] = &[
+pub fn settings() -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.iter().chain(scripts::SETTINGS)
+}
+
+/// All but those of scripts.
+const SETTINGS: &[Setting] = &[
     Setting {
         section: "",
         key: "defaults",
@@ -562,7 +573,7 @@ pub const SETTINGS: &[Setting] = &[
     },
 ];
 
-fn file(path: &Option<PathBuf>) -> String {
+pub(super) fn file(path: &Option<PathBuf>) -> String {
     path.as_ref().map_or_else(|| "none".to_owned(), |path| path.display().to_string())
 }
 
@@ -570,7 +581,7 @@ fn word(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-fn size(number: u64) -> usize {
+pub(super) fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
@@ -618,14 +629,12 @@ impl Setting {
             Kind::Queues(set) => queues(raw).map(|queues| set(settings, queues)),
             Kind::Interface(set) => interface(raw).map(|name| set(settings, name)),
             Kind::Arguments(set) => text(raw).map(|arguments| set(settings, arguments)),
-            Kind::Path(set) => {
-                let path = PathBuf::from(text(raw)?);
-                if path.as_os_str().is_empty() {
-                    return Err("is empty: name a path".to_owned());
-                }
+            Kind::Path(set) => path(raw).map(|path| {
                 set(settings, if path == Path::new("none") { path } else { folder.join(path) });
-                Ok(())
-            }
+            }),
+            Kind::Paths(set) => set_all(raw, path)
+                .map(|paths| set(settings, paths.into_iter().map(|path| folder.join(path)).collect())),
+            Kind::Texts { set, .. } => set(settings, &set_all(raw, text)?),
             Kind::Choice { names, set, .. } => {
                 let name = text(raw)?;
                 if !names.contains(&name.as_str()) {
@@ -656,6 +665,8 @@ impl Setting {
             Kind::Interface(_) => "IF",
             Kind::Arguments(_) => "ARGUMENTS",
             Kind::Path(_) => "PATH",
+            Kind::Paths(_) => "FILE",
+            Kind::Texts { takes, .. } => takes,
             Kind::Switch(_) => "true|false",
             Kind::Choice { takes, .. } => takes,
         }
@@ -663,7 +674,7 @@ impl Setting {
 
     /// Whether it takes several values.
     pub fn takes_several(&self) -> bool {
-        matches!(self.kind, Kind::Addresses(_) | Kind::Names(_))
+        matches!(self.kind, Kind::Addresses(_) | Kind::Names(_) | Kind::Paths(_) | Kind::Texts { .. })
     }
 
     fn arg(&self) -> Arg {
@@ -674,7 +685,7 @@ impl Setting {
             .value_name(self.takes())
             .help(format!("{}{several} [default: {default}]", self.help));
         match self.kind {
-            Kind::Addresses(_) | Kind::Names(_) => arg.action(ArgAction::Append),
+            _ if self.takes_several() => arg.action(ArgAction::Append),
             Kind::Switch(_) => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
             // They begin with one.
             Kind::Arguments(_) => arg.allow_hyphen_values(true),
@@ -708,6 +719,13 @@ pub(super) fn text(raw: &Raw) -> Result<String, String> {
     }
 }
 
+fn path(raw: &Raw) -> Result<PathBuf, String> {
+    match text(raw)? {
+        empty if empty.is_empty() => Err("is empty: name a path".to_owned()),
+        text => Ok(text.into()),
+    }
+}
+
 fn address(raw: &Raw) -> Result<SocketAddr, String> {
     match raw {
         Raw::Text(text) => text
@@ -717,21 +735,30 @@ fn address(raw: &Raw) -> Result<SocketAddr, String> {
     }
 }
 
-/// What the command line says of settings: the place in [`SETTINGS`], and the value.
+/// What the command line says of settings.
 #[derive(Clone, Debug, Default)]
-pub struct Given(Vec<(usize, Raw)>);
+pub struct Given {
+    /// What `-D` options say.
+    defined: Vec<String>,
+    /// Names of settings, with what our options say.
+    said: Vec<(String, Raw)>,
+}
+
+/// The option `-D`, as the incumbent has it.
+const DEFINE: &str = "define";
 
 impl Given {
-    /// Puts what was said into the settings.
+    /// Puts what was said into the settings; our options win over `-D`.
     ///
     /// # Errors
     /// A value is wrong; the message names the option.
-    pub fn apply(&self, settings: &mut Settings) -> Result<(), String> {
-        for (place, raw) in &self.0 {
-            let setting = &SETTINGS[*place];
-            setting
-                .apply(settings, raw, Path::new(""))
-                .map_err(|why| format!("--{}: {why}", setting.option))?;
+    pub fn apply(&self, into: &mut Settings) -> Result<(), String> {
+        for text in &self.defined {
+            scripts::define(into, text).map_err(|why| format!("-D{text}: {why}"))?;
+        }
+        for (name, raw) in &self.said {
+            let Some(setting) = settings().find(|setting| setting.name() == *name) else { continue };
+            setting.apply(into, raw, Path::new("")).map_err(|why| format!("--{}: {why}", setting.option))?;
         }
         Ok(())
     }
@@ -739,14 +766,15 @@ impl Given {
 
 impl FromArgMatches for Given {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let mut given = Vec::new();
-        for (place, setting) in SETTINGS.iter().enumerate() {
+        let mut said = Vec::new();
+        for setting in settings() {
             let Some(values) = matches.get_many::<String>(setting.option) else { continue };
             let mut values: Vec<Raw> = values.map(|value| Raw::Text(value.clone())).collect();
             let raw = if setting.takes_several() { Some(Raw::List(values)) } else { values.pop() };
-            given.extend(raw.map(|raw| (place, raw)));
+            said.extend(raw.map(|raw| (setting.name(), raw)));
         }
-        let given = Self(given);
+        let defined = matches.get_many::<String>(DEFINE).into_iter().flatten().cloned().collect();
+        let given = Self { defined, said };
         let checked = given.apply(&mut Settings::default());
         checked.map_err(|why| clap::Error::raw(clap::error::ErrorKind::ValueValidation, why))?;
         Ok(given)
@@ -760,7 +788,7 @@ impl FromArgMatches for Given {
 
 impl Args for Given {
     fn augment_args(command: Command) -> Command {
-        command.args(SETTINGS.iter().map(Setting::arg))
+        command.args(settings().map(Setting::arg)).arg(define())
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -768,10 +796,18 @@ impl Args for Given {
     }
 }
 
+fn define() -> Arg {
+    Arg::new(DEFINE)
+        .short('D')
+        .value_name("NAME=VALUE")
+        .help("The same as --set, and of the names that the manual lists the setting that is meant: -Dscript.file=a.js,b.js; may be repeated")
+        .action(ArgAction::Append)
+}
+
 /// The manual's table of settings.
 pub fn manual_table() -> String {
     let mut page = "| key | option | takes | default | what it does |\n|---|---|---|---|---|\n".to_owned();
-    for setting in SETTINGS {
+    for setting in settings() {
         let several = if setting.takes_several() { ", several" } else { "" };
         page += &format!(
             "| `{}` | `--{}` | {}{several} | {} | {} |\n",
@@ -792,24 +828,31 @@ mod tests {
 
     #[test]
     fn every_setting_takes_another_value_and_shows_it() {
-        for setting in SETTINGS {
+        for setting in settings() {
             let name = setting.name();
             let raw = match setting.takes() {
                 "ADDR:PORT" => Raw::Text("127.0.0.1:7000".into()),
                 "true|false" => Raw::Switch((setting.shown)(&Settings::default()) != "true"),
-                "PATH" | "NAME" | "IF" => {
-                    Raw::Text(if setting.takes() == "IF" { "eth7" } else { "/somewhere" }.into())
+                "PATH" | "FILE" | "NAME" | "IF" | "HOST[:PORT]" | "CIDR" | "NAME=VALUE" => {
+                    let text = match setting.takes() {
+                        "IF" => "eth7",
+                        "HOST[:PORT]" => "example.org:443",
+                        "CIDR" => "192.0.2.0/24",
+                        "NAME=VALUE" => "name=value",
+                        _ => "/somewhere",
+                    };
+                    Raw::Text(text.into())
                 }
                 "LIST" => Raw::Text("3,0-1".into()),
                 "ARGUMENTS" => Raw::Text("-a 0000:03:00.0".into()),
                 takes if takes.contains('|') => Raw::Text(takes.rsplit('|').next().unwrap().into()),
-                "N" => Raw::Number(3),
+                "N" | "MIB" => Raw::Number(3),
                 _ => Raw::Number(65_537),
             };
             let mut settings = Settings::default();
             setting.apply(&mut settings, &raw, Path::new("")).unwrap_or_else(|why| panic!("{name}: {why}"));
             assert_ne!((setting.shown)(&settings), (setting.shown)(&Settings::default()), "{name}");
-            for other in SETTINGS.iter().filter(|other| other.name() != name) {
+            for other in super::settings().filter(|other| other.name() != name) {
                 assert_eq!(
                     (other.shown)(&settings),
                     (other.shown)(&Settings::default()),

@@ -92,7 +92,11 @@ impl Listed {
     }
 }
 
-fn prefix(text: &str) -> Result<IpNetwork, String> {
+/// The prefix that a text names; an address is one of all its bits.
+///
+/// # Errors
+/// What the text is instead.
+pub fn prefix(text: &str) -> Result<IpNetwork, String> {
     let wrong = || format!("{text:?} is no address and no prefix");
     let (address, length) =
         text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));

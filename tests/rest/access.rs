@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::support::{Collector, PATIENCE, finderscope};
 
 /// Sends a head and a body on a connection of its own, and reads until the collector ends it.
-pub(super) fn exchange(collector: &Collector, head: &str, body: &str) -> String {
+pub(crate) fn exchange(collector: &Collector, head: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(collector.http).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(stream, "{head}Connection: close\r\n\r\n{body}").unwrap();

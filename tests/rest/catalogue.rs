@@ -33,7 +33,9 @@ impl Shown {
         let plain = path.split('?').next().unwrap();
         let (asked, known): (Vec<&str>, Vec<&str>) =
             (plain.split('/').collect(), template.split('/').collect());
-        assert_eq!(asked.len(), known.len(), "{path} is not {template}");
+        let is_open = template.ends_with("{*path}");
+        let fits = asked.len() == known.len() || (is_open && asked.len() > known.len());
+        assert!(fits, "{path} is not {template}");
         assert!(
             asked.iter().zip(&known).all(|(a, k)| k.starts_with('{') || a == k),
             "{path} is not {template}"
@@ -94,6 +96,7 @@ fn every_endpoint_answers_with_what_is_known_from_elsewhere() {
     logs(&shown);
     topology(&shown);
     shown.done.borrow_mut().extend(actions());
+    shown.done.borrow_mut().extend(scripts());
     let all: BTreeSet<_> = ENDPOINTS
         .iter()
         .flat_map(|endpoint| endpoint.methods().iter().map(|method| (endpoint.path, *method)))
@@ -309,6 +312,44 @@ fn actions() -> BTreeSet<(&'static str, &'static str)> {
     shown.done.into_inner()
 }
 
+/// Scripts and an application, by a collector that has some.
+fn scripts() -> BTreeSet<(&'static str, &'static str)> {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let handler = "setHttpHandler(function(req) { return req.method + ' ' + req.path.join('/'); });\n";
+    let script = write("one.js", handler);
+    write("app/trend/scripts/two.js", handler);
+    write("app/trend/html/index.html", "<p>the page</p>");
+    write("app/trend/html/css/page.css", "p { color: red }");
+    let apps = folder.path().join("app").to_str().unwrap().to_owned();
+    let shown = Shown::new(Collector::start(&["--script", &script, "--app-dir", &apps]));
+    for (template, path, said) in [
+        ("/script/{script}/{*path}", "/script/one.js/a/b/txt?x=1", "a/b"),
+        ("/app/{app}/scripts/{script}/{*path}", "/app/trend/scripts/two.js/c/txt", "c"),
+    ] {
+        for method in ["GET", "PUT", "DELETE", "POST", "PATCH"] {
+            shown.note(template, method, path);
+            let expected = (200, format!("{method} {said}"));
+            assert_eq!(shown.collector.request(method, path, Some("{}")), expected, "{path}");
+        }
+    }
+    let all = shown.json("/scripts/json", "/scripts/json");
+    for name in ["one.js", "trend~two.js"] {
+        assert_eq!((&all[name]["alive"], &all[name]["requestsReceived"]), (&true.into(), &5.into()), "{all}");
+    }
+    let apps = shown.json("/apps/json", "/apps/json");
+    assert_eq!(apps, json!({"trend": {"entry": "/html/", "scripts": ["two.js"]}}));
+    assert_eq!(shown.says("/app/{app}/status", "/app/trend/status", &["OK"]), "OK");
+    shown.says("/app/{app}/html/", "/app/trend/html/", &["<p>the page</p>"]);
+    shown.says("/app/{app}/html/{*path}", "/app/trend/html/css/page.css", &["color: red"]);
+    shown.done.into_inner()
+}
+
 fn topology(shown: &Shown) {
     let path = "/topology/json";
     assert_eq!(shown.collector.get(path).0, 404);
@@ -510,6 +551,7 @@ fn methods_and_paths_that_are_not_there_are_refused() {
     for endpoint in ENDPOINTS {
         let path =
             endpoint.path.replace("{agent}", "ALL").replace("{metric}", "load_one").replace("{name}", "x");
+        let path = path.replace("{app}", "x").replace("{script}", "x.js").replace("{*path}", "x/json");
         for method in ["GET", "PUT", "DELETE", "POST", "PATCH"] {
             if endpoint.path == "/live" && method == "GET" {
                 continue;

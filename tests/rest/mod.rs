@@ -6,3 +6,5 @@ mod clients;
 mod page;
 mod schema;
 mod topology;
+
+pub(crate) use access::exchange;

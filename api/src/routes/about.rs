@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{Html, IntoResponse};
+use engine::AskError;
+use serde_json::Value as Json;
 
 use crate::endpoints::{ABSENT, Content, ENDPOINTS, PATH_PARAMETERS};
 use crate::shared::{Reply, Shared};
@@ -20,22 +22,25 @@ pub(crate) async fn healthz(State(shared): State<Shared>) -> Reply<&'static str>
 }
 
 pub(crate) async fn analyzer(State(shared): State<Shared>) -> Reply<impl IntoResponse> {
-    let (version, http, process) = (shared.version.clone(), shared.http.clone(), shared.process.clone());
-    let text = shared
-        .aside(move |handle| {
-            Ok(counts::analyzer(&version, &handle.status()?, &http, &process.read()).to_string())
-        })
-        .await?;
+    let told = shared.clone();
+    let text = shared.aside(move |_| Ok(analyzer_json(&told)?.to_string())).await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], text))
+}
+
+/// What the collector has counted.
+pub(crate) fn analyzer_json(shared: &Shared) -> Result<Json, AskError> {
+    let status = shared.handle.status()?;
+    Ok(counts::analyzer(&shared.version, &status, &shared.http, &shared.process.read()))
 }
 
 pub(crate) async fn metrics(State(shared): State<Shared>) -> Reply<impl IntoResponse> {
     let (version, http, process) = (shared.version.clone(), shared.http.clone(), shared.process.clone());
-    let actions = shared.actions.clone();
+    let (actions, scripts) = (shared.actions.clone(), shared.scripts.clone());
     let text = shared
         .aside(move |handle| {
             let (status, program) = (handle.status()?, handle.program());
-            Ok(exposition::text(&version, &status, &program, &actions.metrics(), &http, &process.read()))
+            let rows = [actions.metrics(), scripts.metrics()].concat();
+            Ok(exposition::text(&version, &status, &program, &rows, &http, &process.read()))
         })
         .await?;
     Ok(([(header::CONTENT_TYPE, exposition::CONTENT_TYPE)], text))

@@ -178,7 +178,7 @@ fn interfaces(handle: &Handle) -> Result<Json, Failure> {
 }
 
 /// A body that is what somebody feeds it.
-struct Feed(mpsc::Receiver<Bytes>);
+pub(crate) struct Feed(pub(crate) mpsc::Receiver<Bytes>);
 
 impl hyper::body::Body for Feed {
     type Data = Bytes;

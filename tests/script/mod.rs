@@ -1,0 +1,3 @@
+//! Scripts in the running collector.
+
+mod rest;
