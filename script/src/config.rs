@@ -1,6 +1,6 @@
 //! What the operator says about scripts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ pub struct Config {
     pub apps: Option<PathBuf>,
     /// What `getSystemProperty` answers.
     pub properties: BTreeMap<String, String>,
+    /// Flows whose records a handler that names none is not given: those that neither a script nor a client has defined.
+    pub unasked: BTreeSet<String>,
     /// Limits of each script.
     pub limits: Limits,
     /// Whether a script starts anew when its file, or one that it includes, has changed.

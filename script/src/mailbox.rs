@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use actions::capture::watch::PREFIX;
 use engine::{LoggedEvent, LoggedFlow};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -40,14 +41,38 @@ impl Default for Wanted {
 #[derive(Debug, Default)]
 pub(crate) struct Subscription {
     is_on: AtomicBool,
-    /// Names of definitions; all of them where it is empty.
-    names: Mutex<BTreeSet<String>>,
+    of: Mutex<Of>,
+}
+
+/// Definitions, by name.
+#[derive(Debug)]
+pub(crate) enum Of {
+    /// These.
+    Named(BTreeSet<String>),
+    /// All but these, and but those that capture policies make for themselves: whoever asks for no name means what
+    /// scripts and clients have defined.
+    AllBut(BTreeSet<String>),
+}
+
+impl Default for Of {
+    fn default() -> Self {
+        Self::Named(BTreeSet::new())
+    }
+}
+
+impl Of {
+    fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Named(names) => names.contains(name),
+            Self::AllBut(names) => !names.contains(name) && !name.starts_with(PREFIX),
+        }
+    }
 }
 
 impl Subscription {
-    /// From here on of these, of all where there are none.
-    pub(crate) fn set(&self, names: impl IntoIterator<Item = String>) {
-        *self.names.lock().unwrap_or_else(PoisonError::into_inner) = names.into_iter().collect();
+    /// From here on of these.
+    pub(crate) fn set(&self, of: Of) {
+        *self.of.lock().unwrap_or_else(PoisonError::into_inner) = of;
         self.is_on.store(true, Relaxed);
     }
 
@@ -57,10 +82,7 @@ impl Subscription {
     }
 
     fn wants(&self, name: &str) -> bool {
-        self.is_on.load(Relaxed) && {
-            let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-            names.is_empty() || names.contains(name)
-        }
+        self.is_on.load(Relaxed) && self.of.lock().unwrap_or_else(PoisonError::into_inner).has(name)
     }
 }
 
@@ -140,4 +162,22 @@ fn put<T>(queue: &Sender<T>, one: T, counted: &Taken) {
         Ok(()) => counted.received.fetch_add(1, Relaxed),
         Err(_) => counted.lost.fetch_add(1, Relaxed),
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_names_nothing_is_not_told_what_nobody_asked_for() {
+        let told = Subscription::default();
+        assert!(!told.wants("pairs"));
+        told.set(Of::AllBut(BTreeSet::from(["flows".to_owned()])));
+        let wanted = |names: &[&str]| names.iter().map(|name| told.wants(name)).collect::<Vec<_>>();
+        assert_eq!(wanted(&["pairs", "flows", "fs_capture_block_0"]), [true, false, false]);
+        told.set(Of::Named(BTreeSet::from(["flows".to_owned()])));
+        assert_eq!(wanted(&["pairs", "flows", "fs_capture_block_0"]), [false, true, false]);
+        told.clear();
+        assert!(!told.wants("flows"));
+    }
 }

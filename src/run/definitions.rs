@@ -20,6 +20,11 @@ pub type Id = (usize, String);
 /// Definitions in their JSON form, in an order in which they can be made.
 pub type Definitions = BTreeMap<Id, Json>;
 
+/// Whether a definition is that of a flow.
+pub fn is_flow((kind, _): &Id) -> bool {
+    KINDS.get(*kind) == Some(&"flows")
+}
+
 /// How messages call a definition: `flows.pairs`.
 pub fn called((kind, name): &Id) -> String {
     match KINDS.get(*kind) {

@@ -1,5 +1,6 @@
 //! What calls the script: flows, events, requests, the clock.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use rquickjs::{Ctx, Function as JsFunction, Persistent, Value};
 
 use crate::call::Call;
 use crate::catalogue::Function;
+use crate::mailbox::Of;
 use crate::script::{Interval, Kept};
 
 /// The shortest and the longest interval, seconds.
@@ -19,14 +21,16 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         name: "setFlowHandler",
         parameters: "handler[, names]",
         what: "Calls `handler` with each record of the flow log, as `/flows/json` has them; `names` are the definitions \
-               whose records are wanted, an array or separated by commas, and all of them without it. One is set; a later \
+               whose records are wanted, an array or separated by commas. Without it they are those of all flows that scripts \
+               and clients have defined: the built-in `flows` and those of capture policies have to be named. One is set; a later \
                call replaces it. Records that find 1000 waiting (`queue`) are lost and counted in `flowsLost`.",
         example: "setFlow('pairs', {keys: 'ipsource,ipdestination', value: 'frames', log: true, flowStart: true});\n\
                   setFlowHandler(function(rec) { logInfo(rec.agent + ' sees ' + rec.flowKeys); }, ['pairs']);",
         call: |script, call| {
             let (handler, names) = (kept(&call, 0)?, call.texts(1)?);
             script.handlers.borrow_mut().flow = Some(handler);
-            script.wanted.flows.set(names);
+            let unasked = &script.world.config.unasked;
+            script.wanted.flows.set(named(names).unwrap_or_else(|| Of::AllBut(unasked.clone())));
             call.nothing()
         },
     },
@@ -53,7 +57,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         call: |script, call| {
             let (handler, names) = (kept(&call, 0)?, call.texts(1)?);
             script.handlers.borrow_mut().event = Some(handler);
-            script.wanted.events.set(names);
+            script.wanted.events.set(named(names).unwrap_or_else(|| Of::AllBut(BTreeSet::new())));
             call.nothing()
         },
     },
@@ -172,4 +176,9 @@ pub(crate) const FUNCTIONS: &[Function] = &[
 fn kept<'js>(call: &Call<'js>, at: usize) -> rquickjs::Result<Kept> {
     let handler: JsFunction<'js> = call.function(at)?;
     Ok(Persistent::save(&call.ctx, handler))
+}
+
+/// The definitions that are named; `None` when none is.
+fn named(names: Vec<String>) -> Option<Of> {
+    (!names.is_empty()).then(|| Of::Named(names.into_iter().collect()))
 }

@@ -15,6 +15,7 @@ use engine::Handle;
 use ip_network::IpNetwork;
 use script::{Config, Own};
 
+use super::definitions::{self, Definitions};
 use super::settings::Settings;
 
 pub(super) use file::{properties, read};
@@ -70,7 +71,7 @@ impl Running {
     /// Makes them ready; nothing runs yet.
     pub(super) fn new(settings: &Settings, handle: Handle, actions: Control, state: Option<&Path>) -> Self {
         let store = state.map(|state| state.join("store"));
-        let config = stored(&settings.scripts.config, store.as_deref());
+        let config = complete(settings, store.as_deref());
         Self { scripts: script::Scripts::new(config, handle, actions, env!("CARGO_PKG_VERSION")), store }
     }
 
@@ -90,7 +91,7 @@ impl Running {
 
     /// Takes what is set now: starts those that are new or have changed, ends those that are gone.
     pub(super) fn reload(&self, settings: &Settings) {
-        self.scripts.reload(stored(&settings.scripts.config, self.store.as_deref()));
+        self.scripts.reload(complete(settings, self.store.as_deref()));
     }
 
     /// Ends all of them.
@@ -99,12 +100,15 @@ impl Running {
     }
 }
 
-fn stored(config: &Config, store: Option<&Path>) -> Config {
+fn complete(settings: &Settings, store: Option<&Path>) -> Config {
+    let config = &settings.scripts.config;
     let store = match &config.store {
         Some(path) => settings::set(path.clone()),
         None => store.map(Path::to_owned),
     };
-    Config { store, ..config.clone() }
+    let built_in = if settings.defaults { definitions::built_in() } else { Definitions::new() };
+    let flows = built_in.into_keys().filter(|id| definitions::is_flow(id)).map(|(_, name)| name);
+    Config { store, unasked: flows.collect(), ..config.clone() }
 }
 
 /// Where this machine reaches an address that is listened on.
