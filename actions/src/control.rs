@@ -155,6 +155,16 @@ impl Control {
         self.mode.get()
     }
 
+    /// The mode as it is at any time.
+    pub fn switch(&self) -> &Switch {
+        &self.mode
+    }
+
+    /// The audit log, for what is done beside policies.
+    pub fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
     /// What keeps actions from being done; `None` where nothing does.
     pub fn trouble(&self) -> Option<String> {
         self.audit.trouble()

@@ -166,7 +166,7 @@ impl ServiceSpec {
     ///
     /// # Errors
     /// It describes no service; the text says what is wrong.
-    pub(crate) fn read(body: &[u8], api: ApiVersion) -> Result<Self, String> {
+    pub fn read(body: &[u8], api: ApiVersion) -> Result<Self, String> {
         let answer: Answer = serde_json::from_slice(body).map_err(|error| error.to_string())?;
         let place = spec::of_answer(body)?;
         let raw = body.get(place).unwrap_or_default().to_owned();

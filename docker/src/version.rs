@@ -80,7 +80,7 @@ impl Version {
     ///
     /// # Errors
     /// It is no JSON, or has no version of the API; the text says what is wrong.
-    pub(crate) fn read(body: &[u8]) -> Result<Self, String> {
+    pub fn read(body: &[u8]) -> Result<Self, String> {
         let answer: Answer = serde_json::from_slice(body).map_err(|error| error.to_string())?;
         let api = answer.api_version.ok_or("it has no ApiVersion")?;
         let wrong = |error: NotAVersion| format!("ApiVersion {}: {error}", shown(&api));
