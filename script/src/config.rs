@@ -1,8 +1,12 @@
 //! What the operator says about scripts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
+
+use crate::http::Allow;
 
 /// Scripts, and what they may.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,8 +25,49 @@ pub struct Config {
     pub reload: bool,
     /// Where `storeSet` keeps values; `None` keeps them for this run only.
     pub store: Option<PathBuf>,
+    /// Hosts that scripts may reach, beside the collector itself.
+    pub allow: Vec<Allow>,
+    /// At which version of an engine's API service updates of scripts go.
+    pub docker_version: DockerVersion,
     /// Whether `runCmd` runs commands.
     pub run_commands: bool,
+}
+
+/// At which version of a Docker engine's API the service updates of scripts go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DockerVersion {
+    /// The engine's own, with what the script left out of the specification as the engine has it: nothing is lost, and
+    /// tasks are started anew only for what the script has changed.
+    #[default]
+    Engine,
+    /// The one that the script wrote, with the script's specification and nothing else.
+    AsWritten,
+}
+
+/// The text names no choice.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no choice: engine or as-written")]
+pub struct NotDockerVersion(String);
+
+impl FromStr for DockerVersion {
+    type Err = NotDockerVersion;
+
+    fn from_str(text: &str) -> Result<Self, NotDockerVersion> {
+        match text {
+            "engine" => Ok(Self::Engine),
+            "as-written" => Ok(Self::AsWritten),
+            other => Err(NotDockerVersion(actions::text::shown(other))),
+        }
+    }
+}
+
+impl fmt::Display for DockerVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Engine => "engine",
+            Self::AsWritten => "as-written",
+        })
+    }
 }
 
 /// How much a script may take.
@@ -40,5 +85,19 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { memory_bytes: 64 << 20, call: Duration::from_secs(30), queue: 1000 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_are_read_as_they_are_written() {
+        for choice in [DockerVersion::Engine, DockerVersion::AsWritten] {
+            assert_eq!(choice.to_string().parse(), Ok(choice));
+        }
+        let error = "1.24".parse::<DockerVersion>().expect_err("it is a version");
+        assert_eq!(error.to_string(), "\"1.24\" is no choice: engine or as-written");
     }
 }

@@ -227,7 +227,15 @@ impl Scripts {
                 })
                 .collect::<Vec<_>>()
         };
-        families.into_iter().flat_map(row).collect()
+        let mut rows: Vec<Row> = families.into_iter().flat_map(row).collect();
+        for (script, is) in &*running {
+            for (outcome, count) in is.mailbox.counters.http.get() {
+                let help = "Calls of the script over HTTP by what they came to";
+                let row = Row::new("finderscope_script_http_total", help, count as f64);
+                rows.push(row.with("script", script.clone()).with("outcome", outcome));
+            }
+        }
+        rows
     }
 }
 

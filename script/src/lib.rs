@@ -16,6 +16,8 @@
 //! | `record` | flow records as handlers see them |
 //! | `runtime` | QuickJS with its limits, and what exceptions say |
 //! | [`catalogue`], `functions`, `call` | the functions of scripts, a file per family, and how their arguments are read |
+//! | `http` | what scripts ask over HTTP: whom they may ask, how long and how much, how many calls at once |
+//! | `guard` | requests of scripts that change the world, seen to by whoever knows them |
 //! | [`config`] | what the operator says |
 //! | `request`, `status`, `lines` | requests and answers, counters, lines of the log |
 #![forbid(unsafe_code)]
@@ -26,7 +28,9 @@ pub mod catalogue;
 pub mod config;
 mod definitions;
 mod functions;
+mod guard;
 mod host;
+mod http;
 mod lines;
 mod mailbox;
 mod record;
@@ -41,5 +45,6 @@ mod world;
 
 pub use config::Config;
 pub use host::Scripts;
+pub use http::{Allow, NotAllow};
 pub use request::{Reply, Request, RequestError};
 pub use world::Own;

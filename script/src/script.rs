@@ -15,6 +15,9 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 
+use crate::config::DockerVersion;
+use crate::guard::{Docker, Guards};
+use crate::http::{self, Http};
 use crate::lines::{Level, Lines};
 use crate::mailbox::Wanted;
 use crate::status::Counters;
@@ -48,6 +51,7 @@ pub(crate) struct Script {
     pub(crate) wanted: Arc<Wanted>,
     /// Files that it was made of, and when they were written: those that it includes are added.
     pub(crate) files: Files,
+    pub(crate) http: Http,
     lines: RefCell<Lines>,
     runtime: Runtime,
     /// `None` when the script has ended.
@@ -146,6 +150,7 @@ impl Script {
         let Parts { world, name, app, file, counters, wanted, files } = parts;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (ended, ends) = unbounded_channel();
+        let http = client(&world, &name, &counters);
         let script = Self {
             world,
             name,
@@ -155,6 +160,7 @@ impl Script {
             counters,
             wanted,
             files,
+            http,
             lines: RefCell::new(Lines::new(Instant::now())),
             runtime,
             tasks: RefCell::new(Some(Rc::default())),
@@ -224,4 +230,17 @@ impl Script {
         let handlers = self.handlers.take();
         drop(handlers);
     }
+}
+
+/// What a script asks others through.
+fn client(world: &World, name: &str, counters: &Arc<Counters>) -> Http {
+    let docker = match world.config.docker_version {
+        DockerVersion::Engine => {
+            let (audit, mode) = (world.actions.audit().clone(), world.actions.switch().clone());
+            Some(Docker::new(name, audit, mode))
+        }
+        DockerVersion::AsWritten => None,
+    };
+    let guards = Guards { docker };
+    Http::new(&world.config.allow, http::Limits::default(), guards, Arc::clone(counters))
 }

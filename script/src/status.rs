@@ -6,6 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value as Json, json};
 
+use crate::http;
+
 /// Counters of a script, over all its starts.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -22,6 +24,8 @@ pub(crate) struct Counters {
     pub(crate) cpu_ms: AtomicU64,
     /// Memory of its values, bytes.
     pub(crate) memory_bytes: AtomicU64,
+    /// What it asked over HTTP.
+    pub(crate) http: http::Counts,
     alive: AtomicBool,
     graceful: AtomicBool,
     error: Mutex<Option<String>>,

@@ -5,6 +5,7 @@ mod command;
 mod definitions;
 mod files;
 mod handlers;
+mod http;
 mod log;
 mod properties;
 mod questions;
@@ -25,6 +26,7 @@ pub(crate) const FAMILIES: &[Family] = &[
     Family { title: "Properties", functions: properties::FUNCTIONS },
     Family { title: "Commands", functions: command::FUNCTIONS },
     Family { title: "Log", functions: log::FUNCTIONS },
+    Family { title: "HTTP", functions: http::FUNCTIONS },
     Family { title: "Topology", functions: topology::FUNCTIONS },
     Family { title: "Not supported", functions: absent::FUNCTIONS },
 ];

@@ -3,6 +3,7 @@
 
 mod asking;
 mod definitions;
+mod http;
 mod keeping;
 mod questions;
 mod running;

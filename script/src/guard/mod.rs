@@ -1,0 +1,41 @@
+//! What a script asks for and would regret: requests that change the world go on here, seen to by whoever knows them.
+
+mod docker;
+mod overlay;
+
+use actions::http::Answer;
+
+pub(crate) use docker::Docker;
+
+use crate::http::{Failure, Http, Outgoing};
+
+/// The guards of one script.
+#[derive(Debug)]
+pub(crate) struct Guards {
+    /// Sees to updates of a swarm's services; `None` where requests go as they are written.
+    pub(crate) docker: Option<Docker>,
+}
+
+/// A request that somebody sees to.
+#[derive(Debug)]
+pub(crate) enum Guarded<'g> {
+    /// An update of a swarm's service.
+    Docker(&'g Docker, docker::Update),
+}
+
+impl Guards {
+    /// Who sees to a request; `None` where it goes as it is written.
+    pub(crate) fn route(&self, outgoing: &Outgoing) -> Option<Guarded<'_>> {
+        let docker = self.docker.as_ref()?;
+        docker::Update::of(outgoing).map(|update| Guarded::Docker(docker, update))
+    }
+}
+
+impl Guarded<'_> {
+    /// Sends what a request becomes; the answer is the other side's own.
+    pub(crate) async fn send(self, http: &Http, outgoing: &Outgoing) -> Result<Answer, Failure> {
+        match self {
+            Self::Docker(docker, update) => docker.send(http, outgoing, &update).await,
+        }
+    }
+}
