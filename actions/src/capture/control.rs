@@ -222,12 +222,14 @@ impl Control {
         Ok(self.ask_for_script(wish).await? == Came::Ended(true))
     }
 
-    /// These scripts there are: captures of others end.
+    /// These scripts there are, and may have captures: those of others end, soon.
     ///
     /// # Errors
-    /// Nobody answers.
-    pub async fn scripts(&self, names: BTreeSet<String>) -> Result<(), Refusal> {
-        self.ask_for_script(ScriptWish::Scripts(names)).await.map(drop)
+    /// The controller has too much to do, or has ended.
+    pub fn scripts(&self, names: BTreeSet<String>) -> Result<(), Refusal> {
+        let (answer, _) = oneshot::channel();
+        let ask = Ask::Script(ScriptAsk { wish: ScriptWish::Scripts(names), answer });
+        self.asks.try_send(ask).map_err(|_| Refusal::Busy)
     }
 
     async fn ask_for_script(&self, wish: ScriptWish) -> Result<Came, Refusal> {

@@ -222,7 +222,7 @@ fn persons_stop_them_the_kill_switch_takes_all_and_the_end_leaves_nothing() {
     until("it is taken back", || wrapper.names().is_empty());
     put(&capture, address, "emrg3", "10.0.0.3").unwrap();
     until("there is one", || wrapper.names() == ["emrg3"]);
-    block_on(capture.control.scripts(["other.js".to_owned()].into())).unwrap();
+    capture.control.scripts(["other.js".to_owned()].into()).unwrap();
     until("its script is gone", || wrapper.names().is_empty());
     put(&capture, address, "emrg3", "10.0.0.3").unwrap();
     until("there is one", || wrapper.names() == ["emrg3"]);
