@@ -3,7 +3,7 @@
 //! Arguments are read leniently, as the interface's published scripts give them; what cannot be asked for says which
 //! argument is wrong and what to write.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use actions::http::hyper::Method;
@@ -28,7 +28,7 @@ pub(crate) struct Outgoing {
     pub(crate) certs: Option<PathBuf>,
 }
 
-/// Where the collector itself answers, from where its REST listens; `None` where it does not.
+/// Where the collector itself answers; `None` where it does not.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OwnAddress(pub(crate) Option<SocketAddr>);
 
@@ -99,7 +99,7 @@ impl Outgoing {
         let is_own = url.starts_with('/') && !url.starts_with("//");
         let whole = match (is_own, own.0) {
             (false, _) => spelled(url),
-            (true, Some(address)) => format!("http://{}{}", reached(address), spelled(url)),
+            (true, Some(address)) => format!("http://{address}{}", spelled(url)),
             (true, None) => return Err(format!("{}: this collector has no REST to ask", shown(url))),
         };
         let url = Url::parse(&whole).map_err(|why| {
@@ -231,16 +231,6 @@ fn spelled(url: &str) -> String {
     out
 }
 
-/// Where this host reaches what listens there.
-fn reached(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -255,7 +245,7 @@ mod tests {
     }
 
     fn http(arguments: &Json) -> Result<Outgoing, String> {
-        Outgoing::of_http(arguments.as_array().unwrap(), own("0.0.0.0:8008"))
+        Outgoing::of_http(arguments.as_array().unwrap(), own("127.0.0.1:8008"))
     }
 
     fn headers(outgoing: &Outgoing) -> Vec<(&str, &str)> {
@@ -313,12 +303,12 @@ mod tests {
 
     #[test]
     fn an_address_without_a_host_is_the_collectors_own() {
-        for (listens, leads_to) in [
-            ("0.0.0.0:8008", "http://127.0.0.1:8008/version"),
-            ("[::]:8008", "http://[::1]:8008/version"),
+        for (address, leads_to) in [
+            ("127.0.0.1:8008", "http://127.0.0.1:8008/version"),
+            ("[::1]:8008", "http://[::1]:8008/version"),
             ("10.0.0.5:80", "http://10.0.0.5/version"),
         ] {
-            let read = Outgoing::of_http(&[json!("/version")], own(listens)).unwrap();
+            let read = Outgoing::of_http(&[json!("/version")], own(address)).unwrap();
             assert_eq!((read.url.to_string().as_str(), read.own), (leads_to, true));
         }
         let error = Outgoing::of_http(&[json!("/version")], NOWHERE).unwrap_err();

@@ -1,4 +1,5 @@
 //! A server for tests: it answers each request as a function says, and keeps what it was asked.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -231,7 +231,6 @@ fn an_address_without_a_host_is_this_collectors() {
     let text = "var said = JSON.parse(http('/script/other.js/json?a=b')).line;\n\
                 setHttpHandler(function() { return said; });";
     let host = Host::inert(&[("asks.js", text)], |_| {});
-    let address = SocketAddr::from(([0, 0, 0, 0], server.address.port()));
-    host.scripts.run(Own { address, analyzer: Box::new(|| Json::Null) }).unwrap();
+    host.scripts.run(Own { address: server.address, analyzer: Box::new(|| Json::Null) }).unwrap();
     assert_eq!(host.get("asks.js"), "GET /script/other.js/json?a=b");
 }
