@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use script::NotAllow;
 use tables::trust::prefix;
 
 use super::super::settings::{Kind, Raw, Setting, Settings, file, settings, size};
@@ -43,6 +44,21 @@ pub(in crate::run) const SETTINGS: &[Setting] = &[
             },
         },
         shown: |settings| listed(settings.scripts.open.iter().map(ToString::to_string)),
+    },
+    Setting {
+        section: SECTION,
+        key: "allow",
+        option: "allow",
+        help: "Hosts that scripts may reach over HTTP, each with a port or without: HOST, HOST:PORT, NETWORK/BITS, *.DOMAIN",
+        kind: Kind::Texts {
+            takes: "HOST[:PORT]",
+            set: |settings, texts| {
+                let read = |text: &String| text.parse().map_err(|error: NotAllow| error.to_string());
+                settings.scripts.config.allow = texts.iter().map(read).collect::<Result<_, _>>()?;
+                Ok(())
+            },
+        },
+        shown: |settings| listed(settings.scripts.config.allow.iter().map(ToString::to_string)),
     },
     Setting {
         section: SECTION,
@@ -120,6 +136,18 @@ pub(in crate::run) const SETTINGS: &[Setting] = &[
             Some(path) => path.display().to_string(),
             None => "`store` in the state directory".to_owned(),
         },
+    },
+    Setting {
+        section: ACTIONS,
+        key: "docker_version",
+        option: "script-docker-version",
+        help: "At which version of its API a Docker engine gets service updates of scripts: its own, with what the script left out as it is, or as the script wrote it",
+        kind: Kind::Choice {
+            names: &["engine", "as-written"],
+            takes: "engine|as-written",
+            set: |settings, name| settings.scripts.config.docker_version = name.parse().unwrap_or_default(),
+        },
+        shown: |settings| settings.scripts.config.docker_version.to_string(),
     },
     Setting {
         section: ACTIONS,
@@ -259,5 +287,22 @@ mod tests {
         {
             assert!(defined(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn hosts_are_allowed_and_updates_are_as_written_where_that_is_said() {
+        let mut settings = Settings::default();
+        let mut put = |name: &str, raw: Raw| {
+            let setting = super::settings().find(|s| s.name() == name).unwrap();
+            setting.apply(&mut settings, &raw, Path::new("")).map(|()| (setting.shown)(&settings))
+        };
+        let hosts = |all: &[&str]| Raw::List(all.iter().map(|one| Raw::Text((*one).to_owned())).collect());
+        let shown = put("scripts.allow", hosts(&["10.0.0.134:2376", "*.Example.org"])).unwrap();
+        assert_eq!(shown, "10.0.0.134:2376, *.example.org");
+        let wrong = put("scripts.allow", hosts(&["https://a.net/"])).unwrap_err();
+        assert!(wrong.contains("name the host alone"), "{wrong}");
+        let version = |name: &str| Raw::Text(name.to_owned());
+        assert_eq!(put("scripts.actions.docker_version", version("as-written")).unwrap(), "as-written");
+        assert!(put("scripts.actions.docker_version", version("1.24")).is_err());
     }
 }
