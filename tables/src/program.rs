@@ -61,7 +61,8 @@ pub enum Change {
     /// Of the topology.
     Topology(Option<Json>),
     /// The same by somebody who takes it away again when he goes: what is defined so is not among the definitions that
-    /// [`Program::to_json`] shows. Where there is one of this name that is, it is changed and stays there.
+    /// [`Program::to_json`] shows. Where there is one of this name that is, it is changed and stays there. A flow may
+    /// look up data that is not there, and finds nothing; see [`FlowPlan::missing`].
     Passing(Box<Change>),
 }
 
@@ -250,7 +251,7 @@ impl Program {
             Change::Passing(change) => (*change, !self.has(&id) || self.passing.contains(&id)),
             change => (change, false),
         };
-        let mut next = self.changed_by(change)?;
+        let mut next = self.changed_by(change, passes)?;
         if passes && next.has(&id) {
             next.passing.insert(id);
         } else {
@@ -271,12 +272,13 @@ impl Program {
         }
     }
 
-    fn changed_by(&self, change: Change) -> Result<Self, ChangeError> {
+    fn changed_by(&self, change: Change, passes: bool) -> Result<Self, ChangeError> {
         let mut next = self.clone();
         let absent = |name: String, was: bool| if was { Ok(()) } else { Err(ChangeError::Unknown(name)) };
         match change {
             Change::Flow(name, Some(json)) => {
-                let plan = FlowPlan::compile(FlowSpec::from_json(&json)?, &next.lookups)?;
+                let spec = FlowSpec { without_data: passes, ..FlowSpec::from_json(&json)? };
+                let plan = FlowPlan::compile(spec, &next.lookups)?;
                 let same = self.flows.get(&name).is_some_and(|old| old.spec == plan.spec);
                 if !same {
                     next.flows.insert(name, Arc::new(plan));
@@ -358,7 +360,7 @@ impl Program {
                 }
                 return Ok(next);
             }
-            Change::Passing(change) => return self.changed_by(*change),
+            Change::Passing(change) => return self.changed_by(*change, passes),
             Change::Topology(None) => {
                 absent(TOPOLOGY.to_owned(), next.topology.is_defined())?;
                 next.topology = Arc::new(next.topology.undefined());
@@ -404,6 +406,22 @@ mod tests {
         let topology = passing(Change::Topology(Some(json!({"links": {}}))));
         let defined = empty.changed(topology).unwrap();
         assert!(defined.topology.is_defined() && defined.to_json().get(TOPOLOGY).is_none());
+    }
+
+    #[test]
+    fn what_passes_may_ask_for_data_that_is_not_there() {
+        let keys = "country:ipsource,asn:ipsource,oui:macsource:name,dns:ipsource";
+        let flow = || Change::Flow("f".into(), Some(json!({"keys": keys, "value": "bytes"})));
+        let refused = Program::default().changed(flow()).unwrap_err().to_string();
+        assert!(refused.contains("needs the option geo.country"), "{refused}");
+        let program = Program::default().changed(Change::Passing(Box::new(flow()))).unwrap();
+        let missing = program.flows["f"].missing(&program.lookups.references);
+        assert_eq!(missing, ["geo.country", "geo.asn", "oui.file", "dns.enabled"]);
+        // It stays where the operator's data is read again, and is gone where somebody else defines it.
+        let again = program.with_references(References { dns: true, ..References::default() }).unwrap();
+        let missing = again.flows["f"].missing(&again.lookups.references);
+        assert_eq!(missing, ["geo.country", "geo.asn", "oui.file"]);
+        assert!(again.changed(flow()).is_err());
     }
 
     #[test]

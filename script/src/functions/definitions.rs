@@ -17,10 +17,15 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         name: "setFlow",
         parameters: "name, spec",
         what: "Defines a flow; `spec` is what `PUT /flow/NAME/json` takes. All workers have taken it when this returns. \
-               Throws when the definition is wrong, and says what is.",
+               Throws when the definition is wrong, and says what is. A function whose data the operator has not given, \
+               such as `country:`, finds nothing, and a line of the log names the option.",
         example: "try {\n  setFlow('dns', {keys: 'ipsource,dnsqname', value: 'frames', filter: 'dnsqr=false'});\n} \
                   catch (e) { logWarning(e); }",
-        call: |script, call| define(script, &call, Change::Flow),
+        call: |script, call| {
+            let defined = define(script, &call, Change::Flow)?;
+            tell_missing(script, &call.text(0)?);
+            Ok(defined)
+        },
     },
     Function {
         name: "clearFlow",
@@ -98,6 +103,18 @@ pub(crate) const FUNCTIONS: &[Function] = &[
 ];
 
 type Of = fn(String, Option<Json>) -> Change;
+
+/// Says which data a flow looks up that is not there.
+fn tell_missing(script: &Rc<Script>, name: &str) {
+    let program = script.world.engine.program();
+    let Some(plan) = program.flows.get(name) else { return };
+    let missing = plan.missing(&program.lookups.references);
+    if !missing.is_empty() {
+        let options = missing.join(", ");
+        script
+            .log(Level::Warning, &format!("setFlow: {name}: what needs the options {options} finds nothing"));
+    }
+}
 
 /// Defines what the first two arguments say.
 fn define<'js>(script: &Rc<Script>, call: &Call<'js>, of: Of) -> rquickjs::Result<Value<'js>> {

@@ -34,6 +34,21 @@ pub struct Lookups {
     pub references: References,
 }
 
+impl Lookups {
+    /// The same, where what the operator has given no data for is empty.
+    pub(crate) fn without_data(&self) -> Self {
+        let empty = || Arc::new(GroupSet::from_networks([]));
+        let References { country, asn, oui, dns: _ } = self.references.clone();
+        let references = References {
+            country: Some(country.unwrap_or_else(empty)),
+            asn: Some(asn.unwrap_or_else(empty)),
+            oui: Some(oui.unwrap_or_default()),
+            dns: true,
+        };
+        Self { references, ..self.clone() }
+    }
+}
+
 /// A compiled key expression.
 #[derive(Clone, Debug)]
 pub enum Expression {

@@ -1,5 +1,7 @@
 //! A flow definition compiled: which keys are read, which packets count, what is measured.
 
+use std::borrow::Cow;
+
 use ahash::RandomState;
 use bumpalo::collections::Vec as ArenaVec;
 
@@ -10,6 +12,7 @@ use super::filter::Filter;
 use super::keys::Sampled;
 use super::layout::{KeyLayout, LONGEST_KEY};
 use super::measure::{self, Measure};
+use super::reference::References;
 use super::spec::{FlowSpec, Per, SpecError, wrong};
 use super::texts::Texts;
 use crate::question::Owner;
@@ -48,6 +51,8 @@ impl FlowPlan {
     /// # Errors
     /// A key, function, filter or value cannot be understood; the message names it.
     pub fn compile(spec: FlowSpec, lookups: &Lookups) -> Result<Self, SpecError> {
+        let lookups =
+            &*if spec.without_data { Cow::Owned(lookups.without_data()) } else { Cow::Borrowed(lookups) };
         let keys = expression::list("keys", &spec.keys, lookups)?;
         let layout = KeyLayout::new(keys.iter().map(Expression::form))
             .ok_or_else(|| wrong("keys", format!("take more than {LONGEST_KEY} bytes together")))?;
@@ -61,6 +66,21 @@ impl FlowPlan {
             keys,
             spec,
         })
+    }
+
+    /// The options that would give the data that it looks up and that is not there.
+    pub fn missing(&self, references: &References) -> Vec<&'static str> {
+        let looks_up = [
+            ("country:", references.country.is_none(), "geo.country"),
+            ("asn:", references.asn.is_none(), "geo.asn"),
+            ("oui:", references.oui.is_none() && self.names(":name"), "oui.file"),
+            ("dns:", !references.dns, "dns.enabled"),
+        ];
+        looks_up
+            .into_iter()
+            .filter(|(word, is_absent, _)| *is_absent && self.names(word))
+            .map(|(.., option)| option)
+            .collect()
     }
 
     /// Whether it may look something up in group sets, maps or files.

@@ -66,6 +66,9 @@ pub struct FlowSpec {
     pub dropped: bool,
     /// Whose tables there are.
     pub per: Per,
+    /// Whether functions whose data the operator has not given find nothing, instead of being refused. No JSON says so:
+    /// it is for scripts, which were written where such data is.
+    pub without_data: bool,
 }
 
 /// Bytes of `fs` at most: it is in every key of every answer.
@@ -132,6 +135,7 @@ impl FlowSpec {
             active_timeout: number(object, "activeTimeout")?.map_or(60.0, |t| t.clamp(1.0, 86_400.0)),
             dropped: flag(object, "dropped")?,
             per,
+            without_data: false,
         })
     }
 
