@@ -7,6 +7,7 @@ mod files;
 mod handlers;
 mod http;
 mod log;
+mod network;
 mod properties;
 mod questions;
 mod store;
@@ -24,6 +25,7 @@ pub(crate) const FAMILIES: &[Family] = &[
     Family { title: "Values that are kept", functions: store::FUNCTIONS },
     Family { title: "Files", functions: files::FUNCTIONS },
     Family { title: "Properties", functions: properties::FUNCTIONS },
+    Family { title: "Network", functions: network::FUNCTIONS },
     Family { title: "Commands", functions: command::FUNCTIONS },
     Family { title: "Log", functions: log::FUNCTIONS },
     Family { title: "HTTP", functions: http::FUNCTIONS },

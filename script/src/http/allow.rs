@@ -166,7 +166,7 @@ fn literal(host: &str) -> Option<IpAddr> {
 ///
 /// # Errors
 /// They may not; the text says which option would let them.
-pub(super) fn check_url(allowed: &[Allow], url: &Url) -> Result<(), String> {
+pub(crate) fn check_url(allowed: &[Allow], url: &Url) -> Result<(), String> {
     let (host, port) = (url.host(), url.port());
     if literal(host).is_some_and(is_never_asked) {
         return Err(format!("{host} is link-local, no host, or a cloud's own: scripts never reach it"));
@@ -188,7 +188,7 @@ pub(super) fn check_url(allowed: &[Allow], url: &Url) -> Result<(), String> {
 ///
 /// # Errors
 /// They may not; the text says why.
-pub(super) fn check_address(allowed: &[Allow], url: &Url, address: IpAddr) -> Result<(), String> {
+pub(crate) fn check_address(allowed: &[Allow], url: &Url, address: IpAddr) -> Result<(), String> {
     let (address, port) = (address.to_canonical(), url.port());
     if !address.is_loopback() || allowed.iter().any(|allow| allow.names_loopback(address, port)) {
         return Ok(());

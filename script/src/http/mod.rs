@@ -21,6 +21,7 @@ use actions::http::{Client, Error, Options, Reach, Tls, Url};
 use tokio::time::timeout;
 
 pub use allow::{Allow, NotAllow};
+pub(crate) use allow::{check_address, check_url};
 pub(crate) use gate::Place;
 pub(crate) use outgoing::{Outgoing, OwnAddress};
 pub(crate) use reply::Reply;
@@ -176,7 +177,7 @@ impl Http {
     /// Sends a request, which is the one place where guards look at it.
     async fn send(&self, outgoing: Outgoing) -> Result<Reply, Failure> {
         if !outgoing.own {
-            allow::check_url(&self.shared.allowed, &outgoing.url).map_err(Failure::NotAllowed)?;
+            check_url(&self.shared.allowed, &outgoing.url).map_err(Failure::NotAllowed)?;
         }
         let answer = match self.shared.guards.route(&outgoing) {
             Some(guarded) => guarded.send(self, &outgoing).await?,
@@ -235,8 +236,8 @@ fn reach(allowed: Arc<[Allow]>, own: Option<String>) -> Reach {
             return Ok(());
         }
         match address {
-            None => allow::check_url(&allowed, url),
-            Some(address) => allow::check_address(&allowed, url, address),
+            None => check_url(&allowed, url),
+            Some(address) => check_address(&allowed, url, address),
         }
     })
 }

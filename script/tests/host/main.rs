@@ -5,6 +5,7 @@ mod asking;
 mod definitions;
 mod http;
 mod keeping;
+mod network;
 mod questions;
 mod running;
 mod source;
