@@ -42,6 +42,11 @@ impl<'js> Call<'js> {
         self.arguments.get(at).filter(|value| !value.is_null() && !value.is_undefined())
     }
 
+    /// An argument as JavaScript's `String` writes it, `null` and `undefined` too; one that is left out is `undefined`.
+    pub(crate) fn written(&self, at: usize) -> rquickjs::Result<String> {
+        self.arguments.get(at).map_or_else(|| Ok("undefined".to_owned()), |value| self.to_text(value))
+    }
+
     /// A text. Numbers and booleans are written as JavaScript writes them.
     pub(crate) fn text(&self, at: usize) -> rquickjs::Result<String> {
         self.optional_text(at)?.ok_or_else(|| self.missing(at))

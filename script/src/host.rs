@@ -366,6 +366,8 @@ impl Inner {
             shared: Arc::clone(&self.shared),
             config: Arc::clone(config),
         };
+        // What it defines in its first lines may come to something before the others are started.
+        self.mailboxes.write().unwrap_or_else(PoisonError::into_inner).push(mailbox.clone());
         let files = Arc::new(Mutex::new(BTreeMap::from([(meant.file.clone(), written(&meant.file))])));
         let parts = Parts {
             world: Arc::new(world),

@@ -62,7 +62,7 @@ fn start(parts: Parts, inbox: Inbox) -> Result<(), String> {
     let js = Js::new(&limits, inbox.end.clone()).map_err(|error| error.to_string())?;
     let (script, ends) = Script::new(parts).map_err(|error| format!("no thread of its own: {error}"))?;
     script.world.shared.definitions.begin(&script.name);
-    let records = js.call(|ctx| Maker::new(ctx)).map_err(|thrown| thrown.text)?;
+    let records = js.call(Maker::new).map_err(|thrown| thrown.text)?;
     let mut thread =
         Thread { js: &js, script: &script, inbox, ends, records, turn: 0, was_due: false, counted: None };
     let came = thread.work(&text);
@@ -142,7 +142,7 @@ impl Thread<'_> {
         if !matches!(self.inbox.end.has_changed(), Ok(false)) {
             return Next::End;
         }
-        if self.turn % TURN == 0 {
+        if self.turn.is_multiple_of(TURN) {
             self.script.wait(tokio::task::yield_now());
             self.count();
         }

@@ -16,10 +16,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         parameters: "text",
         what: "Takes a line that is not written: the log has no level below INFO.",
         example: "logFine('looked at ' + 3 + ' ports');",
-        call: |_, call| {
-            call.text(0)?;
-            call.nothing()
-        },
+        call: |_, call| call.nothing(),
     },
     Function {
         name: "logInfo",
@@ -45,12 +42,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
 ];
 
 fn write<'js>(script: &Rc<Script>, call: &Call<'js>, level: Level) -> rquickjs::Result<Value<'js>> {
-    // What is left out, null or undefined is shown, as a text to which it is added shows it.
-    let text = match call.optional_text(0)? {
-        Some(text) => text,
-        None if call.len() == 0 => "undefined".to_owned(),
-        None => "null".to_owned(),
-    };
+    let text = call.written(0)?;
     script.log(level, &text);
     call.nothing()
 }
