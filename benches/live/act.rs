@@ -52,7 +52,7 @@ struct Measured {
 }
 
 /// The time within which this share came, of sorted ones.
-fn within(times: &[Duration], share: f64) -> Duration {
+pub(super) fn within(times: &[Duration], share: f64) -> Duration {
     times[((times.len() as f64 * share).ceil() as usize).saturating_sub(1)]
 }
 

@@ -1,4 +1,4 @@
-//! One row per target of speed (P1 to P13), and per promise that only load shows (A4). `cargo bench --bench rows` measures
+//! One row per target of speed (P1 to P15), and per promise that only load shows (A4). `cargo bench --bench rows` measures
 //! all of them, `cargo bench --bench rows -- P4 P9` some; `--write FILE` writes the table for `benches/results.md`, which
 //! `make bench` makes. benches/README.md says how each is measured.
 //!
@@ -12,6 +12,7 @@ mod bench;
 mod common;
 mod decode;
 mod flows;
+mod handlers;
 mod line;
 #[path = "../live/mod.rs"]
 mod live;
@@ -34,7 +35,7 @@ struct Row {
 
 /// All rows, in the order in which they are measured: memory while nothing else has used any, what needs the whole machine
 /// last.
-const ROWS: [Row; 13] = [
+const ROWS: [Row; 15] = [
     Row { names: &["P13"], measure: flows::resident_each },
     Row { names: &["P1"], measure: decode::measure },
     Row { names: &["P2"], measure: prefixes::blacklist },
@@ -44,10 +45,12 @@ const ROWS: [Row; 13] = [
     Row { names: &["P9"], measure: flows::top },
     Row { names: &["P10"], measure: prefixes::rebuild },
     Row { names: &["P12"], measure: line::measure },
+    Row { names: &["P14"], measure: handlers::measure },
     Row { names: &["P6", "P7"], measure: wire::measure },
     Row { names: &["P8"], measure: live::overload::measure },
     Row { names: &["A4"], measure: live::cardinality::measure },
     Row { names: &["P11", "P10"], measure: live::act::measure },
+    Row { names: &["P15"], measure: live::handler::measure },
 ];
 
 fn main() -> ExitCode {
