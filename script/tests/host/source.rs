@@ -30,7 +30,7 @@ fn scripts_of_the_field_use_extensions() {
     let request = script::Request { path: vec!["x".to_owned()], ..crate::support::get() };
     assert_eq!(host.ask("old.js", request).unwrap().status, 500);
     let error = host.status("old.js")["error"].as_str().unwrap().to_owned();
-    assert!(error.starts_with("old.js:8:53 TypeError"), "{error}");
+    assert!(error.starts_with("old.js:8:46 TypeError"), "{error}");
 }
 
 #[test]
