@@ -85,7 +85,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         parameters: "name, address[, port]",
         what: "Sends all datagrams on to this IP address and port, 6343 without one. Throws when they cannot be sent \
                there.",
-        example: "setForward('archive', '192.0.2.7', 6344);",
+        example: "setForward('archive', '127.0.0.1', 6344);",
         call: |script, call| {
             let (name, address) = (call.text(0)?, call.text(1)?);
             let port = call.optional_number(2)?;
@@ -100,7 +100,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         name: "clearForward",
         parameters: "name",
         what: "Sends them there no more.",
-        example: "setForward('archive', '192.0.2.7');\nclearForward('archive');",
+        example: "setForward('archive', '127.0.0.1');\nclearForward('archive');",
         call: |script, call| clear(script, &call, Change::Forwarding),
     },
 ];

@@ -2,12 +2,16 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod asking;
+mod catalogue;
 mod definitions;
 mod http;
 mod keeping;
 mod network;
+mod known;
+mod manual;
 mod questions;
 mod running;
+mod scene;
 mod source;
 mod support;
 mod topology;
