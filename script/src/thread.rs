@@ -31,6 +31,10 @@ const SHORT: Duration = Duration::from_millis(1);
 /// How often the memory of its values is counted, which walks all of them.
 const MEMORY_EVERY: Duration = Duration::from_secs(5);
 
+/// How far scripts stand back from the threads that receive and answer: those come first wherever a processor is wanted by
+/// both, and a script that never ends takes what they leave.
+const NICE: i32 = 10;
+
 /// What a script is woken by.
 enum Next {
     Flow(Arc<LoggedFlow>),
@@ -45,6 +49,8 @@ enum Next {
 
 /// The thread's work, to be run on it.
 pub(crate) fn run(parts: Parts, inbox: Inbox) {
+    // Of this thread alone, on Linux. Where it is not allowed, all stand alike.
+    let _ = rustix::process::nice(NICE);
     let counters = Arc::clone(&parts.counters);
     let name = Arc::clone(&parts.name);
     let came = start(parts, inbox);

@@ -1,0 +1,145 @@
+//! The article's triggered capture as a script: lists served nearby, listed traffic in the telemetry, and rules that arrive at
+//! the real `finderscope-acl` of a switch.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use serde_json::Value as Json;
+
+use super::Edited;
+use crate::support::Collector;
+use crate::support::acl_server::AclServer;
+use crate::support::live::{require_root, run, wait_until};
+use crate::support::netns::Namespace;
+use crate::support::sampler::Sampler;
+
+/// Ours, with the calls of the article's.
+const LISTED: &str = include_str!("scripts/listed.js");
+
+/// The switch: it answers where its agent's address is, as the script expects.
+const AGENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 253);
+
+/// Who talks to whom: the first is of one list, the second of the other.
+const PAIRS: [(&str, &str); 2] = [("10.0.0.162", "45.9.148.7"), ("10.0.0.163", "185.220.101.34")];
+
+/// Lists as they are published: comments, and lines that end as those of Windows do.
+fn list(path: &str) -> &'static str {
+    match path {
+        "/blockrules/compromised-ips.txt" => "# compromised\r\n45.9.148.7\r\n45.9.149.1\r\n",
+        "/fwrules/emerging-Block-IPs.txt" => "# block\n#\n1.10.16.0/20\n185.220.101.0/24\n",
+        _ => "",
+    }
+}
+
+/// A server of lists in this thread's network; its address. Its thread ends with the process.
+fn lists() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+            let first = lines.next().unwrap_or_default();
+            // The rest of the head is read before an answer.
+            lines.take_while(|line| !line.is_empty()).for_each(drop);
+            let body = list(first.split(' ').nth(1).unwrap_or_default());
+            let length = body.len();
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+            let _ = (&stream).write_all(format!("{head}{body}").as_bytes());
+        }
+    });
+    address
+}
+
+/// The rule of a pair but for its comments, as the article has it.
+fn rule(local: &str, remote: &str) -> String {
+    let mirror = |from: &str, to: &str| {
+        format!(
+            "-A FORWARD --in-interface swp+ -s {from} -d {to} -j ERSPAN --src-ip {AGENT} --dst-ip 10.0.0.70"
+        )
+    };
+    format!("[iptables]\n{}\n{}", mirror(local, remote), mirror(remote, local))
+}
+
+fn without_comments(text: &str) -> String {
+    text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n")
+}
+
+fn sessions(collector: &Collector) -> Vec<Json> {
+    collector.json("/captures/json")["sessions"].as_array().cloned().unwrap_or_default()
+}
+
+/// `emerging.js` with this text, beside a switch. Guarded, its captures end with their evidence; else nobody ends them.
+pub(super) fn captures_listed_traffic(text: &str, guarded: bool) {
+    require_root("script");
+    let network = Namespace::new("emerging");
+    network.inside(|| run("ip", &["address", "add", &format!("{AGENT}/32"), "dev", "lo"]));
+    network.hide();
+    network.inside(|| {
+        let acl = AclServer::start_at((AGENT, 8080).into());
+        let lists = lists();
+        let [blockrules, fwrules] =
+            ["blockrules", "fwrules"].map(|folder| format!("http://{lists}/{folder}/"));
+        let theirs = "https://rules.emergingthreats.net";
+        let addresses =
+            [(&*format!("{theirs}/blockrules/"), &*blockrules), (&*format!("{theirs}/fwrules/"), &*fwrules)];
+        let script = Edited::new("emerging.js", text, &addresses);
+        let guard = format!("--script-guarded={guarded}");
+        let switch = format!("{AGENT}:8080");
+        let collector = Collector::start(&[
+            "--script",
+            script.path(),
+            "--allow",
+            "127.0.0.1",
+            "--allow",
+            &switch,
+            &guard,
+        ]);
+        collector.wait_for_log("INFO: emerging.js started");
+        let groups = collector.json("/group/emerging/json");
+        assert_eq!(groups["compromised"], serde_json::json!(["45.9.148.7", "45.9.149.1"]), "{groups}");
+        assert_eq!(groups["block"].as_array().unwrap().len(), 2, "{groups}");
+
+        let mut sampler = Sampler::new(collector.sflow, AGENT, AGENT);
+        // What is not listed, and what comes from a listed host, starts nothing.
+        sampler.packet("10.0.0.162", "198.51.100.1");
+        sampler.packet("45.9.148.7", "10.0.0.162");
+        for (at, (local, remote)) in PAIRS.into_iter().enumerate() {
+            sampler.packet(local, remote);
+            let said = format!("WARNING: capturing {local} rule emrg{at} on {AGENT}");
+            assert_eq!(collector.wait_for_log(&said).len(), 1);
+            let name = format!("emrg{at}");
+            wait_until("the rule on the switch", || acl.names().contains(&name).then_some(()));
+            assert_eq!(without_comments(&acl.text(&name)), rule(local, remote));
+        }
+        assert_eq!(acl.names(), ["emrg0", "emrg1"]);
+        assert!(collector.log().iter().filter(|line| line.contains("capturing ")).count() == 2);
+        if guarded {
+            wait_until("sessions of both", || (sessions(&collector).len() == 2).then_some(()));
+            let shown = sessions(&collector);
+            assert!(shown.iter().all(|session| session["policy"] == "script"), "{shown:#?}");
+            wait_until("both rules go when nobody talks to listed hosts", || {
+                sampler.packet("10.0.0.162", "198.51.100.1");
+                acl.names().is_empty().then_some(())
+            });
+        } else {
+            assert_eq!(sessions(&collector), Vec::<Json>::new());
+        }
+        let script = &collector.json("/scripts/json")["emerging.js"];
+        assert_eq!(
+            (&script["alive"], &script["flowsReceived"], &script["exceptions"]),
+            (&true.into(), &2.into(), &0.into()),
+            "{script}"
+        );
+        assert_eq!(collector.end(), Some(0));
+    });
+}
+
+#[test]
+fn listed_traffic_is_captured_and_the_captures_end() {
+    captures_listed_traffic(LISTED, true);
+}
+
+#[test]
+fn without_a_guard_a_script_has_its_way() {
+    captures_listed_traffic(LISTED, false);
+}
