@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use actions::capture::scripts::session::Limits as Lasts;
+
 use crate::http::Allow;
 
 /// Scripts, and what they may.
@@ -29,8 +31,39 @@ pub struct Config {
     pub allow: Vec<Allow>,
     /// At which version of an engine's API service updates of scripts go.
     pub docker_version: DockerVersion,
+    /// What becomes of rules that scripts have switches install.
+    pub actions: Actions,
     /// Whether `runCmd` runs commands.
     pub run_commands: bool,
+}
+
+/// What becomes of rules that scripts have switches install.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Actions {
+    /// Whether they become captures of the collector's own, which are checked and which end. Otherwise they go as they are
+    /// written, and nobody takes them away.
+    pub guarded: bool,
+    /// How long such a capture lasts without evidence, seconds.
+    pub ttl_s: u64,
+    /// How long it lasts at most, seconds.
+    pub max_s: u64,
+}
+
+impl Default for Actions {
+    fn default() -> Self {
+        let lasts = Lasts::default();
+        Self { guarded: true, ttl_s: lasts.ttl_s, max_s: lasts.max_s }
+    }
+}
+
+impl Actions {
+    /// Whether the times are within their bounds.
+    ///
+    /// # Errors
+    /// One is not; the message names it.
+    pub fn check(&self) -> Result<(), String> {
+        Lasts { ttl_s: self.ttl_s, max_s: self.max_s }.check()
+    }
 }
 
 /// At which version of a Docker engine's API the service updates of scripts go.

@@ -272,6 +272,10 @@ impl Inner {
             }
         }
         self.tell();
+        let may_capture = meant.into_keys().filter(|_| config.actions.guarded).collect();
+        if self.actions.captures.scripts(may_capture).is_err() {
+            tracing::warn!("captures of scripts that are gone end with their time to live");
+        }
     }
 
     /// Starts those anew whose files have changed, where the operator wants that.

@@ -15,8 +15,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 
-use crate::config::DockerVersion;
-use crate::guard::{Docker, Guards};
+use crate::config::{Actions, DockerVersion};
+use crate::guard::{Capture, Docker, Guards};
 use crate::http::{self, Http};
 use crate::lines::{Level, Lines};
 use crate::mailbox::Wanted;
@@ -241,6 +241,9 @@ fn client(world: &World, name: &str, counters: &Arc<Counters>) -> Http {
         }
         DockerVersion::AsWritten => None,
     };
-    let guards = Guards { docker };
+    let Actions { guarded, ttl_s, max_s } = world.config.actions;
+    let limits = actions::capture::scripts::session::Limits { ttl_s, max_s };
+    let capture = guarded.then(|| Capture::new(name, world.actions.captures.clone(), limits));
+    let guards = Guards { docker, capture };
     Http::new(&world.config.allow, http::Limits::default(), guards, Arc::clone(counters))
 }

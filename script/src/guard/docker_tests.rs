@@ -31,7 +31,7 @@ impl Desk {
         let docker = guarded.then(|| Docker::new("elb.js", audit.clone(), mode.clone()));
         let allowed: Allow = "127.0.0.1".parse().unwrap();
         Self {
-            http: Http::new(&[allowed], Limits::default(), Guards { docker }, Arc::default()),
+            http: Http::new(&[allowed], Limits::default(), Guards { docker, capture: None }, Arc::default()),
             audit,
             mode,
             _state: state,
@@ -242,7 +242,12 @@ async fn nothing_is_sent_that_cannot_be_noted_or_is_withdrawn_or_is_unclear() {
     assert!(refused(&desk, |spec| *spec = json!([1])).await.contains("cannot be read: it is no object"));
     let nowhere = Docker::new("elb.js", Audit::absent(), desk.mode.clone());
     let allowed: Allow = "127.0.0.1".parse().unwrap();
-    let http = Http::new(&[allowed], Limits::default(), Guards { docker: Some(nowhere) }, Arc::default());
+    let http = Http::new(
+        &[allowed],
+        Limits::default(),
+        Guards { docker: Some(nowhere), capture: None },
+        Arc::default(),
+    );
     let desk = Desk { http, ..desk };
     assert!(refused(&desk, two).await.contains("give the collector a state directory; nothing was changed"));
     assert_eq!(engine.asked("POST").len(), 0);

@@ -1,10 +1,12 @@
 //! What a script asks for and would regret: requests that change the world go on here, seen to by whoever knows them.
 
+mod capture;
 mod docker;
 mod overlay;
 
 use actions::http::Answer;
 
+pub(crate) use capture::Capture;
 pub(crate) use docker::Docker;
 
 use crate::http::{Failure, Http, Outgoing};
@@ -14,6 +16,8 @@ use crate::http::{Failure, Http, Outgoing};
 pub(crate) struct Guards {
     /// Sees to updates of a swarm's services; `None` where requests go as they are written.
     pub(crate) docker: Option<Docker>,
+    /// Sees to rules of switches; `None` where these go as they are written.
+    pub(crate) capture: Option<Capture>,
 }
 
 /// A request that somebody sees to.
@@ -21,11 +25,18 @@ pub(crate) struct Guards {
 pub(crate) enum Guarded<'g> {
     /// An update of a swarm's service.
     Docker(&'g Docker, docker::Update),
+    /// A rule of a switch.
+    Capture(&'g Capture, capture::Rule),
 }
 
 impl Guards {
     /// Who sees to a request; `None` where it goes as it is written.
     pub(crate) fn route(&self, outgoing: &Outgoing) -> Option<Guarded<'_>> {
+        if let Some(capture) = &self.capture
+            && let Some(rule) = capture::Rule::of(outgoing)
+        {
+            return Some(Guarded::Capture(capture, rule));
+        }
         let docker = self.docker.as_ref()?;
         docker::Update::of(outgoing).map(|update| Guarded::Docker(docker, update))
     }
@@ -36,6 +47,7 @@ impl Guarded<'_> {
     pub(crate) async fn send(self, http: &Http, outgoing: &Outgoing) -> Result<Answer, Failure> {
         match self {
             Self::Docker(docker, update) => docker.send(http, outgoing, &update).await,
+            Self::Capture(capture, rule) => capture.send(outgoing, &rule).await,
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::server::{Says, Server, acceptor, authority, folder_of, issued, private, says};
 use super::*;
 
-const UNGUARDED: Guards = Guards { docker: None };
+const UNGUARDED: Guards = Guards { docker: None, capture: None };
 
 fn http(allowed: &[&str], limits: Limits) -> Http {
     let allowed: Vec<Allow> = allowed.iter().map(|text| text.parse().unwrap()).collect();
