@@ -202,9 +202,12 @@ impl Reading {
             } else if ACTIONS.contains(&name) {
                 self.section_of_actions(name, value);
             } else if name == scripts::LIST && value.get_ref().is_array() {
-                let (files, problems) = scripts::read(value, &self.folder);
+                let scripts::Listed { files, actions, problems } = scripts::read(value, &self.folder);
                 self.listed_scripts = files;
                 problems.into_iter().for_each(|(at, what)| self.problem(&at, what));
+                if let Some(keys) = actions {
+                    self.section(scripts::ACTIONS, keys);
+                }
             } else if sections().any(|section| section == name) {
                 match value.get_ref() {
                     DeValue::Table(keys) if name == scripts::LIST => self.section(scripts::SECTION, keys),
@@ -610,9 +613,9 @@ mod tests {
     #[test]
     fn scripts_are_listed_and_what_they_share_is_set() {
         let text = "[[script]]\nfile = 'elb.js'\n[[script]]\nfile = '/opt/b.js'\n\
-                    [scripts]\nfiles = 'c.js'\napps = 'app'\n\
+                    [scripts]\nfiles = 'c.js'\napps = 'app'\nallow = ['10.0.0.134:2376', '*.example.org']\n\
                     open = ['10.0.0.0/8', '2001:db8::1']\nmemory_mib = 32\ncall_limit_s = 5\nqueue = 10\nreload = true\n\
-                    [scripts.actions]\nrun_commands = true\n\
+                    [scripts.actions]\ndocker_version = 'as-written'\nrun_commands = true\n\
                     [scripts.properties]\na.b = 'x'\n'a.c' = 0x10\nd = true\ne.f.g = 1.5\n";
         let scripts = parse(Path::new("/etc/f.toml"), text, &Given::default(), Beneath::default()).unwrap();
         let scripts = scripts.settings.scripts;
@@ -620,6 +623,8 @@ mod tests {
         assert_eq!(config.scripts, ["/etc/c.js", "/etc/elb.js", "/opt/b.js"].map(PathBuf::from));
         assert_eq!(config.apps.as_deref(), Some(Path::new("/etc/app")));
         assert_eq!(scripts.open.len(), 2);
+        assert_eq!(config.allow, ["10.0.0.134:2376", "*.example.org"].map(|host| host.parse().unwrap()));
+        assert_eq!(config.docker_version, script::config::DockerVersion::AsWritten);
         assert_eq!(
             (config.limits.memory_bytes, config.limits.call.as_secs(), config.limits.queue),
             (32 << 20, 5, 10)
@@ -632,6 +637,10 @@ mod tests {
         let table = "[script]\napps = 'app'\n[script.actions]\nrun_commands = true\n";
         let config = parse(Path::new("f.toml"), table, &Given::default(), Beneath::default()).unwrap();
         assert!(config.settings.scripts.config.run_commands, "as in [scripts]");
+        let nested =
+            "[[script]]\nfile = 'a.js'\n[script.actions]\nrun_commands = true\n[[script]]\nfile = 'b.js'\n";
+        let config = parse(Path::new("f.toml"), nested, &Given::default(), Beneath::default()).unwrap();
+        assert!(config.settings.scripts.config.run_commands, "of all scripts");
         for (text, said) in [
             (
                 "[[script]]\nfiel = 'a.js'\n",
@@ -641,6 +650,11 @@ mod tests {
             ("script = ['a.js']\n", "f.toml:1:11: script are tables, [[script]], not a text"),
             ("script = 'a.js'\n", "f.toml:1:10: script is a table, [script], not a text"),
             ("[[script]]\n", "f.toml:1:1: [[script]] file is missing"),
+            (
+                "[[script]]\nfile = 'a.js'\nactions = {}\n[[script]]\nfile = 'b.js'\nactions = {}\n",
+                "f.toml:6:1: [script.actions] is about all scripts: one is enough",
+            ),
+            ("[scripts]\nallow = ['http://a/']\n", "f.toml:2:9: scripts.allow: "),
             ("[scripts]\nopen = '10.0.0.1/8'\n", "f.toml:2:8: scripts.open: \"10.0.0.1/8\" is no prefix"),
             ("[scripts]\naps = 'a'\n", "f.toml:2:1: \"aps\" is no key of [scripts]: did you mean \"apps\"?"),
             ("[scripts.action]\n", "f.toml:1:10: [scripts.action] is no table of this file"),

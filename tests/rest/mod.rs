@@ -8,3 +8,4 @@ mod schema;
 mod topology;
 
 pub(crate) use access::exchange;
+pub(crate) use page::Events;

@@ -9,10 +9,10 @@ use crate::collector::{packets, three_hosts};
 use crate::support::{Collector, PATIENCE};
 
 /// The events of `/live`, as a browser takes them.
-pub(super) struct Events(BufReader<TcpStream>);
+pub(crate) struct Events(BufReader<TcpStream>);
 
 impl Events {
-    pub(super) fn of(collector: &Collector, path: &str) -> Self {
+    pub(crate) fn of(collector: &Collector, path: &str) -> Self {
         let mut stream = TcpStream::connect(collector.http).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
@@ -25,7 +25,7 @@ impl Events {
         Self(reader)
     }
 
-    pub(super) fn next(&mut self) -> Json {
+    pub(crate) fn next(&mut self) -> Json {
         let mut line = String::new();
         loop {
             line.clear();

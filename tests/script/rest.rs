@@ -283,6 +283,15 @@ fn pages_of_an_application_are_files_of_its_folder_and_nothing_else() {
     assert_eq!(status("/app/trend/status"), (200, "OK".to_owned()));
     collector.wait_for("/scripts/json", |scripts| (scripts["bare~bare.js"]["alive"] == false).then_some(()));
     assert_eq!(status("/app/bare/status"), (503, "UNAVAILABLE".to_owned()));
+    // The first page shows both.
+    let seen = crate::rest::Events::of(&collector, "/live").next();
+    let shown = &seen["scripts"];
+    assert_eq!((&shown["all"], &shown["pages"]), (&2.into(), &json!(["trend"])), "{seen}");
+    assert_eq!(
+        (&shown["rows"][0]["name"], &shown["rows"][0]["alive"]),
+        (&"bare~bare.js".into(), &false.into())
+    );
+    assert!(shown["rows"][0]["error"].as_str().unwrap().contains("bare.js:1"), "{seen}");
     assert_eq!(
         collector.json("/apps/json"),
         json!({"bare": {"entry": null, "scripts": ["bare.js"]}, "trend": {"entry": "/html/", "scripts": ["trend.js"]}})
@@ -365,6 +374,7 @@ fn what_scripts_lack_is_told_before_they_are_started() {
         assert!(said.contains(&line), "{line}: {said}");
     }
     for (option, value, why) in [
+        ("--allow", "http://a/", "name the host alone"),
         ("--script-open", "10.0.0.1/8", "host bits"),
         ("-D", "http.port=many", "is no port"),
         ("--set", "=x", "NAME=VALUE"),

@@ -232,6 +232,25 @@ function worded(text) {
 
 const capped = (shown, all) => (all > shown ? ` (${shown} of ${all})` : '');
 
+function scripts(seen) {
+  if (!seen.scripts) return;
+  const { all, rows, pages } = seen.scripts;
+  at('scripts').hidden = !all && !pages.length;
+  at('pages').replaceChildren(...pages.flatMap((name) => {
+    const link = element('a', name);
+    link.href = `/app/${encodeURIComponent(name)}/html/`;
+    return [link, document.createTextNode(' ')];
+  }));
+  listed('script-list', [[`script${capped(rows.length, all)}`], [''], ['last error', 'wide'], ['lost', 'right'], ['processor time', 'right']],
+    rows.map((one) => [
+      element('td', one.name),
+      element('td', one.alive ? 'runs' : one.over ? 'done' : 'ended', one.alive || one.over ? '' : 'bad'),
+      worded(one.error),
+      element('td', one.lost.toLocaleString('en'), one.lost ? 'right bad' : 'right'),
+      element('td', quantity(one.cpu_ms / 1000, 's'), 'right'),
+    ]));
+}
+
 function actions(seen) {
   const doing = seen.actions;
   at('actions').hidden = !doing;
@@ -285,6 +304,7 @@ function show(event) {
   cards(seen);
   flows(seen);
   actions(seen);
+  scripts(seen);
   agents(seen);
   interfaces(seen);
   last = seen;

@@ -11,6 +11,7 @@ use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 use engine::{Handle, json};
 use hyper::body::{Bytes, Frame};
+use script::Scripts;
 use serde_json::{Value as Json, json};
 use tables::flow::active::FlowAggregation;
 use tables::question::Column;
@@ -58,11 +59,14 @@ pub(crate) async fn events(State(shared): State<Shared>, Query(query): Condition
         let _place = place;
         for tick in 0.. {
             let (flow, version, open) = (flow.clone(), shared.version.clone(), shared.guard.open());
-            let actions = shared.actions.clone();
+            let (actions, scripts) = (shared.actions.clone(), shared.scripts.clone());
             let look = move |handle: &Handle| {
                 let mut seen = look(handle, flow, tick, &version, open)?;
                 if let Some(overview) = actions.overview() {
                     seen["actions"] = overview;
+                }
+                if tick.is_multiple_of(SLOW) {
+                    seen["scripts"] = self::scripts(&scripts);
                 }
                 Ok(seen)
             };
@@ -154,6 +158,34 @@ fn agents(handle: &Handle) -> Result<Json, Failure> {
         })
     });
     Ok(rows.collect())
+}
+
+/// Scripts, those in trouble first, and the pages of applications.
+fn scripts(scripts: &Scripts) -> Json {
+    let all = scripts.json();
+    let mut rows: Vec<Json> = all
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, script)| {
+            let lost = ["flowsLost", "eventsLost", "requestsLost"];
+            json!({
+                "name": name,
+                "alive": script["alive"],
+                "over": script["gracefulExit"],
+                "error": script["error"],
+                "cpu_ms": script["cpuMs"],
+                "lost": lost.iter().filter_map(|name| script[*name].as_u64()).sum::<u64>(),
+            })
+        })
+        .collect();
+    rows.sort_by_key(|row| row["error"].is_null());
+    let count = rows.len();
+    rows.truncate(ROWS);
+    let apps = scripts.apps_json();
+    let with_pages = apps.as_object().into_iter().flatten().filter(|(_, app)| !app["entry"].is_null());
+    let pages: Vec<&String> = with_pages.map(|(name, _)| name).take(ROWS).collect();
+    json!({ "all": count, "rows": rows, "pages": pages })
 }
 
 /// The interfaces that take in most.

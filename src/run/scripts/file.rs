@@ -12,40 +12,56 @@ use super::{LIST, PROPERTIES, SECTION};
 /// Something that is wrong, and where.
 type Problem = (Range<usize>, String);
 
-/// The files of `[[script]]`, and what is wrong with it.
-pub(in crate::run) fn read(list: &Spanned<DeValue<'_>>, folder: &Path) -> (Vec<PathBuf>, Vec<Problem>) {
-    let (mut files, mut problems) = (Vec::new(), Vec::new());
+/// What `[[script]]` says.
+#[derive(Default)]
+pub(in crate::run) struct Listed<'t, 'i> {
+    /// Files of scripts.
+    pub(in crate::run) files: Vec<PathBuf>,
+    /// `[script.actions]`, which TOML takes for the last script's, and which is about all of them.
+    pub(in crate::run) actions: Option<&'t DeTable<'i>>,
+    /// What is wrong, and where.
+    pub(in crate::run) problems: Vec<Problem>,
+}
+
+/// Reads `[[script]]`; a relative path is one from `folder`.
+pub(in crate::run) fn read<'t, 'i>(list: &'t Spanned<DeValue<'i>>, folder: &Path) -> Listed<'t, 'i> {
+    let mut read = Listed::default();
     for entry in list.get_ref().as_array().into_iter().flat_map(|list| list.iter()) {
         let DeValue::Table(keys) = entry.get_ref() else {
             let found = kind_of(entry.get_ref());
-            problems.push((entry.span(), format!("{LIST} are tables, [[{LIST}]], not {found}")));
+            read.problems.push((entry.span(), format!("{LIST} are tables, [[{LIST}]], not {found}")));
             continue;
         };
         // A mistyped key is the file's, most likely.
-        let before = (files.len(), problems.len());
+        let before = (read.files.len(), read.problems.len());
         for (key, value) in keys {
             match (key.get_ref().as_ref(), value.get_ref()) {
                 ("file", DeValue::String(file)) if !file.is_empty() => {
-                    files.push(folder.join(file.as_ref()));
+                    read.files.push(folder.join(file.as_ref()))
                 }
                 ("file", other) => {
                     let found = kind_of(other);
-                    problems.push((value.span(), format!("{LIST}.file: a path is needed, not {found}")));
+                    read.problems.push((value.span(), format!("{LIST}.file: a path is needed, not {found}")));
                 }
+                ("actions", DeValue::Table(_)) if read.actions.is_some() => {
+                    let what = format!("[{LIST}.actions] is about all scripts: one is enough");
+                    read.problems.push((key.span(), what));
+                }
+                ("actions", DeValue::Table(actions)) => read.actions = Some(actions),
                 (other, _) => {
-                    let nearest = nearest(other, std::iter::once("file"));
+                    let nearest = nearest(other, ["actions", "file"].into_iter());
                     let what = format!(
                         "{other:?} is no key of [[{LIST}]]{nearest}; what all scripts share is in [{SECTION}]"
                     );
-                    problems.push((key.span(), what));
+                    read.problems.push((key.span(), what));
                 }
             }
         }
-        if before == (files.len(), problems.len()) {
-            problems.push((entry.span(), format!("[[{LIST}]] file is missing")));
+        if before == (read.files.len(), read.problems.len()) {
+            read.problems.push((entry.span(), format!("[[{LIST}]] file is missing")));
         }
     }
-    (files, problems)
+    read
 }
 
 /// The table `[scripts.properties]`: `a.b = 1` and `"a.b" = 1` are the same, as they are for those who write `-Da.b=1`.

@@ -18,7 +18,7 @@ use script::{Config, Own};
 use super::definitions::{self, Definitions};
 use super::settings::Settings;
 
-pub(super) use file::{properties, read};
+pub(super) use file::{Listed, properties, read};
 pub(super) use settings::{SETTINGS, define};
 
 /// The section of what all scripts share.
