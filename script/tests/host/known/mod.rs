@@ -6,6 +6,7 @@ mod handlers;
 mod http;
 mod kept;
 mod log;
+mod network;
 mod questions;
 mod servers;
 mod topology;
@@ -56,6 +57,7 @@ pub(crate) fn all() -> Vec<Known> {
         kept::known,
         log::known,
         http::known,
+        network::known,
         absent::known,
     ];
     families.into_iter().flat_map(|known| known()).collect()
@@ -68,7 +70,9 @@ pub(crate) fn properties() -> Vec<(String, String)> {
     vec![
         property("known.ended", servers.ended.port().to_string()),
         property("known.forward", servers.forwarded.port().to_string()),
+        property("known.graphite", servers.graphite.port().to_string()),
         property("known.server", servers.http.to_string()),
+        property("known.syslog", servers.syslog.port().to_string()),
         property("known.text", "of the operator".to_owned()),
     ]
 }

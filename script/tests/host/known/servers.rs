@@ -14,6 +14,10 @@ pub(crate) struct Servers {
     pub(super) forwarded: Heard,
     /// Takes some, until that ends.
     pub(super) ended: Heard,
+    /// Takes syslog.
+    pub(super) syslog: Heard,
+    /// Takes lines of graphite.
+    pub(super) graphite: Lines,
     /// Answers requests with what was asked; 404 for `/missing`.
     pub(super) http: SocketAddr,
 }
@@ -21,7 +25,13 @@ pub(crate) struct Servers {
 /// They run as long as the tests do.
 pub(crate) fn servers() -> &'static Servers {
     static SERVERS: OnceLock<Servers> = OnceLock::new();
-    SERVERS.get_or_init(|| Servers { forwarded: Heard::new(), ended: Heard::new(), http: answering() })
+    SERVERS.get_or_init(|| Servers {
+        forwarded: Heard::new(),
+        ended: Heard::new(),
+        syslog: Heard::new(),
+        graphite: Lines::new(),
+        http: answering(),
+    })
 }
 
 /// A server that answers each request with its method, path and body; its thread ends with the process.
@@ -99,5 +109,31 @@ impl Heard {
         self.come()?;
         let silent = self.came.lock().unwrap().1.elapsed();
         if silent > SILENT { Ok(()) } else { Err("more come".to_owned()) }
+    }
+}
+
+/// A TCP socket.
+pub(super) struct Lines(TcpListener, Mutex<String>);
+
+impl Lines {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Self(listener, Mutex::default())
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.0.local_addr().unwrap().port()
+    }
+
+    /// All that has come.
+    pub(super) fn come(&self) -> String {
+        let mut text = self.1.lock().unwrap();
+        while let Ok((mut stream, _)) = self.0.accept() {
+            stream.set_nonblocking(false).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            stream.read_to_string(&mut text).unwrap();
+        }
+        text.clone()
     }
 }
