@@ -107,7 +107,7 @@ fn complete(settings: &Settings, store: Option<&Path>) -> Config {
         None => store.map(Path::to_owned),
     };
     let built_in = if settings.defaults { definitions::built_in() } else { Definitions::new() };
-    let flows = built_in.into_keys().filter(|id| definitions::is_flow(id)).map(|(_, name)| name);
+    let flows = built_in.into_keys().filter(definitions::is_flow).map(|(_, name)| name);
     Config { store, unasked: flows.collect(), ..config.clone() }
 }
 
