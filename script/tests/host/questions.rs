@@ -211,7 +211,7 @@ fn a_threshold_is_triggered_until_it_was_below_for_its_time() {
         (format!("'many', '{SWITCH}', 'f'"), true),
         (format!("'nosuch', '{SWITCH}', '4.f'"), false),
         (format!("'loaded', '{SWITCH}', '2.1.load_one'"), false),
-        (format!("'loaded', 'web1', '2.1.load_one'"), true),
+        ("'loaded', 'web1', '2.1.load_one'".to_owned(), true),
         ("'many', 'EDGE', '4.f'".to_owned(), false),
     ] {
         assert_eq!(console.run(&format!("thresholdTriggered({arguments})")), is, "{arguments}");
