@@ -56,16 +56,6 @@ impl Default for Actions {
     }
 }
 
-impl Actions {
-    /// Whether the times are within their bounds.
-    ///
-    /// # Errors
-    /// One is not; the message names it.
-    pub fn check(&self) -> Result<(), String> {
-        Lasts { ttl_s: self.ttl_s, max_s: self.max_s }.check()
-    }
-}
-
 /// At which version of a Docker engine's API the service updates of scripts go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DockerVersion {

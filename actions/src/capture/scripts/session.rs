@@ -34,7 +34,7 @@ impl Limits {
     pub fn check(self) -> Result<(), String> {
         for (key, value, most) in [("ttl_s", self.ttl_s, 86_400), ("max_s", self.max_s, 604_800)] {
             if !(1..=most).contains(&value) {
-                return Err(format!("script.actions.{key}: must be 1 to {most}"));
+                return Err(format!("scripts.actions.{key}: must be 1 to {most}"));
             }
         }
         Ok(())
@@ -110,8 +110,8 @@ mod tests {
     fn limits_that_cannot_be_are_named() {
         assert_eq!(Limits::default().check(), Ok(()));
         let why = Limits { ttl_s: 0, max_s: 1 }.check();
-        assert_eq!(why, Err("script.actions.ttl_s: must be 1 to 86400".to_owned()));
+        assert_eq!(why, Err("scripts.actions.ttl_s: must be 1 to 86400".to_owned()));
         let why = Limits { ttl_s: 1, max_s: 604_801 }.check();
-        assert_eq!(why, Err("script.actions.max_s: must be 1 to 604800".to_owned()));
+        assert_eq!(why, Err("scripts.actions.max_s: must be 1 to 604800".to_owned()));
     }
 }
