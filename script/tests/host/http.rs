@@ -104,7 +104,7 @@ fn http_reads_and_writes_and_throws_what_is_no_success() {
         "var all = {};\n\
          all.get = JSON.parse(http('URL/a b?c=d'));\n\
          all.login = JSON.parse(http('URL/', 'get', 'me', 'pw', 'text/csv'));\n\
-         all.put = JSON.parse(http('URL/acl/emrg0', 'PUT', 'application/json', JSON.stringify(['ü'])));\n\
+         all.put = JSON.parse(http('URL/rules/emrg0', 'PUT', 'application/json', JSON.stringify(['ü'])));\n\
          all.post = JSON.parse(http('URL/', 'post', null, {a: 1}, 'me', 'pw', 'text/plain'));\n\
          all.gone = JSON.parse(http('URL/', 'Delete'));\n\
          all.errors = [];\n\
@@ -118,7 +118,7 @@ fn http_reads_and_writes_and_throws_what_is_no_success() {
         (&json!("Basic bWU6cHc="), &json!("text/csv"))
     );
     let put = json!({
-        "line": "PUT /acl/emrg0", "type": "application/json", "accept": null, "authorization": null, "body": "[\"ü\"]",
+        "line": "PUT /rules/emrg0", "type": "application/json", "accept": null, "authorization": null, "body": "[\"ü\"]",
     });
     assert_eq!(said["put"], put);
     let post = json!({
