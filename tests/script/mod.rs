@@ -1,3 +1,4 @@
 //! Scripts in the running collector.
 
+mod examples;
 mod rest;

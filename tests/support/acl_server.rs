@@ -25,6 +25,11 @@ pub(crate) struct AclServer {
 impl AclServer {
     /// On a port of loopback, open to everybody, without rules. Its command notes that it was called.
     pub(crate) fn start() -> Self {
+        Self::start_at(([127, 0, 0, 1], 0).into())
+    }
+
+    /// The same at an address of this thread's network.
+    pub(crate) fn start_at(listen: SocketAddr) -> Self {
         let folder = temporary_folder();
         let place = |name: &str| folder.path().join(name);
         std::fs::create_dir(place("policy.d")).unwrap();
@@ -32,7 +37,7 @@ impl AclServer {
         let mut command = Command::new(program());
         command.arg("--policy-dir").arg(place("policy.d"));
         command.arg("--commit-command").arg(format!("/bin/sh {}", place("commit.sh").display()));
-        command.args(["--listen", "127.0.0.1:0", "--open"]);
+        command.args(["--listen", &listen.to_string(), "--open"]);
         let mut daemon = Daemon::start(folder.path(), "finderscope-acl", command);
         let log = daemon.log_file().to_owned();
         let listening = || {
@@ -41,7 +46,7 @@ impl AclServer {
             rest.split_once(' ')?.0.parse().ok()
         };
         let port: u16 = daemon.wait_for("its port", listening);
-        Self { _daemon: daemon, folder, address: ([127, 0, 0, 1], port).into() }
+        Self { _daemon: daemon, folder, address: (listen.ip(), port).into() }
     }
 
     /// Where its rules are written.
