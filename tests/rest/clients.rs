@@ -50,7 +50,7 @@ fn what_cannot_be_answered_is_said() {
         ("/flow/f/json", "{keys:'ipsorce',value:'bytes'}", 400, "is no key"),
         ("/flow/f/json", "{keys:", 400, "a value is missing"),
         ("/flow/f/json", "", 400, "a value is missing"),
-        ("/flow/%20/json", "{value:bytes}", 400, "a name has"),
+        ("/flow/%20/json", "{value:bytes}", 400, "name: has 1 to 200 bytes"),
         ("/flow/a%0ab/json", "{value:bytes}", 400, "no control characters"),
         ("/group/g/json", "{bad:['999.1.1.1']}", 400, "is no prefix"),
         ("/threshold/t/json", "{metric:'load_one'}", 400, "value is missing"),

@@ -216,7 +216,7 @@ fn pages_of_an_application_are_files_of_its_folder_and_nothing_else() {
         ("app/trend/html/a b.txt", "space"),
         ("app/trend/secret.txt", "secret"),
         ("secret.txt", "secret"),
-        ("app/bare/scripts/bare.js", "throw 'up';\n"),
+        ("app/bare/scripts/bare.js", "throw new Error('up');\n"),
     ]);
     let html = place.path("app/trend/html");
     let link = |to: &Path, name: &str| std::os::unix::fs::symlink(to, html.join(name)).unwrap();
