@@ -14,6 +14,7 @@
 //! | `definitions`, `values` | what scripts have defined, and the values that they keep |
 //! | `source` | a script's text before it is parsed: header comments, Rhino's extensions |
 //! | `record` | flow records as handlers see them |
+//! | `text` | dates and numbers by patterns, baselines |
 //! | `runtime` | QuickJS with its limits, and what exceptions say |
 //! | [`catalogue`], `functions`, `call` | the functions of scripts, a file per family, and how their arguments are read |
 //! | `http` | what scripts ask over HTTP: whom they may ask, how long and how much, how many calls at once |
@@ -39,6 +40,7 @@ mod runtime;
 mod script;
 mod source;
 mod status;
+mod text;
 mod thread;
 mod values;
 mod world;

@@ -16,6 +16,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 
 use crate::config::{Actions, DockerVersion};
+use crate::functions::Baselines;
 use crate::guard::{Capture, Docker, Guards};
 use crate::http::{self, Http};
 use crate::lines::{Level, Lines};
@@ -46,6 +47,7 @@ pub(crate) struct Script {
     /// Its file.
     pub(crate) file: PathBuf,
     pub(crate) handlers: RefCell<Handlers>,
+    pub(crate) baselines: RefCell<Baselines>,
     pub(crate) counters: Arc<Counters>,
     /// What the events thread passes on to it.
     pub(crate) wanted: Arc<Wanted>,
@@ -157,6 +159,7 @@ impl Script {
             app,
             file,
             handlers: RefCell::default(),
+            baselines: RefCell::default(),
             counters,
             wanted,
             files,

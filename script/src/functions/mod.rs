@@ -1,6 +1,7 @@
 //! What scripts can call, a file per family. Each has a table of its functions, which say what they do and show it.
 
 mod absent;
+mod baseline;
 mod command;
 mod definitions;
 mod files;
@@ -11,10 +12,12 @@ mod network;
 mod properties;
 mod questions;
 mod store;
+mod text;
 mod topology;
 
 use crate::catalogue::Family;
 
+pub(crate) use baseline::Baselines;
 pub(crate) use log::console;
 
 /// All families, in the order of the manual.
@@ -29,6 +32,8 @@ pub(crate) const FAMILIES: &[Family] = &[
     Family { title: "Commands", functions: command::FUNCTIONS },
     Family { title: "Log", functions: log::FUNCTIONS },
     Family { title: "HTTP", functions: http::FUNCTIONS },
+    Family { title: "Texts", functions: text::FUNCTIONS },
+    Family { title: "Baselines", functions: baseline::FUNCTIONS },
     Family { title: "Topology", functions: topology::FUNCTIONS },
     Family { title: "Not supported", functions: absent::FUNCTIONS },
 ];

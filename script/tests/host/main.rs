@@ -14,4 +14,5 @@ mod running;
 mod scene;
 mod source;
 mod support;
+mod texts;
 mod topology;

@@ -9,6 +9,7 @@ mod log;
 mod network;
 mod questions;
 mod servers;
+mod texts;
 mod topology;
 
 use std::sync::{Arc, Mutex, OnceLock};
@@ -56,6 +57,7 @@ pub(crate) fn all() -> Vec<Known> {
         topology::known,
         kept::known,
         log::known,
+        texts::known,
         http::known,
         network::known,
         absent::known,
