@@ -25,6 +25,9 @@ use crate::{catalogue, functions};
 /// Things done one after the other before tasks of the script get a turn.
 const TURN: u32 = 64;
 
+/// Records that a script is given one after the other before it looks round, where each takes less than [`SHORT`].
+const TOGETHER: u32 = 8;
+
 /// A call that takes less is counted with those that follow.
 const SHORT: Duration = Duration::from_millis(1);
 
@@ -108,12 +111,12 @@ impl Thread<'_> {
         tracing::info!("{} started", script.name);
         while !self.script.handlers.borrow().is_over() {
             let next = self.next();
-            let is_flow = matches!(next, Next::Flow(_));
             let came = match next {
                 Next::End => break,
                 Next::Nothing => continue,
                 Next::Flow(record) => {
-                    self.told(|handlers| &handlers.flow, |ctx| self.records.make(ctx, &record))
+                    self.flows(record);
+                    continue;
                 }
                 Next::Event(event) => self.told(|handlers| &handlers.event, |ctx| self::event(ctx, &event)),
                 Next::Request((request, answer)) => {
@@ -132,12 +135,32 @@ impl Thread<'_> {
             if let Err(thrown) = came {
                 self.threw(&thrown);
             }
-            // Asking for the thread's time takes as long as many a handler of records: short ones are counted together.
-            if !is_flow || self.js.spent() >= SHORT {
-                self.count();
-            }
+            self.count();
         }
         Ok(())
+    }
+
+    /// Calls the handler of records with this one and, as long as that is soon done, with those behind it: looking round for
+    /// what else waits takes as long as many a handler.
+    fn flows(&mut self, first: Arc<LoggedFlow>) {
+        let (mut record, mut taken) = (first, 1);
+        loop {
+            let came = self.told(|handlers| &handlers.flow, |ctx| self.records.make(ctx, &record));
+            if let Err(thrown) = came {
+                self.threw(&thrown);
+            }
+            // So does asking for the thread's time: short calls are counted together.
+            if self.js.spent() >= SHORT {
+                return self.count();
+            }
+            if taken == TOGETHER {
+                return;
+            }
+            match self.inbox.flows.try_recv() {
+                Ok(next) => (record, taken) = (next, taken + 1),
+                Err(_) => return,
+            }
+        }
     }
 
     /// What is to be done next. What waits is taken by turns, so that none keeps another one waiting: a handler that takes
