@@ -39,6 +39,7 @@ function ask(agent, method, id, rules) {
   const host = agent.includes(':') ? '[' + agent + ']' : agent;
   const res = http2({url: 'http://' + host + ':' + port + '/acl/' + id, method,
     headers: {'Content-Type': 'application/json'}, body: rules && JSON.stringify(rules)});
+  if (method === 'DELETE' && res.status === 404) return; // it has gone already
   if (res.status < 200 || res.status > 299) throw new Error('status ' + res.status + ': ' + String(res.body).trim());
 }
 
