@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use engine::{DefineError, Handle};
+use engine::{AskError, DefineError, Handle};
 use tables::program::Id;
 use tables::{Change, ChangeError};
 
@@ -37,6 +37,11 @@ impl Definitions {
         let came = match engine.define(Change::Passing(Box::new(change))) {
             // It is in effect, and a script's definitions are not kept over a restart anyway.
             Err(DefineError::Unsaved) => Ok(()),
+            // It stands all the same: workers that are late take it before anything that comes later.
+            Err(DefineError::Ask(AskError::Busy)) => {
+                tracing::warn!(about = &**script, "{script}: {} {:?}: {}", id.0, id.1, AskError::Busy);
+                Ok(())
+            }
             came => came,
         };
         if !matches!(came, Err(DefineError::Change(_))) {
