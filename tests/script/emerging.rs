@@ -83,17 +83,12 @@ pub(super) fn captures_listed_traffic(text: &str, guarded: bool) {
         let addresses =
             [(&*format!("{theirs}/blockrules/"), &*blockrules), (&*format!("{theirs}/fwrules/"), &*fwrules)];
         let script = Edited::new("emerging.js", text, &addresses);
-        let guard = format!("--script-guarded={guarded}");
-        let switch = format!("{AGENT}:8080");
-        let collector = Collector::start(&[
-            "--script",
-            script.path(),
-            "--allow",
-            "127.0.0.1",
-            "--allow",
-            &switch,
-            &guard,
-        ]);
+        let config = script.path.with_file_name("finderscope.toml");
+        std::fs::write(&config, format!("[scripts.actions]\nguarded = {guarded}\nttl_s = 2\n")).unwrap();
+        let (config, switch) = (config.to_str().unwrap(), format!("{AGENT}:8080"));
+        let allowed = ["--allow", "127.0.0.1", "--allow", &switch];
+        let options = ["--config", config, "--script", script.path()];
+        let collector = Collector::start(&[&options[..], &allowed].concat());
         collector.wait_for_log("INFO: emerging.js started");
         let groups = collector.json("/group/emerging/json");
         assert_eq!(groups["compromised"], serde_json::json!(["45.9.148.7", "45.9.149.1"]), "{groups}");
@@ -116,7 +111,7 @@ pub(super) fn captures_listed_traffic(text: &str, guarded: bool) {
         if guarded {
             wait_until("sessions of both", || (sessions(&collector).len() == 2).then_some(()));
             let shown = sessions(&collector);
-            assert!(shown.iter().all(|session| session["policy"] == "script"), "{shown:#?}");
+            assert!(shown.iter().all(|session| session["owner"]["script"] == "emerging.js"), "{shown:#?}");
             wait_until("both rules go when nobody talks to listed hosts", || {
                 sampler.packet("10.0.0.162", "198.51.100.1");
                 acl.names().is_empty().then_some(())

@@ -39,7 +39,7 @@ const KINDS: [(&str, &str); 4] = [
          setIntervalHandler(() => wrong('interval'), 1);\n\
          setHttpHandler(() => wrong('request'));\n",
     ),
-    ("spoilt", "logInfo('never said');\nsetIntervalHandler(function( {\n"),
+    ("spoilt", "logInfo('never said');\nlet number = ;\n"),
 ];
 
 /// Datagrams while they run.
@@ -74,6 +74,11 @@ fn two_hundred_hostile_scripts_harm_nobody_and_are_told_of() {
     let collector = Collector::start(&options);
     collector.wait_for("/scripts/json", |scripts| {
         (scripts.as_object()?.len() == KINDS.len() * MANY).then_some(())
+    });
+    // A handler is told of what begins after it was set.
+    let started = |line: &String| line.ends_with(".js started");
+    wait_until("all that can start", || {
+        (collector.log().iter().filter(|line| started(line)).count() == 3 * MANY).then_some(())
     });
     let (answers, ended) = (Mutex::<Answers>::default(), AtomicBool::new(false));
     let sent = std::thread::scope(|scope| {

@@ -4,6 +4,7 @@ pub(crate) mod acl_server;
 pub(crate) mod agent;
 pub(crate) mod apache;
 pub(crate) mod docker_lab;
+pub(crate) mod engine_proxy;
 pub(crate) mod keys;
 pub(crate) mod ledger;
 pub(crate) mod live;
