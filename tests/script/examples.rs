@@ -51,7 +51,8 @@ fn server(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> SocketAddr
             lines.take_while(|line| !line.is_empty()).for_each(drop);
             let (status, body) = answer(first.split(' ').nth(1).unwrap_or_default());
             let length = body.len();
-            let head = format!("HTTP/1.1 {status} -\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+            let head =
+                format!("HTTP/1.1 {status} -\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
             let _ = (&stream).write_all(format!("{head}{body}").as_bytes());
         }
     });
@@ -180,7 +181,8 @@ fn a_service_without_a_number_is_left_alone() {
         }
         "/services/stopped" => (
             200,
-            "{\"ID\":\"b\",\"Version\":{\"Index\":1},\"Spec\":{\"Mode\":{\"Replicated\":{\"Replicas\":0}}}}".to_owned(),
+            "{\"ID\":\"b\",\"Version\":{\"Index\":1},\"Spec\":{\"Mode\":{\"Replicated\":{\"Replicas\":0}}}}"
+                .to_owned(),
         ),
         _ => (404, "{\"message\":\"service not found\"}".to_owned()),
     })
@@ -189,7 +191,10 @@ fn a_service_without_a_number_is_left_alone() {
     for (service, says) in [
         ("everywhere", "WARNING: everywhere: runs once on every node"),
         ("stopped", "INFO: stopped: has no tasks"),
-        ("nosuch", "WARNING: nosuch: nothing was changed: Error: status 404: {\"message\":\"service not found\"}"),
+        (
+            "nosuch",
+            "WARNING: nosuch: nothing was changed: Error: status 404: {\"message\":\"service not found\"}",
+        ),
     ] {
         let all = [("scale.swarm", &*url), ("scale.service", service), ("scale.enabled", "yes")];
         let collector = start("scale.js", &[&engine], &all);
