@@ -35,6 +35,7 @@ pub fn lookups() -> Lookups {
             oui: Some(Arc::new(vendors)),
             dns: true,
         },
+        ..Lookups::default()
     }
 }
 

@@ -409,6 +409,21 @@ mod tests {
     }
 
     #[test]
+    fn what_passes_may_look_up_sets_that_come_later() {
+        let keys = "group:ipsource:sites,map:ipprotocol:names";
+        let flow = || Change::Flow("f".into(), Some(json!({"keys": keys, "value": "bytes"})));
+        let refused = Program::default().changed(flow()).unwrap_err().to_string();
+        assert!(refused.contains("no group set \"sites\""), "{refused}");
+        let program = Program::default().changed(Change::Passing(Box::new(flow()))).unwrap();
+        // They come and go, and the flow is compiled with what is there.
+        let sites = Change::Group("sites".into(), Some(json!({"a": ["10.0.0.0/8"]})));
+        let later = program.changed(sites).unwrap();
+        assert!(!Arc::ptr_eq(&program.flows["f"], &later.flows["f"]));
+        let gone = later.changed(Change::Group("sites".into(), None)).unwrap();
+        assert!(gone.flows.contains_key("f") && gone.lookups.groups.is_empty());
+    }
+
+    #[test]
     fn what_passes_may_ask_for_data_that_is_not_there() {
         let keys = "country:ipsource,asn:ipsource,oui:macsource:name,dns:ipsource";
         let flow = || Change::Flow("f".into(), Some(json!({"keys": keys, "value": "bytes"})));

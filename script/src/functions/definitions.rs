@@ -18,7 +18,8 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         parameters: "name, spec",
         what: "Defines a flow; `spec` is what `PUT /flow/NAME/json` takes. All workers have taken it when this returns. \
                Throws when the definition is wrong, and says what is. A function whose data the operator has not given, \
-               such as `country:`, finds nothing, and a line of the log names the option. What a script defines is there \
+               such as `country:`, finds nothing, and a line of the log names the option; so does a group set or map that is \
+               not there yet. What a script defines is there \
                as long as the script is one that is to run, though it may have come to its end: it goes when the operator \
                takes the script away, or the script starts anew and does not define it again, and is in no state file. A \
                definition that was there before and is not a script's is changed, and stays.",

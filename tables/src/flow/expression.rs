@@ -32,10 +32,12 @@ pub struct Lookups {
     pub maps: BTreeMap<String, Arc<ValueMap>>,
     /// What the operator's files hold.
     pub references: References,
+    /// Whether sets and maps that are not there are empty ones, instead of being refused.
+    pub absent_is_empty: bool,
 }
 
 impl Lookups {
-    /// The same, where what the operator has given no data for is empty.
+    /// The same, where what the operator has given no data for is empty, and so is a set or map that nobody has defined.
     pub(crate) fn without_data(&self) -> Self {
         let empty = || Arc::new(GroupSet::from_networks([]));
         let References { country, asn, oui, dns: _ } = self.references.clone();
@@ -45,7 +47,7 @@ impl Lookups {
             oui: Some(oui.unwrap_or_default()),
             dns: true,
         };
-        Self { references, ..self.clone() }
+        Self { references, absent_is_empty: true, ..self.clone() }
     }
 }
 
@@ -206,9 +208,9 @@ impl Call<'_> {
             "group" => Function::Group(self.key(0)?, self.groups()?),
             "map" => {
                 let map = self.word(1)?;
-                let map =
-                    self.lookups.maps.get(&map).cloned().ok_or_else(|| format!("map: no map {map:?}"))?;
-                Function::Map(self.key(0)?, map)
+                let found = self.lookups.maps.get(&map).cloned();
+                let found = found.or_else(|| self.lookups.absent_is_empty.then(Arc::default));
+                Function::Map(self.key(0)?, found.ok_or_else(|| format!("map: no map {map:?}"))?)
             }
             "country" => {
                 let shows = [("code", Show::Code), ("name", Show::Name), ("both", Show::Both)];
@@ -277,6 +279,8 @@ impl Call<'_> {
         let sets = self.arguments.iter().skip(1).map(|set| {
             let set = plain(set);
             let found = self.lookups.groups.get(&set).cloned();
+            let empty = || Arc::new(GroupSet::from_networks([]));
+            let found = found.or_else(|| self.lookups.absent_is_empty.then(empty));
             found.ok_or_else(|| format!("group: no group set {set:?}"))
         });
         sets.collect()

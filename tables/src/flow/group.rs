@@ -168,7 +168,7 @@ fn compiled(
 }
 
 /// Labels of values, which are compared as texts.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ValueMap {
     labels: HashMap<String, Arc<str>>,
     json: Json,

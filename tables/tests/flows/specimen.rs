@@ -139,6 +139,7 @@ pub(crate) fn lookups() -> Lookups {
             oui: Some(Arc::new(Vendors::read("02:00:00\tShort\tExample Networks, Inc\n").unwrap())),
             dns: true,
         },
+        ..Lookups::default()
     }
 }
 
