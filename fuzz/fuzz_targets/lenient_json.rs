@@ -1,8 +1,8 @@
 //! Any bytes as the body of a PUT: what strict JSON accepts reads the same, and what is read can be written and read again.
 #![no_main]
 
-use tables::lenient::parse;
 use serde_json::Value;
+use tables::lenient::parse;
 
 /// Numbers, names that occur twice and depth are where the two may rightly differ.
 fn plain(value: &Value, depth: usize) -> bool {
