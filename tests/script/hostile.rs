@@ -9,7 +9,7 @@ use ingest::send::Sender;
 use serde_json::Value as Json;
 
 use crate::support::Collector;
-use crate::support::live::wait_until;
+use crate::support::live::{turn, wait_until};
 use crate::support::observer::{Account, Answers, ask_until};
 use crate::support::traffic::Traffic;
 
@@ -60,6 +60,8 @@ fn counted(script: &Json, what: &str) -> u64 {
 
 #[test]
 fn two_hundred_hostile_scripts_harm_nobody_and_are_told_of() {
+    // They take all of the processors that nobody else wants.
+    let _turn = turn();
     let folder = tempfile::tempdir().unwrap();
     let mut options = vec!["--defaults".to_owned(), "--script-memory".to_owned(), "4".to_owned()];
     options.extend(["--script-call-limit".to_owned(), "1".to_owned()]);
