@@ -70,7 +70,7 @@ fn what_is_wrong_is_thrown_or_given_as_false() {
     for (text, error) in [
         ("setFlow('f')", "TypeError: setFlow: argument 2 (spec) is missing"),
         ("setFlow('f', {keys: 'ipsource'})", "Error: setFlow: value is missing"),
-        ("setFlow('f', {keys: 'group:ipsource:nosuch', value: 'bytes'})", "Error: setFlow: keys: "),
+        ("setFlow('f', {keys: 'mask:ipsource:200', value: 'bytes'})", "Error: setFlow: keys: "),
         ("setFlow('f', {value: 'bytes', filter: '(ipsource=1'})", "Error: setFlow: filter: "),
         ("setFlow('', {value: 'bytes'})", "Error: setFlow: name: has 1 to 200 bytes"),
         ("setThreshold('t', {metric: 'avg:load_one', value: 1})", "Error: setThreshold: metric: "),
@@ -88,6 +88,8 @@ fn what_is_wrong_is_thrown_or_given_as_false() {
     ] {
         assert_eq!(console.run(text), false, "{text}");
     }
+    // A set of groups may come after the flow that looks it up.
+    assert!(console.run("setFlow('f', {keys: 'group:ipsource:later', value: 'bytes'})").is_null());
     // A group that a flow looks up cannot be one that it does not find; the flow stays what it was.
     console
         .run("setGroups('g', {a: ['10.0.0.0/8']}); setFlow('f', {keys: 'group:ipsource:g', value: 'bytes'})");

@@ -267,7 +267,8 @@ fn hosts_are_where_they_send_from() {
         sender.frame(3, 1, &packet(false));
         sender.counters(1, 5, 7, &lacp);
         **found = host.get("t.js");
-        found[2][0]["agg_attachedaggid"] == 1005
+        // What is known of places may change between two questions of one call.
+        (0..3).all(|question| found[question][0]["agg_attachedaggid"] == 1005)
     });
     let place = &found[0][0];
     for (name, value) in [
