@@ -1,12 +1,12 @@
 //! The article's triggered capture as a script: lists served nearby, listed traffic in the telemetry, and rules that arrive at
 //! the real `finderscope-acl` of a switch.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value as Json;
 
-use super::Edited;
+use super::{Edited, server};
 use crate::support::Collector;
 use crate::support::acl_server::AclServer;
 use crate::support::live::{require_root, run, wait_until};
@@ -31,23 +31,9 @@ fn list(path: &str) -> &'static str {
     }
 }
 
-/// A server of lists in this thread's network; its address. Its thread ends with the process.
+/// A server of lists in this thread's network; its address.
 fn lists() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
-            let first = lines.next().unwrap_or_default();
-            // The rest of the head is read before an answer.
-            lines.take_while(|line| !line.is_empty()).for_each(drop);
-            let body = list(first.split(' ').nth(1).unwrap_or_default());
-            let length = body.len();
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
-            let _ = (&stream).write_all(format!("{head}{body}").as_bytes());
-        }
-    });
-    address
+    server(|path| (200, list(path).to_owned()))
 }
 
 /// The rule of a pair but for its comments, as the article has it.
@@ -71,7 +57,9 @@ fn sessions(collector: &Collector) -> Vec<Json> {
 /// `emerging.js` with this text, beside a switch. Guarded, its captures end with their evidence; else nobody ends them.
 pub(super) fn captures_listed_traffic(text: &str, guarded: bool) {
     require_root("script");
-    let network = Namespace::new("emerging");
+    // Several of these run at once.
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let network = Namespace::new(&format!("emerging{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
     network.inside(|| run("ip", &["address", "add", &format!("{AGENT}/32"), "dev", "lo"]));
     network.hide();
     network.inside(|| {

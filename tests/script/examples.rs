@@ -1,7 +1,6 @@
 //! The scripts of `examples/`, as they stand there: a stand-in for a swarm with the telemetry of its containers, and a switch
 //! with the real `finderscope-acl`.
 
-use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -12,6 +11,7 @@ use std::time::{Duration, Instant};
 use docker::stand_in::{Call, Config, Fault, Pace, Planned, StandIn};
 use fabric::{Curve, Fabric, FabricOptions, WEB};
 
+use super::server;
 use crate::support::Collector;
 use crate::support::acl_server::AclServer;
 use crate::support::live::{require_root, run, wait_until};
@@ -37,26 +37,6 @@ fn start(name: &str, allow: &[&str], all: &[(&str, &str)]) -> Collector {
     arguments.extend(allow.iter().flat_map(|host| ["--allow".to_owned(), (*host).to_owned()]));
     arguments.extend(set(all));
     Collector::start(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
-}
-
-/// A server that answers a path with a status and a body; its address. Its thread ends with the process.
-fn server(answer: impl Fn(&str) -> (u16, String) + Send + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
-            let first = lines.next().unwrap_or_default();
-            // The rest of the head is read before an answer.
-            lines.take_while(|line| !line.is_empty()).for_each(drop);
-            let (status, body) = answer(first.split(' ').nth(1).unwrap_or_default());
-            let length = body.len();
-            let head =
-                format!("HTTP/1.1 {status} -\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
-            let _ = (&stream).write_all(format!("{head}{body}").as_bytes());
-        }
-    });
-    address
 }
 
 /// A way to a socket of the file system by TCP. Its threads end with the process.
