@@ -58,6 +58,27 @@ fn a_dry_run_prints_what_it_would_send_and_sends_nothing() {
     agent.0.kill().unwrap();
 }
 
+#[test]
+fn the_hosts_counters_come_again_after_a_second_whatever_the_interval() {
+    let folder = temporary_folder();
+    let printed = folder.path().join("printed");
+    let mut agent = program_to(&printed);
+    agent.args(["--dry-run", "--polling", "3600", "--collector", "192.0.2.1"]);
+    let mut agent = Ended(agent.spawn().unwrap());
+    let uptimes = wait_until("two samples of the host", || {
+        let text = std::fs::read_to_string(&printed).unwrap();
+        let datagrams = text.split("datagram ").filter(|datagram| datagram.contains(" host_cpu "));
+        let uptime = |datagram: &str| {
+            let (_, after) = datagram.split_once(" uptime_ms=")?;
+            after.split(' ').next()?.parse::<u64>().ok()
+        };
+        let uptimes: Vec<u64> = datagrams.filter_map(uptime).collect();
+        (uptimes.len() > 1).then_some(uptimes)
+    });
+    assert!(uptimes[1] - uptimes[0] >= 900, "{uptimes:?}");
+    agent.0.kill().unwrap();
+}
+
 /// The agent with its output in a file.
 fn program_to(file: &std::path::Path) -> std::process::Command {
     let mut command = std::process::Command::new(program());

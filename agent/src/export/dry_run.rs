@@ -69,7 +69,12 @@ fn print(bytes: &[u8], out: &mut Vec<u8>) -> std::io::Result<()> {
                     Port(sample.output)
                 );
                 for record in &sample.records {
-                    writeln!(out, "  {head} {}", Shown(record, flow::fields(record)))?;
+                    match SampledHeader::parse(record.body) {
+                        Ok(header) if record.tag == flow::SAMPLED_HEADER => {
+                            writeln!(out, "  {head} record={} {}", record.tag, Sampled(header))?;
+                        }
+                        _ => writeln!(out, "  {head} {}", Shown(record, flow::fields(record)))?,
+                    }
                 }
             }
             _ => {}
@@ -84,21 +89,23 @@ struct Shown<'a>(Record<'a>, Option<Fields<'a>>);
 impl Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "record={}", self.0.tag)?;
-        if self.0.tag == flow::SAMPLED_HEADER
-            && let Ok(header) = SampledHeader::parse(self.0.body)
-        {
-            return write!(
-                f,
-                " sampled_header header_protocol={} frame_length={} stripped={} header={}",
-                header.protocol,
-                header.frame_length,
-                header.stripped,
-                Hex(header.bytes)
-            );
-        }
         let Some(fields) = &self.1 else { return write!(f, " bytes={}", Hex(self.0.body)) };
         write!(f, " {}", fields.layout.name)?;
         fields.iter().try_for_each(|(field, value)| write!(f, " {}={}", field.name, Plain(value)))
+    }
+}
+
+/// A sampled packet's header, whose bytes are no field of its layout.
+struct Sampled<'a>(SampledHeader<'a>);
+
+impl Display for Sampled<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SampledHeader { protocol, frame_length, stripped, bytes } = &self.0;
+        write!(
+            f,
+            "sampled_header header_protocol={protocol} frame_length={frame_length} stripped={stripped} header={}",
+            Hex(bytes)
+        )
     }
 }
 

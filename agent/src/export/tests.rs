@@ -6,7 +6,7 @@ use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
 use std::rc::Rc;
 
-use decode::counter::{HOST_ADAPTERS, HOST_DESCR, VIRT_CPU};
+use decode::counter::{HOST_ADAPTERS, HOST_DESCR, IF_COUNTERS, VIRT_CPU};
 use decode::flow::SampledHeader;
 use decode::layout::{Adapters, Value};
 use decode::sample::INTERNAL;
@@ -413,19 +413,22 @@ fn a_dry_run_prints_a_line_per_record() {
         &[RecordOut::Fields(&VIRT_CPU, &cpu(42)), RecordOut::Fields(&HOST_DESCR, &identity)],
         now,
     );
+    // Counters may have the number of a flow structure.
+    exporter.counters(ETH, &[RecordOut::Fields(&IF_COUNTERS, &[Value::U32(2), Value::U32(6)])], now);
     exporter.flush(now + Duration::from_millis(5));
     let text = String::from_utf8(page.0.borrow().clone()).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(
         lines,
         [
-            "datagram agent=192.0.2.1 sub_agent=0 sequence=1 uptime_ms=5 samples=2 bytes=192",
+            "datagram agent=192.0.2.1 sub_agent=0 sequence=1 uptime_ms=5 samples=3 bytes=228",
             "  flow source=2 sequence=1 sampling_rate=400 sample_pool=123456 drops=3 input=2 output=host record=0:1 \
              sampled_header header_protocol=1 frame_length=1518 stripped=4 header=fefefefefefefefefefefefefefe",
             "  counters source=3.100000 sequence=1 record=0:2101 virt_cpu vcpu_state=1 vcpu_cpu_mS=42 \
              vcpu_cpuCount=0",
             "  counters source=3.100000 sequence=1 record=0:2000 host_descr hostname=\"web\\n\\u{1b}[31m1\" \
              UUID=abababababababababababababababab",
+            "  counters source=2 sequence=1 record=0:1 if_counters ifIndex=2 networkType=6",
         ]
     );
 }

@@ -30,6 +30,9 @@ use engine::Following;
 /// When nothing else is due; a timer has to be set to something.
 const IDLE: Duration = Duration::from_secs(3_600);
 
+/// After the first sample of the host's counters.
+const SECOND_SAMPLE: Duration = Duration::from_secs(1);
+
 /// The nice value that the agent takes where it may.
 const PRIORITY: i32 = -10;
 
@@ -42,6 +45,8 @@ struct Agent {
     /// For the list of the host's interfaces.
     interfaces: std::os::fd::OwnedFd,
     host_due: Option<Instant>,
+    /// Samples of the host's counters since the start or a reload.
+    host_samples: u64,
     containers: Option<Following>,
     sampler: Option<AsyncFd<Sampler>>,
     status: Option<Status>,
@@ -122,6 +127,7 @@ impl Agent {
             host,
             interfaces: socket,
             host_due,
+            host_samples: 0,
             containers,
             sampler,
             status,
@@ -201,9 +207,15 @@ impl Agent {
 
     /// Sends the host's counters, and looks whether the agent still has its address.
     fn poll_host(&mut self, now: Instant) {
-        let first = now.duration_since(self.started) < self.settings.polling;
-        // The second one has a random phase: many agents that were started together do not send together.
-        let wait = if first { phase(self.settings.polling) } else { self.settings.polling };
+        let polling = self.settings.polling;
+        let wait = match self.host_samples {
+            // So that there are rates at once.
+            0 => SECOND_SAMPLE.min(polling),
+            // A random phase: agents that were started together do not send together.
+            1 => polling / 2 + phase(polling / 2),
+            _ => polling,
+        };
+        self.host_samples += 1;
         self.host_due = Some(now + wait);
         let list = match interfaces::list(&self.interfaces) {
             Ok(list) => list,
@@ -290,11 +302,10 @@ impl Agent {
         for (_, what) in restart.iter().filter(|(changed, _)| *changed) {
             tracing::warn!("{what} has changed, which takes a restart of the agent");
         }
-        if settings.polling != self.settings.polling {
-            self.host_due = (!settings.polling.is_zero()).then(|| now + phase(settings.polling));
-            if let Some(containers) = &mut self.containers {
-                containers.set_polling(settings.polling);
-            }
+        if settings.polling != self.settings.polling
+            && let Some(containers) = &mut self.containers
+        {
+            containers.set_polling(settings.polling);
         }
         let (docker, status) = (self.settings.docker.take(), self.settings.status.take());
         self.settings = Settings { docker, status, sub_agent: self.settings.sub_agent, ..settings };
@@ -303,7 +314,8 @@ impl Agent {
         {
             tracing::warn!("sampling goes on as it was: {error}");
         }
-        self.host_due = self.host_due.map(|_| now);
+        self.host_due = (!self.settings.polling.is_zero()).then_some(now);
+        self.host_samples = 0;
         tracing::info!("the configuration was read anew");
     }
 }
