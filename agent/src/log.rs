@@ -1,7 +1,8 @@
 //! Log lines: `2016-09-24T00:57:10+0000 INFO: text` on standard error, one line each whatever the text holds.
 //!
 //! Of each reason (a place in the code) the same line is written once in ten seconds, five that differ at most, and then
-//! one with the number of those that were left out.
+//! one with the number of those that were left out. While a line says nothing new it comes less and less often, once in
+//! an hour at last: what lasts for a night does not fill the journal.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -16,6 +17,13 @@ use tracing::{Event, Level, Metadata, Subscriber, span};
 
 /// How long a reason is silent after its lines.
 const SILENCE: Duration = Duration::from_secs(10);
+
+/// The longest that it is silent, and how much longer than before, while it has the same to say.
+const LONGEST_SILENCE: Duration = Duration::from_secs(3_600);
+const LONGER: u32 = 6;
+
+/// What was not so for this long is news again.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// Different lines of one reason before it is silent: some are about one container each.
 const LINES: u32 = 5;
@@ -116,6 +124,10 @@ impl Visit for Text {
 
 struct Told {
     since: Instant,
+    last: Instant,
+    silence: Duration,
+    /// Whether nothing else was said since.
+    same: bool,
     written: u32,
     left_out: u64,
     level: &'static str,
@@ -131,39 +143,49 @@ struct Limiter {
 impl Limiter {
     fn lets_through(&mut self, reason: &'static str, level: &'static str, text: &str, now: Instant) -> bool {
         match self.told.get_mut(reason) {
-            Some(told) if now.duration_since(told.since) < SILENCE || told.left_out > 0 => {
+            Some(told) if now.duration_since(told.since) < told.silence || told.left_out > 0 => {
+                let same = told.text == text && now.duration_since(told.last) < QUIET;
+                if !same && told.silence > SILENCE {
+                    // What has lasted is over.
+                    (told.since, told.silence, told.written) = (now, SILENCE, 0);
+                }
+                told.last = now;
                 // The same again is no news.
-                let is_news = told.text != text && told.written < LINES;
+                let is_news = !same && told.written < LINES;
                 told.written += u32::from(is_news);
                 told.left_out += u64::from(!is_news);
+                told.same &= same;
                 told.level = level;
                 text.clone_into(&mut told.text);
                 is_news
             }
             _ => {
                 let text = text.to_owned();
-                self.told.insert(reason, Told { since: now, written: 1, left_out: 0, level, text });
+                let (since, last, silence) = (now, now, SILENCE);
+                let told = Told { since, last, silence, same: true, written: 1, left_out: 0, level, text };
+                self.told.insert(reason, told);
                 true
             }
         }
     }
 
     fn due(&self) -> Option<Instant> {
-        self.told.values().filter(|told| told.left_out > 0).map(|told| told.since + SILENCE).min()
+        self.told.values().filter(|told| told.left_out > 0).map(|told| told.since + told.silence).min()
     }
 
     /// The last line of each reason whose silence is over, with the number of lines that it stands for.
     fn tell(&mut self, now: Instant) -> Vec<(&'static str, String)> {
         let mut lines = Vec::new();
         for told in self.told.values_mut() {
-            if told.left_out == 0 || now.duration_since(told.since) < SILENCE {
+            if told.left_out == 0 || now.duration_since(told.since) < told.silence {
                 continue;
             }
             let others = told.left_out - 1;
             let more =
                 if others > 0 { format!(" (and {others} more since the last line)") } else { String::new() };
             lines.push((told.level, format!("{}{more}", told.text)));
-            (told.since, told.written, told.left_out) = (now, LINES, 0);
+            told.silence = if told.same { (told.silence * LONGER).min(LONGEST_SILENCE) } else { SILENCE };
+            (told.since, told.same, told.written, told.left_out) = (now, true, LINES, 0);
         }
         lines
     }
@@ -208,6 +230,25 @@ mod tests {
             limiter.tell(now + SILENCE),
             [("WARNING", "c (and 2 more since the last line)".to_owned())]
         );
+    }
+
+    #[test]
+    fn what_lasts_is_told_less_and_less_often_until_something_else_is_to_be_told() {
+        let (mut limiter, start) = (Limiter::default(), Instant::now());
+        let mut told = Vec::new();
+        for second in 0..20_000 {
+            let now = start + Duration::from_secs(second);
+            if limiter.lets_through("place", "WARNING", "no engine", now) || !limiter.tell(now).is_empty() {
+                told.push(second);
+            }
+        }
+        assert_eq!(told, [0, 10, 70, 430, 2_590, 6_190, 9_790, 13_390, 16_990]);
+        // The engine is back for a while, and then something else is wrong.
+        let now = start + Duration::from_secs(20_000) + QUIET;
+        assert!(limiter.lets_through("place", "WARNING", "no engine", now));
+        assert!(limiter.lets_through("place", "WARNING", "no permission", now));
+        assert!(!limiter.lets_through("place", "WARNING", "no permission", now));
+        assert_eq!(limiter.tell(now + SILENCE).len(), 1);
     }
 
     #[test]

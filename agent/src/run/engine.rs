@@ -236,7 +236,7 @@ impl Following {
         self.events = None;
         self.errors.streams += 1;
         self.connected = false;
-        tracing::warn!("{why}; containers that start or end meanwhile are told when the engine is back");
+        tracing::warn!("{why} (containers that start or end meanwhile are told when the engine is back)");
         self.give(Input::StreamLost, exporter, now);
     }
 
