@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value as Json, json};
 
-use crate::flow::spec::{SpecError, wrong};
+use crate::spec_error::{SpecError, wrong};
 
 /// A destination of datagrams.
 #[derive(Clone, Debug, PartialEq, Eq)]

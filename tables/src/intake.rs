@@ -13,7 +13,7 @@ use crate::agent::Agent;
 use crate::flow::flows::{By, Flows, Numbers, Prepared};
 use crate::metric::{Moment, custom};
 use crate::outbox::Outbox;
-use crate::question::Source as Named;
+use crate::owner::Source as Named;
 use crate::shard::{Counters, Options};
 
 /// Samples that are read together, so that what is known of their data sources and what their packets are looked up in

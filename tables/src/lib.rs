@@ -8,13 +8,14 @@
 //! | [`shard`] | what is fed and asked |
 //! | `intake` | the samples of one datagram on their way into a shard |
 //! | [`agent`] | who sends, and what was lost on the way |
-//! | `source` | the data sources of an agent |
+//! | `source`, `estimate` | the data sources of an agent; how many packets a sample stands for |
+//! | [`owner`] | whose a value is |
 //! | `roster` | which agents are kept when there are too many |
 //! | `answer` | what is known of agents and metrics towards an answer |
 //! | [`sequence`] | loss, duplicates and order from sequence numbers |
 //! | [`flow`] | flow definitions, their language, and live tables |
 //! | [`metric`] | counters as metrics: the catalogue, rates, ageing |
-//! | [`program`] | what users have defined |
+//! | [`program`], [`spec_error`] | what users have defined, and what is wrong with it |
 //! | [`threshold`], [`forwarding`] | definitions of thresholds and of forwarding |
 //! | [`mem`] | prefetching and huge pages |
 //! | [`outbox`] | what a shard has to tell others |
@@ -29,6 +30,7 @@
 
 pub mod agent;
 mod answer;
+mod estimate;
 pub mod flow;
 pub mod forwarding;
 mod intake;
@@ -36,6 +38,7 @@ pub mod lenient;
 pub mod mem;
 pub mod metric;
 pub mod outbox;
+pub mod owner;
 pub mod program;
 pub mod question;
 mod roster;
@@ -43,6 +46,7 @@ pub mod select;
 pub mod sequence;
 pub mod shard;
 mod source;
+pub mod spec_error;
 pub mod table;
 pub mod threshold;
 pub mod topology;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use decode::Address;
 
-use crate::flow::FlowPlan;
-use crate::question::Owner;
+use crate::flow::plan::FlowPlan;
+use crate::owner::Owner;
 
 /// A record of the flow log, its key still packed.
 #[derive(Clone, Debug)]

@@ -10,9 +10,9 @@ use serde_json::Value as Json;
 use crate::flow::group::{GroupSet, ValueMap};
 use crate::flow::learned::{Hosts, Names};
 use crate::flow::reference::References;
-use crate::flow::spec::wrong;
 use crate::flow::{FlowPlan, FlowSpec, Lookups, SpecError};
 use crate::forwarding::Forwarding;
+use crate::spec_error::wrong;
 use crate::threshold::Threshold;
 use crate::topology::{AgentPorts, Definition, Located, Place, Topology};
 

@@ -13,6 +13,7 @@ use crate::flow::active::{ActivePartial, FlowAggregation};
 use crate::flow::learned::HostAdapters;
 use crate::flow::plan::ActiveFlow;
 use crate::metric::MetricValue;
+pub use crate::owner::{Owner, Source};
 use crate::select::{Agents, Aggregation, Filter, MetricRef};
 pub use crate::source::SourceSummary;
 use crate::table;
@@ -130,36 +131,6 @@ pub struct Column {
     pub optional: bool,
     /// Sorts the rows, largest first when `true`, and keeps this many.
     pub sort: Option<(bool, usize)>,
-}
-
-/// Whose value it is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Owner {
-    /// The agent.
-    pub agent: Address,
-    /// Its data source.
-    pub source: Source,
-}
-
-/// A data source of an agent as answers name it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Source {
-    /// One of the agent's own: `22`, `2.1`, `3.100001`.
-    Of(DataSource),
-    /// One that custom metrics or flows name.
-    Named(Arc<str>),
-    /// None of its own: the definition keeps one table per agent. It shows as an empty text.
-    Agent,
-}
-
-impl std::fmt::Display for Source {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Of(source) => source.fmt(f),
-            Self::Named(name) => f.write_str(name),
-            Self::Agent => Ok(()),
-        }
-    }
 }
 
 /// One value of one data source.

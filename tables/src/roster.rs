@@ -9,7 +9,8 @@ use std::collections::VecDeque;
 
 use decode::Address;
 
-use crate::agent::{Agent, Map};
+use crate::agent::Agent;
+use crate::source::Map;
 
 /// An agent heard this long after its first datagram is no newcomer, microseconds.
 const ESTABLISHED_US: u64 = 1_000_000;

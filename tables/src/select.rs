@@ -7,10 +7,10 @@ use std::sync::Arc;
 use decode::{Address, DataSource};
 use regex::{Regex, RegexBuilder};
 
-use crate::flow::spec::{SpecError, wrong};
 use crate::metric::MetricValue;
 use crate::metric::store::{LOGICAL, Wanted, is_shared_at, is_virtual};
-use crate::question::Source;
+use crate::owner::Source;
+use crate::spec_error::{SpecError, wrong};
 use crate::topology::{Role, Topology, Which};
 
 /// A question cannot be understood.

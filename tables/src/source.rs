@@ -3,18 +3,23 @@
 //! What each flow sample changes is two cache lines of a vector, apart from the counters: a fabric has more data sources
 //! than the near caches have room for, so the samples of a datagram ask for theirs before the first one is taken.
 
+use ahash::RandomState;
 use decode::counter::{HOST_ADAPTERS, VIRT_CPU};
 use decode::layout::{Fields, Value};
 use decode::{Address, CountersSample, DataSource, DiscardedPacket, FlowSample, Mac, Record, Records};
+use hashbrown::HashMap;
 
-use crate::agent::{Estimate, Map};
+use crate::estimate::Estimate;
 use crate::flow::learned::MOST_MACS;
 use crate::flow::owners::Known;
 use crate::mem;
 use crate::metric::Moment;
 use crate::metric::store::{Metrics, State};
-use crate::question::{self, Owner};
+use crate::owner::{self, Owner};
 use crate::sequence::{Arrival, Sequence};
+
+/// A map whose hash is keyed per process, because its keys are the sender's to choose.
+pub(crate) type Map<K, V> = HashMap<K, V, RandomState>;
 
 /// The data sources of an agent.
 #[derive(Debug, Default)]
@@ -119,7 +124,7 @@ impl Sources {
         self.both().filter(move |(pulse, _)| is_meant(&pulse.name)).map(move |(pulse, source)| {
             let (sampling_rate, measured_rate) = pulse.estimate.rates();
             SourceSummary {
-                owner: Owner { agent, source: question::Source::Of(pulse.name) },
+                owner: Owner { agent, source: owner::Source::Of(pulse.name) },
                 sampling_rate,
                 measured_rate,
                 flow_samples: pulse.flow_samples,

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::flow::spec::{SpecError, flag, number, wrong};
+use crate::flow::spec::{flag, number};
 use crate::select::{Aggregation, Filter, MetricRef};
+use crate::spec_error::{SpecError, wrong};
 
 /// A threshold.
 #[derive(Clone, Debug)]

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use decode::DataSource;
 
 use crate::flow::FlowPlan;
-use crate::flow::SpecError;
 use crate::flow::active::FlowAggregation;
-use crate::flow::spec::{Per, wrong};
+use crate::flow::spec::Per;
 use crate::program::Program;
 use crate::question::Question;
-use crate::select::{Agents, SelectError};
-use crate::topology::{Role, Which};
+use crate::select::{Agents, Filter, MetricRef, SelectError};
+use crate::spec_error::{SpecError, wrong};
+use crate::topology::{End, Role, Which};
 
 /// Active flows of an answer where a client says nothing.
 pub const MOST_FLOWS: f64 = 100.0;
@@ -38,6 +38,26 @@ impl Program {
     /// It needs a topology, and none is defined.
     pub fn agents(&self, text: &str) -> Result<Agents, SelectError> {
         Agents::of(text, &self.topology)
+    }
+
+    /// What to ask for metrics of both ends of a link: a question for each. `None` where there is no such link.
+    pub fn link_metrics(&self, link: &str, metrics: &[MetricRef]) -> Option<[Question; 2]> {
+        let question = |end: &End| {
+            let of = |metric: &MetricRef, index| {
+                let mut one = metric.clone();
+                one.source = Some(DataSource { class: 0, index });
+                one
+            };
+            let (agents, metrics) = match end.interface {
+                Some((agent, index)) => {
+                    (vec![agent.to_string()], metrics.iter().map(|metric| of(metric, index)).collect())
+                }
+                // Nobody tells of this end.
+                None => (Vec::new(), metrics.to_vec()),
+            };
+            Question::Metric { agents: Agents::Named(agents), metrics, filter: Filter::default() }
+        };
+        Some(self.topology.ends_of(link)?.each_ref().map(question))
     }
 
     /// Asks for the largest flows: `most` of them at most, `least` per second at least. `mode` is `max`, which is the

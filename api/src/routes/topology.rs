@@ -73,7 +73,7 @@ pub(crate) async fn link(
             if !program.topology.is_defined() {
                 return Err(none());
             }
-            let questions = program.topology.link_metrics(&name, &metrics);
+            let questions = program.link_metrics(&name, &metrics);
             let questions =
                 questions.ok_or_else(|| Failure::not_found("no such link; /topology/json lists them"))?;
             let mut found = Vec::new();

@@ -16,7 +16,7 @@ use super::owners::Owners;
 use super::plan::ActiveFlow;
 use super::table::FlowTable;
 use super::texts::Texts;
-use crate::question::Owner;
+use crate::owner::Owner;
 
 /// How the data sources' values of one key become one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

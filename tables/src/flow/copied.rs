@@ -13,7 +13,7 @@ use super::plan::{ActiveFlow, FlowPlan};
 use super::table::FlowTable;
 use super::texts::Texts;
 use crate::mem::Array;
-use crate::question::Owner;
+use crate::owner::Owner;
 
 /// The flows of one table as they stood at one moment.
 #[derive(Clone, Debug)]

@@ -14,8 +14,8 @@ use super::keys::{self, ALIASES, Key, Named, Sampled};
 use super::layout::Form;
 use super::learned::ATTRIBUTES;
 use super::reference::References;
-use super::spec::{SpecError, wrong};
 use super::uri;
+use crate::spec_error::{SpecError, wrong};
 
 /// How deep functions and brackets may nest.
 pub(super) const DEEPEST: usize = 8;

@@ -13,8 +13,8 @@ use super::atom::{Atom, Stack};
 use super::expression::{self, DEEPEST, Expression, LONGEST, Lookups};
 use super::keys::Sampled;
 use super::layout::{Form, atom_of};
-use super::spec::{SpecError, wrong};
-use crate::topology::Role;
+use crate::spec_error::{SpecError, wrong};
+use crate::topology::role::Role;
 
 /// A compiled filter.
 #[derive(Clone, Debug)]

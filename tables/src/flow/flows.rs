@@ -23,8 +23,8 @@ use super::table::{Context, Draft, FlowTable, Hit, Limit};
 use super::texts::Texts;
 use crate::agent::Emitter;
 use crate::outbox::Outbox;
+use crate::owner::{Owner, Source};
 use crate::program::Program;
-use crate::question::{Owner, Source};
 use crate::topology::locate::{Locator, Sighting};
 use crate::watch::Watch;
 
@@ -340,7 +340,7 @@ impl Flows {
             context: self.shared.context(outbox),
         };
         target.add_at_length(&sampled, by, &source);
-        self.learned.ask(now_us, outbox);
+        self.learned.ask(now_us, &mut outbox.names_wanted);
         self.empty_arena();
         (emitter.number, *agent_number) = (numbers.source, numbers.agent);
     }
@@ -405,7 +405,7 @@ impl Flows {
             Some(_) => target.add(&sampled, by, &source, open),
             None => target.add_at_length(&sampled, by, &source),
         }
-        self.learned.ask(now_us, outbox);
+        self.learned.ask(now_us, &mut outbox.names_wanted);
         self.empty_arena();
     }
 

@@ -10,7 +10,7 @@ use ip_network::IpNetwork;
 use serde_json::{Value as Json, json};
 
 use super::prefixes::{MOST_LABELS, Prefixes};
-use super::spec::{SpecError, wrong};
+use crate::spec_error::{SpecError, wrong};
 
 /// A set of named groups of prefixes, built whole and never changed.
 pub struct GroupSet {

@@ -10,8 +10,7 @@ use std::sync::Arc;
 use ahash::RandomState;
 use decode::Mac;
 
-use crate::outbox::Outbox;
-use crate::question::Owner;
+use crate::owner::Owner;
 use crate::topology::Topology;
 
 /// Names of addresses.
@@ -53,7 +52,7 @@ impl Hosts {
     pub fn new(adapters: &[HostAdapters]) -> Self {
         let mut sorted: Vec<&HostAdapters> = adapters.iter().collect();
         let class = |host: &HostAdapters| match host.owner.source {
-            crate::question::Source::Of(source) => source.class,
+            crate::owner::Source::Of(source) => source.class,
             _ => 0,
         };
         // The last one that is inserted stays.
@@ -132,16 +131,16 @@ impl Learned {
         found.filter(|name| !name.is_empty())
     }
 
-    /// Asks for the addresses that the last sample wanted.
+    /// Adds to `wanted` the addresses whose names the last sample wanted.
     #[inline]
-    pub(crate) fn ask(&mut self, now_us: u64, outbox: &mut Outbox) {
+    pub(crate) fn ask(&mut self, now_us: u64, wanted: &mut Vec<IpAddr>) {
         if !self.missed.get_mut().is_empty() {
-            self.ask_for_missed(now_us, outbox);
+            self.ask_for_missed(now_us, wanted);
         }
     }
 
     #[cold]
-    fn ask_for_missed(&mut self, now_us: u64, outbox: &mut Outbox) {
+    fn ask_for_missed(&mut self, now_us: u64, wanted: &mut Vec<IpAddr>) {
         if now_us >= self.swept_us + PAUSE_US {
             self.swept_us = now_us;
             self.asked.retain(|_, asked_us| *asked_us + PAUSE_US > now_us);
@@ -150,12 +149,12 @@ impl Learned {
             if self.asked.get(&address).is_some_and(|asked_us| *asked_us + PAUSE_US > now_us) {
                 continue;
             }
-            if outbox.names_wanted.len() >= MOST_WANTED || self.asked.len() >= MOST_ASKED {
+            if wanted.len() >= MOST_WANTED || self.asked.len() >= MOST_ASKED {
                 self.refused += 1;
                 continue;
             }
             self.asked.insert(address, now_us);
-            outbox.names_wanted.push(address);
+            wanted.push(address);
         }
     }
 }
@@ -164,7 +163,7 @@ impl Learned {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::question::Source;
+    use crate::owner::Source;
     use decode::{Address, DataSource};
 
     fn host(class: u32, index: u32, mac: u8, name: &str) -> HostAdapters {
@@ -192,19 +191,19 @@ mod tests {
 
     #[test]
     fn a_name_is_wanted_once_in_a_while_and_not_without_bound() {
-        let (mut learned, mut outbox) = (Learned::default(), Outbox::default());
+        let (mut learned, mut names) = (Learned::default(), Vec::new());
         let address = |n: u32| IpAddr::from(std::net::Ipv4Addr::from(n));
         for (now_us, wanted) in [(0, 1), (1_000_000, 1), (PAUSE_US, 2)] {
             assert_eq!(learned.name(address(1)), None);
-            learned.ask(now_us, &mut outbox);
-            assert_eq!(outbox.names_wanted.len(), wanted);
+            learned.ask(now_us, &mut names);
+            assert_eq!(names.len(), wanted);
         }
-        outbox.names_wanted.clear();
+        names.clear();
         for n in 2..200_002 {
             assert_eq!(learned.name(address(n)), None);
-            learned.ask(PAUSE_US, &mut outbox);
+            learned.ask(PAUSE_US, &mut names);
             if n % 500 == 0 {
-                outbox.names_wanted.clear();
+                names.clear();
             }
         }
         assert_eq!((learned.asked.len(), learned.refused), (MOST_ASKED, 200_001 - MOST_ASKED as u64));

@@ -2,11 +2,10 @@
 
 use ahash::RandomState;
 
-use super::expression::{self, Expression};
+use super::expression::{self, Expression, Lookups};
 use super::keys::{self, Sampled};
 use super::layout::Form;
-use super::plan::Lookups;
-use super::spec::{SpecError, wrong};
+use crate::spec_error::{SpecError, wrong};
 
 /// How the measures of a flow's packets become one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -50,4 +50,6 @@ pub mod texts;
 pub mod uri;
 
 pub use plan::{FlowPlan, Lookups};
-pub use spec::{FlowSpec, SpecError};
+pub use spec::FlowSpec;
+
+pub use crate::spec_error::SpecError;

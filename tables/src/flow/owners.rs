@@ -5,7 +5,7 @@ use ahash::{AHashSet, RandomState};
 use decode::Address;
 use hashbrown::HashMap;
 
-use crate::question::{Owner, Source};
+use crate::owner::{Owner, Source};
 
 #[derive(Debug)]
 struct Entry {

@@ -13,9 +13,10 @@ use super::keys::Sampled;
 use super::layout::{KeyLayout, LONGEST_KEY};
 use super::measure::{self, Measure};
 use super::reference::References;
-use super::spec::{FlowSpec, Per, SpecError, wrong};
+use super::spec::{FlowSpec, Per};
 use super::texts::Texts;
-use crate::question::Owner;
+use crate::owner::Owner;
+use crate::spec_error::{SpecError, wrong};
 
 /// A compiled definition.
 #[derive(Clone, Debug)]

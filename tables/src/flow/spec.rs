@@ -2,30 +2,8 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::topology::Role;
-
-/// A definition cannot be understood.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SpecError {
-    /// The definition is no JSON object.
-    #[error("a flow is an object with keys and value")]
-    NotAnObject,
-    /// An attribute that must be there is not.
-    #[error("{0} is missing")]
-    Missing(&'static str),
-    /// An attribute has a value that it cannot have.
-    #[error("{attribute}: {reason}")]
-    Attribute {
-        /// Which.
-        attribute: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-}
-
-pub(crate) fn wrong(attribute: &str, reason: impl Into<String>) -> SpecError {
-    SpecError::Attribute { attribute: attribute.to_owned(), reason: reason.into() }
-}
+use crate::spec_error::{SpecError, wrong};
+use crate::topology::role::Role;
 
 /// Whose tables there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

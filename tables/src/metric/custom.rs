@@ -11,7 +11,7 @@ use decode::rt::{MetricValue as Sent, RtMetric};
 use super::MetricValue;
 use super::growth::{CLOSEST_US, Intervals, Moment, UNKNOWN, gauge, growth, raw};
 use super::store::bounded;
-use crate::agent::Map;
+use crate::source::Map;
 
 /// The longest name of a data source, bytes.
 const MOST_SOURCE_NAME: usize = 64;

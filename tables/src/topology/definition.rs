@@ -13,7 +13,7 @@ use ahash::AHashMap;
 use decode::Address;
 use serde_json::{Map, Value as Json};
 
-use crate::flow::spec::{SpecError, wrong};
+use crate::spec_error::{SpecError, wrong};
 
 /// Nodes at most.
 pub const MOST_NODES: usize = 10_000;

@@ -13,7 +13,8 @@ use decode::packet::Packet;
 use decode::{Address, Interface, InterfaceKind, Mac};
 use hashbrown::HashMap;
 
-use super::{Role, Topology};
+use super::Topology;
+use super::role::Role;
 
 /// Locations of one shard that are remembered, at most.
 pub const MOST_LOCATIONS: usize = 100_000;

@@ -6,8 +6,9 @@ use ahash::RandomState;
 use decode::Mac;
 use hashbrown::HashMap;
 
+use super::Topology;
 use super::locate::{Location, Sighting, TIMEOUT_US};
-use super::{Role, Topology};
+use super::role::Role;
 
 /// Locations that are published, at most.
 pub const MOST_LOCATED: usize = 400_000;

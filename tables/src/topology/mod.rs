@@ -5,6 +5,7 @@
 //! | [`definition`] | a topology as clients write it |
 //! | [`names`] | what agents say of their names, and when to ask them |
 //! | [`paths`] | links of nodes, the shortest path, diameter, spanning tree |
+//! | [`role`] | whether a port is the edge or the core |
 //! | [`shortest`] | further paths, in the order of their lengths |
 //! | [`locate`] | hosts where a shard sees them |
 //! | [`located`] | hosts where all shards see them |
@@ -17,6 +18,7 @@ pub mod locate;
 pub mod located;
 pub mod names;
 pub mod paths;
+pub mod role;
 pub mod shortest;
 
 use std::collections::hash_map::Entry;
@@ -30,31 +32,7 @@ pub use definition::Definition;
 use definition::{AgentRef, is_interface};
 pub use located::{Located, Place};
 pub use names::{AgentPorts, Named};
-
-use crate::question::Question;
-use crate::select::{Agents, Filter, MetricRef};
-
-/// What a port is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    /// A port of a switch of the topology that is in no link: packets enter and leave the fabric there.
-    Edge,
-    /// A port of a link between switches.
-    Core,
-    /// Not a port of the topology, or its name is not known yet and a link may mean it.
-    Unknown,
-}
-
-impl Role {
-    /// Its name in answers.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Edge => "edge",
-            Self::Core => "core",
-            Self::Unknown => "unknown",
-        }
-    }
-}
+pub use role::Role;
 
 /// A topology, compiled. The empty one, where nothing is defined, has no ports.
 #[derive(Debug, Default)]
@@ -382,26 +360,6 @@ impl Topology {
         };
         let ([one, other], [first, second]) = (&link.ends, interfaces);
         Some([end(one, *first)?, end(other, *second)?])
-    }
-
-    /// What to ask for metrics of both ends of a link: a question for each. `None` where there is no such link.
-    pub fn link_metrics(&self, link: &str, metrics: &[MetricRef]) -> Option<[Question; 2]> {
-        let question = |end: &End| {
-            let of = |metric: &MetricRef, index| {
-                let mut one = metric.clone();
-                one.source = Some(DataSource { class: 0, index });
-                one
-            };
-            let (agents, metrics) = match end.interface {
-                Some((agent, index)) => {
-                    (vec![agent.to_string()], metrics.iter().map(|metric| of(metric, index)).collect())
-                }
-                // Nobody tells of this end.
-                None => (Vec::new(), metrics.to_vec()),
-            };
-            Question::Metric { agents: Agents::Named(agents), metrics, filter: Filter::default() }
-        };
-        Some(self.ends_of(link)?.each_ref().map(question))
     }
 
     /// All ports that the definition names, by node and port.

@@ -306,7 +306,7 @@ fn link_metric<'js>(script: &Rc<Script>, call: Call<'js>) -> rquickjs::Result<Va
         MetricRef::list(&metrics.join(",")).map_err(|error| call.wrong(1, &format!("is wrong: {error}")))?;
     let program = script.world.engine.program();
     let Some(ends) = program.topology.ends_of(&link) else { return call.null() };
-    let Some(mut questions) = program.topology.link_metrics(&link, &metrics) else { return call.null() };
+    let Some(mut questions) = program.link_metrics(&link, &metrics) else { return call.null() };
     let at = node.map(|node| ends.iter().position(|end| *end.node == *node));
     match at {
         None | Some(Some(0)) => {}
