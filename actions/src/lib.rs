@@ -19,5 +19,6 @@ pub mod notify;
 mod overview;
 pub mod retry;
 pub mod row;
+mod stop;
 pub mod text;
 pub mod thread;

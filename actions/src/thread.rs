@@ -21,6 +21,7 @@ use tokio::time::{sleep, timeout};
 use crate::audit::Audit;
 use crate::mode::Switch;
 use crate::notify::{self, Notice, Notices, Severity};
+pub use crate::stop::Stop;
 
 /// How long components have to end, and how long the last notices.
 const COMPONENTS_END: Duration = Duration::from_secs(8);
@@ -30,30 +31,6 @@ pub const SHUTDOWN: Duration = Duration::from_secs(10);
 
 /// Threads that wait for answers of the engine and of the resolver, at most.
 const WAITING_THREADS: usize = 64;
-
-/// Whether the thread shall end.
-#[derive(Clone, Debug)]
-pub struct Stop {
-    asked: watch::Receiver<bool>,
-}
-
-impl Stop {
-    fn new() -> (watch::Sender<bool>, Self) {
-        let (ask, asked) = watch::channel(false);
-        (ask, Self { asked })
-    }
-
-    /// Whether it shall end.
-    pub fn is_asked(&self) -> bool {
-        *self.asked.borrow() || self.asked.has_changed().is_err()
-    }
-
-    /// Waits until it shall end.
-    pub async fn asked(&mut self) {
-        // An error is that nobody is left who could ask.
-        let _ = self.asked.wait_for(|asked| *asked).await;
-    }
-}
 
 /// What a component works with; cheap to clone.
 #[derive(Clone, Debug)]

@@ -11,6 +11,7 @@
 //! | [`ownership`], `steer` | which worker owns an agent, and the way of a datagram to it |
 //! | [`events`] | flow records and threshold events: the thread `events` and what it keeps |
 //! | [`forward`] | datagrams that are sent on |
+//! | `options` | what an engine needs to know |
 //! | [`interface`] | what is wanted of an interface whose queues are read, and what was reached |
 //! | [`handle`] | questions, and putting the answers together |
 //! | [`json`] | the shapes of answers as JSON |
@@ -26,6 +27,7 @@ pub mod handle;
 pub mod interface;
 pub mod json;
 mod learning;
+mod options;
 pub mod ownership;
 mod pin;
 pub mod process;
@@ -41,9 +43,8 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crossbeam::channel::{Sender, bounded};
-use ingest::receiver::{Backend, Group, MOST_ADDRESSES, OpenError, Receiver};
+use ingest::receiver::{Group, MOST_ADDRESSES, OpenError, Receiver};
 use ingest::wake::Waker;
-use tables::trust::Trust;
 use tables::{Options, Shard};
 
 use definitions::Definitions;
@@ -51,7 +52,8 @@ use events::{EventsThread, Logs};
 pub use events::{LoggedEvent, LoggedFlow, News};
 use handle::Way;
 pub use handle::{AskError, DEADLINE, DefineError, Handle};
-use interface::{Ingest, InterfaceOptions, Reached, Watch, ports};
+use interface::{Ingest, Reached, Watch, ports};
+pub use options::EngineOptions;
 use ownership::Ownership;
 pub use process::process_batch;
 pub use status::Status;
@@ -62,57 +64,6 @@ const WAITING: usize = 256;
 
 /// Workers at most.
 pub const MOST_WORKERS: usize = 256;
-
-/// What an engine needs to know.
-#[derive(Clone, Debug)]
-pub struct EngineOptions {
-    /// Addresses that sFlow comes to.
-    pub sflow: Vec<SocketAddr>,
-    /// Receive buffer asked for per socket, bytes.
-    pub receive_buffer: usize,
-    /// Workers; one per processor that this process may use when `None`, [`MOST_WORKERS`] at most.
-    pub workers: Option<NonZero<usize>>,
-    /// Whether each worker stays on one processor.
-    pub pin: bool,
-    /// How datagrams are taken from the kernel.
-    pub backend: Backend,
-    /// Whether the kernel is asked to bring the datagrams of an agent to its worker.
-    pub steer: bool,
-    /// Whether the queues of an interface are read past the kernel's network stack.
-    pub ingest: Ingest,
-    /// Which interface that is, and how.
-    pub interface: InterfaceOptions,
-    /// Arguments of DPDK's environment.
-    pub dpdk: Option<String>,
-    /// Flow records that are kept.
-    pub flows_max: usize,
-    /// Threshold events that are kept.
-    pub events_max: usize,
-    /// Limits and choices of the tables, of all shards together.
-    pub tables: Options,
-    /// What the operator says of agents.
-    pub trust: Arc<Trust>,
-}
-
-impl Default for EngineOptions {
-    fn default() -> Self {
-        Self {
-            sflow: Vec::new(),
-            receive_buffer: 4 << 20,
-            workers: None,
-            pin: false,
-            backend: Backend::Auto,
-            steer: true,
-            ingest: Ingest::default(),
-            interface: InterfaceOptions::default(),
-            dpdk: None,
-            flows_max: 1000,
-            events_max: 1000,
-            tables: Options::default(),
-            trust: Arc::default(),
-        }
-    }
-}
 
 /// Why an engine cannot start.
 #[derive(Debug, thiserror::Error)]

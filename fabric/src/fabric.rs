@@ -14,11 +14,11 @@ use decode::{Address, DataSource, FlowSample};
 
 use crate::agent::{Agent, Sink};
 use crate::counters::{self, HostState, HostView};
-use crate::options::{FabricError, FabricOptions, limit};
+use crate::options::{FabricError, FabricOptions, HIGHEST_REPLICAS, limit};
 use crate::pace;
 use crate::packet::{self, FCS_BYTES, Link, SAMPLED_BYTES};
 use crate::random::{Random, Skip};
-use crate::service::{Container, HIGHEST_REPLICAS, Service, Slot, Volume, WEB};
+use crate::service::{Container, Service, Slot, Volume, WEB};
 use crate::topology::{Role, Topology};
 use crate::traffic::{Flow, Traffic, suspect};
 use crate::truth::{self, Listed, Truth};

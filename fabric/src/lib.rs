@@ -35,7 +35,7 @@ mod traffic;
 pub mod truth;
 
 pub use fabric::Fabric;
-pub use options::{Curve, FabricError, FabricOptions};
-pub use service::{HIGHEST_REPLICAS, WEB};
+pub use options::{Curve, FabricError, FabricOptions, HIGHEST_REPLICAS};
+pub use service::WEB;
 pub use stretch::Stretch;
 pub use truth::{Listed, Truth};

@@ -2,6 +2,9 @@
 
 use thiserror::Error;
 
+/// Containers of the service at most.
+pub const HIGHEST_REPLICAS: usize = 100;
+
 /// The choices.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FabricOptions {
@@ -143,7 +146,7 @@ impl FabricOptions {
         limit("polling, seconds,", self.polling_s as f64, 1.0, 3600.0)?;
         limit("the traffic of a host, bits per second,", self.host_bps, 0.0, 1e15)?;
         limit("the rate, datagrams per second,", self.rate.unwrap_or(1.0), 0.1, 1e7)?;
-        limit("the number of replicas", self.replicas as f64, 0.0, crate::HIGHEST_REPLICAS as f64)?;
+        limit("the number of replicas", self.replicas as f64, 0.0, HIGHEST_REPLICAS as f64)?;
         limit("the traffic of the service, bytes per second,", self.web_bytes_per_s, 0.0, 1e12)?;
         limit("the number of suspects", self.suspects as f64, 0.0, self.hosts.min(500) as f64)?;
         if let Curve::Sine { period_s } | Curve::Step { period_s } = self.load {

@@ -15,9 +15,6 @@ use crate::traffic::{CLIENTS, Traffic};
 /// The only service.
 pub const WEB: &str = "web";
 
-/// Containers of the service at most.
-pub const HIGHEST_REPLICAS: usize = 100;
-
 /// Index of an agent's first container within class 3, as Host sFlow counts them.
 const FIRST_INDEX: u32 = 100_000;
 

@@ -17,7 +17,7 @@ use serde_json::{Value as Json, json};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::clock::{now_ms, stamp};
-use crate::thread::Stop;
+use crate::stop::Stop;
 pub use config::{Config, Syslog, Webhook};
 pub(crate) use thresholds::watch;
 

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::{Counters, Courier, Notice, Severity, Stamped, Syslog};
 use crate::clock::stamp;
-use crate::thread::Stop;
+use crate::stop::Stop;
 
 /// Most bytes of a datagram: what receivers should take (RFC 5424, section 6.1).
 const MOST_BYTES: usize = 2048;

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use super::{Notice, Notices, Severity};
-use crate::thread::Stop;
+use crate::stop::Stop;
 
 /// The kind of their notices.
 pub(super) const KIND: &str = "threshold";

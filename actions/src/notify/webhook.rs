@@ -9,8 +9,8 @@ use crate::clock::now_ms;
 use crate::http::hyper::Method;
 use crate::http::{Client, Credentials, Options, Tls, Url};
 use crate::retry::Backoff;
+use crate::stop::Stop;
 use crate::text::ascii_json;
-use crate::thread::Stop;
 
 /// How long a notice is worth telling.
 const WORTH: Duration = Duration::from_secs(600);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use ingest::receiver::Receiver;
 
 use super::{QueueStatus, Reached, Verdicts};
-use crate::EngineOptions;
+use crate::options::EngineOptions;
 
 /// What was opened.
 pub(crate) struct Opened {

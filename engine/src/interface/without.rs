@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use ingest::receiver::Receiver;
 
 use super::{InterfaceOptions, News, Reached, Verdicts};
-use crate::EngineOptions;
+use crate::options::EngineOptions;
 
 const WITHOUT: &str = "this program was built without AF_XDP (feature xdp)";
 

@@ -13,7 +13,7 @@ use ingest::xdp::{self, Options};
 
 use super::listened::{addresses as listened, ports};
 use super::{InterfaceOptions, News, Reached, Verdicts};
-use crate::EngineOptions;
+use crate::options::EngineOptions;
 
 /// What was opened.
 #[derive(Debug)]
