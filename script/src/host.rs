@@ -16,6 +16,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::app::{self, App};
 use crate::config::Config;
 use crate::mailbox::{Mailbox, mailbox};
+use crate::meant::{All, Meant};
 use crate::request::{Reply, Request, RequestError};
 use crate::script::{Files, Parts};
 use crate::status::Counters;
@@ -66,13 +67,6 @@ struct Running {
     /// Files that it was made of, and when they were written.
     files: Files,
     config: Arc<Config>,
-}
-
-/// A script that is to run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Meant {
-    file: PathBuf,
-    app: Option<String>,
 }
 
 impl Scripts {
@@ -322,41 +316,12 @@ impl Inner {
         former
     }
 
-    /// The scripts that a configuration means, by name. Of two of one name the first one runs.
+    /// The scripts that a configuration means, by name.
     fn meant(&self, config: &Config) -> BTreeMap<String, Meant> {
-        let mut meant = BTreeMap::new();
-        let mut add = |name: String, one: Meant| {
-            if let Some(other) = meant.get(&name) {
-                let Meant { file, .. }: &Meant = other;
-                tracing::error!(
-                    "{} is not started: {} has the same name {name}",
-                    one.file.display(),
-                    file.display()
-                );
-            } else {
-                meant.insert(name, one);
-            }
-        };
-        for file in &config.scripts {
-            let name = file
-                .file_name()
-                .map_or_else(|| file.display().to_string(), |name| name.to_string_lossy().into_owned());
-            add(name, Meant { file: file.clone(), app: None });
-        }
-        let apps = config.apps.as_deref().map_or_else(Vec::new, |folder| {
-            app::find(folder).unwrap_or_else(|error| {
-                tracing::error!("applications: {}: {error}", folder.display());
-                Vec::new()
-            })
-        });
-        for app in &apps {
-            for file in &app.scripts {
-                let Some(name) = app.script(file) else { continue };
-                add(name, Meant { file: file.clone(), app: Some(app.name.clone()) });
-            }
-        }
+        let All { scripts, apps, problems } = All::of(config);
+        problems.iter().for_each(|problem| tracing::error!("{problem}"));
         *lock(&self.apps) = apps;
-        meant
+        scripts
     }
 
     fn start(&self, name: &str, meant: Meant, config: &Arc<Config>, counters: Arc<Counters>) {

@@ -7,7 +7,8 @@
 //! | module | owns |
 //! |---|---|
 //! | [`host`](Scripts) | which scripts there are, their threads, and who asks them |
-//! | `app` | application folders |
+//! | `meant`, `app` | which scripts a configuration means; application folders |
+//! | [`check`](problems) | what keeps scripts from being started, told without running them |
 //! | `thread` | a script's thread: its first run, then its handlers, one at a time |
 //! | `mailbox` | the queues between the collector and a script |
 //! | `script`, `world` | what one script has, and what all of them share |
@@ -26,6 +27,7 @@
 mod app;
 mod call;
 pub mod catalogue;
+mod check;
 pub mod config;
 mod definitions;
 mod functions;
@@ -34,6 +36,7 @@ mod host;
 mod http;
 mod lines;
 mod mailbox;
+mod meant;
 mod record;
 mod request;
 mod runtime;
@@ -45,6 +48,7 @@ mod thread;
 mod values;
 mod world;
 
+pub use check::problems;
 pub use config::Config;
 pub use host::Scripts;
 pub use http::{Allow, NotAllow};

@@ -363,16 +363,26 @@ fn what_scripts_lack_is_told_before_they_are_started() {
     let right = run(&["--script", &script, "--app-dir", &apps]);
     assert_eq!((right.status.code(), right.stderr.len()), (Some(0), 0), "{right:?}");
     let missing = place.text("nosuch.js");
-    let wrong = run(&["--script", &missing, "--script", &apps, "--app-dir", &script]);
+    place.write("typo.js", "// author: A\nlogInfo('ran');\nsetFlow('a' {});\n");
+    place.write("other/a.js", "while (true) {}");
+    place.write("apps/x/scripts/x.js", "\nvar a = [x for each (x in y)];");
+    let [typo, second, apps_too] = ["typo.js", "other/a.js", "apps"].map(|name| place.text(name));
+    let all = [&missing, &apps, &typo, &script, &second].map(|file| ["--script", file]);
+    let wrong = run(&[&all.concat()[..], &["--app-dir", &apps_too]].concat());
+    let folders = run(&["--app-dir", &script]);
+    assert!(String::from_utf8(folders.stderr).unwrap().contains("is no folder of applications"));
     let said = String::from_utf8(wrong.stderr).unwrap();
     assert_eq!(wrong.status.code(), Some(1), "{said}");
     for line in [
         format!("the script {missing} cannot be read"),
         format!("the script {apps} is no file"),
-        format!("{script} is no folder of applications"),
+        format!("{typo}:3:13 SyntaxError: "),
+        format!("{second} is not started: {script} has the same name a.js"),
+        format!("{apps_too}/x/scripts/x.js:2:12 SyntaxError: array comprehensions are not supported"),
     ] {
         assert!(said.contains(&line), "{line}: {said}");
     }
+    assert!(!said.contains("ran"), "{said}");
     for (option, value, why) in [
         ("--allow", "http://a/", "name the host alone"),
         ("--script-open", "10.0.0.1/8", "host bits"),

@@ -4,7 +4,6 @@
 mod file;
 mod settings;
 
-use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -42,22 +41,9 @@ pub struct Scripts {
     pub open: Vec<IpNetwork>,
 }
 
-/// What keeps scripts from being started, as far as their files show it.
+/// What keeps scripts from being started, as far as their texts show it.
 pub(super) fn problems(settings: &Settings) -> Vec<String> {
-    let config = &settings.scripts.config;
-    let mut all = Vec::new();
-    for path in &config.scripts {
-        let readable = File::open(path).and_then(|file| file.metadata());
-        all.extend(match readable {
-            Ok(known) if !known.is_file() => Some(format!("the script {} is no file", path.display())),
-            Ok(_) => None,
-            Err(error) => Some(format!("the script {} cannot be read: {error}", path.display())),
-        });
-    }
-    if let Some(folder) = config.apps.as_ref().filter(|folder| !folder.is_dir()) {
-        all.push(format!("{} is no folder of applications (scripts.apps, --app-dir)", folder.display()));
-    }
-    all
+    script::problems(&settings.scripts.config)
 }
 
 /// The scripts of a running collector.
