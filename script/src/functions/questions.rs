@@ -80,20 +80,16 @@ pub(crate) const FUNCTIONS: &[Function] = &[
                `CORE`. `metrics` is an array, or separated by commas; before each its aggregation may stand \
                (`avg:load_one`, `max` without one) and its data source (`2.1.load_one`). `filter` is an object of \
                attributes of the data source or its host, each with a pattern or an array of patterns of which one must \
-               match. A metric that no data source has is there without `metricValue`. Gives `null` when the agent is not \
-               known, or no topology is defined where one is needed.",
+               match. A metric that no data source has is there without `metricValue`, and so is every one where the agent \
+               is not known, or no topology is defined where one is needed.",
         example: "var res = metric('ALL', 'avg:load_one,max:cpu_utilization', {os_name: ['linux']});\n\
-                  if (res && res[0].metricN) logInfo('load ' + res[0].metricValue + ' of ' + res[0].metricN + ' hosts');",
+                  if (res[0].metricN) logInfo('load ' + res[0].metricValue + ' of ' + res[0].metricN + ' hosts');",
         call: |script, call| {
-            let Some(agents) = agents(script, &call)? else { return call.null() };
+            // Scripts of the field read the first statistic without asking whether there is an answer.
+            let agents = agents(script, &call)?.unwrap_or(Agents::Named(Vec::new()));
             let metrics = listed(&call, MetricRef::list)?;
             let filter = filter(&call, 2)?;
-            match ask(script, &call, Question::Metric { agents: agents.clone(), metrics, filter })? {
-                Answer::Statistics(found)
-                    if found.iter().all(|one| one.n == 0) && !are_known(script, &call, agents)? =>
-                {
-                    call.null()
-                }
+            match ask(script, &call, Question::Metric { agents, metrics, filter })? {
                 Answer::Statistics(found) => call.give(&found.iter().map(json::statistic).collect()),
                 other => Err(mismatch(&call, &other)),
             }
@@ -104,8 +100,8 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         parameters: "agent, metrics[, filter]",
         what: "Gives an array of rows, one for each data source that has all of the metrics, as `/table/AGENT/METRICS/json` \
                does: a row is an array of `{agent, dataSource, metricName, metricValue, lastUpdate}`. `null:METRIC` may be \
-               missing, its cell is then `null`; `sort:METRIC:-10` sorts and keeps the ten largest. Arguments and `null` \
-               are those of `metric`.",
+               missing, its cell is then `null`; `sort:METRIC:-10` sorts and keeps the ten largest. Arguments are those of \
+               `metric`. Gives `null` when the agent is not known, or no topology is defined where one is needed.",
         example: "var rows = table('ALL', 'ifname,sort:ifinoctets:-5', {ifoperstatus: ['up']});\n\
                   if (rows) rows.forEach(function(row) { logInfo(row[0].metricValue + ' ' + row[1].metricValue); });",
         call: |script, call| {
@@ -124,7 +120,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         parameters: "agent, metrics[, filter]",
         what: "Gives the values of all data sources, as `/dump/AGENT/METRICS/json` does: an array of `{agent, dataSource, \
                metricName, metricValue, lastUpdate}`. `metrics` may be `ALL`, and `;` separates as commas do. Other \
-               arguments and `null` are those of `metric`.",
+               arguments and `null` are those of `table`.",
         example: "var ports = dump('ALL', 'ifindex;ifoperstatus');\nif (ports) logInfo(ports.length + ' values');",
         call: |script, call| {
             let Some(agents) = agents(script, &call)? else { return call.null() };
