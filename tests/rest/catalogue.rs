@@ -518,6 +518,11 @@ fn definitions(shown: &Shown) {
         "{listed:['192.0.2.0/24', '2001:db8::/32']}",
         &json!({"listed": ["192.0.2.0/24", "2001:db8::/32"]}),
     );
+    let old = "{external:['0.0.0.0/0'],internal:['10.0.0.0/8']}";
+    shown.note("/group/json", "PUT", "/group/json");
+    assert_eq!(shown.collector.request("PUT", "/group/json", Some(old)), (204, String::new()));
+    let default = json!({"external": ["0.0.0.0/0"], "internal": ["10.0.0.0/8"]});
+    assert_eq!(shown.collector.json("/group/default/json"), default);
     shown.comes_and_goes(
         "/map/{name}/json",
         "/map/json",

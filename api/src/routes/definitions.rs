@@ -66,6 +66,11 @@ pub(crate) async fn put_group(State(shared): State<Shared>, Path(name): Path<Str
     put(&shared, name, body, Change::Group).await
 }
 
+/// Of the set that clients mean who name none.
+pub(crate) async fn put_default_group(State(shared): State<Shared>, body: Body) -> Defined {
+    put(&shared, "default".to_owned(), body, Change::Group).await
+}
+
 pub(crate) async fn delete_group(State(shared): State<Shared>, Path(name): Path<String>) -> Defined {
     shared.define(Change::Group(name, None)).await
 }
