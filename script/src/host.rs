@@ -346,6 +346,7 @@ impl Inner {
             counters: Arc::clone(&counters),
             wanted: Arc::clone(&mailbox.wanted),
             files: Arc::clone(&files),
+            end: inbox.end.clone(),
         };
         let spawned = std::thread::Builder::new()
             .name(format!("script-{name}"))

@@ -2,7 +2,7 @@
 //!
 //! All of it lives on the script's own thread; only the counters and what it wants to be told are seen by others.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rquickjs::{Ctx, Function, Persistent};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use crate::config::{Actions, DockerVersion};
@@ -26,6 +27,10 @@ use crate::world::World;
 
 /// Timers of a script at most.
 pub(crate) const MOST_TIMERS: usize = 10_000;
+
+/// How long a script that is to end goes on waiting for others: what is under way may still come to something, and its
+/// thread is waited for longer than that.
+const LAST_WAIT: Duration = Duration::from_secs(2);
 
 /// A function of the script, kept over calls.
 pub(crate) type Kept = Persistent<Function<'static>>;
@@ -55,7 +60,9 @@ pub(crate) struct Script {
     pub(crate) files: Files,
     pub(crate) http: Http,
     lines: RefCell<Lines>,
-    runtime: Runtime,
+    end: watch::Receiver<bool>,
+    /// `None` when the script is dropped.
+    runtime: Option<Runtime>,
     /// `None` when the script has ended.
     tasks: RefCell<Option<Rc<LocalSet>>>,
     ended: UnboundedSender<Then>,
@@ -141,6 +148,8 @@ pub(crate) struct Parts {
     pub(crate) counters: Arc<Counters>,
     pub(crate) wanted: Arc<Wanted>,
     pub(crate) files: Files,
+    /// Whether the script is to end.
+    pub(crate) end: watch::Receiver<bool>,
 }
 
 impl Script {
@@ -149,7 +158,7 @@ impl Script {
     /// # Errors
     /// The system has no file descriptor left.
     pub(crate) fn new(parts: Parts) -> std::io::Result<(Rc<Self>, UnboundedReceiver<Then>)> {
-        let Parts { world, name, app, file, counters, wanted, files } = parts;
+        let Parts { world, name, app, file, counters, wanted, files, end } = parts;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (ended, ends) = unbounded_channel();
         let http = client(&world, &name, &counters);
@@ -165,7 +174,8 @@ impl Script {
             files,
             http,
             lines: RefCell::new(Lines::new(Instant::now())),
-            runtime,
+            end,
+            runtime: Some(runtime),
             tasks: RefCell::new(Some(Rc::default())),
             ended,
         };
@@ -181,11 +191,33 @@ impl Script {
 
     /// Waits on the script's thread. Tasks of [`Script::spawn`] go on meanwhile.
     pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        let runtime = self.runtime.as_ref().expect("it is taken when the script is dropped");
         let tasks = self.tasks.borrow().clone();
         match tasks {
-            Some(tasks) => tasks.block_on(&self.runtime, future),
-            None => self.runtime.block_on(future),
+            Some(tasks) => tasks.block_on(runtime, future),
+            None => runtime.block_on(future),
         }
+    }
+
+    /// The same for what others may take long for; `None` when the script is to end before that.
+    pub(crate) fn wait_for<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let mut end = self.end.clone();
+        let gives_up = async move {
+            // Whoever could say so has gone, or has said so.
+            let _ = end.wait_for(|end| *end).await;
+            tokio::time::sleep(LAST_WAIT).await;
+        };
+        self.wait(async {
+            tokio::select! {
+                came = future => Some(came),
+                () = gives_up => None,
+            }
+        })
+    }
+
+    /// Until when what began now may go on, where it may take this long: less when the script is to end.
+    pub(crate) fn until(&self, limit: Duration) -> Until {
+        Until::new(limit, self.end.clone())
     }
 
     /// Goes on with the script while this runs; what it comes to is given to `then` when the script has nothing else to
@@ -232,6 +264,43 @@ impl Script {
         self.tasks.borrow_mut().take();
         let handlers = self.handlers.take();
         drop(handlers);
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        // A name that is still looked up, on a thread of the runtime's, is waited for by nobody.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A deadline that comes sooner when the script is to end.
+pub(crate) struct Until {
+    deadline: Cell<Instant>,
+    ends: Cell<bool>,
+    end: watch::Receiver<bool>,
+}
+
+impl Until {
+    pub(crate) fn new(limit: Duration, end: watch::Receiver<bool>) -> Self {
+        Self { deadline: Cell::new(Instant::now() + limit), ends: Cell::new(false), end }
+    }
+
+    /// Whether it has come.
+    pub(crate) fn is_over(&self) -> bool {
+        let now = Instant::now();
+        if !self.ends.get() && *self.end.borrow() {
+            self.ends.set(true);
+            self.deadline.set(self.deadline.get().min(now + LAST_WAIT));
+        }
+        now >= self.deadline.get()
+    }
+
+    /// Whether the script is to end.
+    pub(crate) fn ends(&self) -> bool {
+        self.ends.get()
     }
 }
 

@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
 
 use rquickjs::Value;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -12,6 +12,7 @@ use serde_json::{Value as Json, json};
 
 use crate::call::Call;
 use crate::catalogue::Function;
+use crate::script::Until;
 
 /// What is kept of the output of a command and of its errors, bytes, each; what comes beyond is read and dropped.
 const MOST_OUTPUT: usize = 1 << 20;
@@ -28,8 +29,8 @@ pub(crate) const FUNCTIONS: &[Function] = &[Function {
     what: "Runs a command, an array of its words, without a shell, and waits for its end. `environment` is an array of \
            `'NAME=value'`, or an object, and takes the place of the collector's own; `folder` is where it runs, that of the \
            script without it. Gives `{status, stdout: [lines], stderr: [lines]}`; of each 1 MiB is kept, and a command that \
-           a signal ended has 128 more than that for a status. It may take as long as a call of the script, then it is \
-           killed with all that it has started in its group, and this throws. Off unless the operator says \
+           a signal ended has 128 more than that for a status. It may take as long as a call of the script, and 2 s when the \
+           script is to end; then it is killed with all that it has started in its group, and this throws. Off unless the operator says \
            `--script-run-commands` (`run_commands = true` in `[scripts.actions]`).",
     example: "try {\n  var res = runCmd(['uname', '-r']);\n  if (res.status === 0) logInfo(res.stdout[0]);\n} \
               catch (e) { logWarning(e); }",
@@ -45,7 +46,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[Function {
             Some(folder) => command.current_dir(folder),
             None => command.current_dir(script.folder()),
         };
-        let ran = run(command, Instant::now() + config.limits.call);
+        let ran = run(command, &script.until(config.limits.call));
         call.give(&ran.map_err(|why| call.fail(why))?)
     },
 }];
@@ -88,13 +89,13 @@ fn command(call: &Call<'_>) -> rquickjs::Result<Command> {
 }
 
 /// Runs it until this time.
-fn run(mut command: Command, deadline: Instant) -> Result<Json, String> {
+fn run(mut command: Command, until: &Until) -> Result<Json, String> {
     let called = command.get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = command.spawn().map_err(|error| format!("{called} cannot be run: {error}"))?;
-    let came = outcome(&mut child, &called, deadline);
+    let came = outcome(&mut child, &called, until);
     if came.is_err() {
-        // What it has started may hold its output open, and goes with it.
+        // What it has started goes with it.
         if let Some(group) = Pid::from_raw(child.id().cast_signed()) {
             let _ = kill_process_group(group, Signal::KILL);
         }
@@ -103,22 +104,31 @@ fn run(mut command: Command, deadline: Instant) -> Result<Json, String> {
     came
 }
 
-fn outcome(child: &mut Child, called: &str, deadline: Instant) -> Result<Json, String> {
-    let late = || format!("{called} took longer than a call of a script may and was killed");
+fn outcome(child: &mut Child, called: &str, until: &Until) -> Result<Json, String> {
+    let late = || match until.ends() {
+        true => format!("{called} was killed, because the script is to end"),
+        false => format!("{called} took longer than a call of a script may and was killed"),
+    };
     let failed = |error: std::io::Error| format!("{called}: {error}");
     let (out, err) = (read(child.stdout.take()).map_err(failed)?, read(child.stderr.take()).map_err(failed)?);
     let status = loop {
         if let Some(status) = child.try_wait().map_err(failed)? {
             break status;
         }
-        if Instant::now() >= deadline {
+        if until.is_over() {
             return Err(late());
         }
         std::thread::sleep(LOOK_EVERY);
     };
-    let left = || deadline.saturating_duration_since(Instant::now());
-    let out = out.recv_timeout(left()).map_err(|_| late())?;
-    let err = err.recv_timeout(left()).map_err(|_| late())?;
+    // What it has started may hold its output open.
+    let whole = |output: Receiver<Vec<u8>>| loop {
+        match output.recv_timeout(LOOK_EVERY) {
+            Ok(output) => return Ok(output),
+            Err(RecvTimeoutError::Timeout) if !until.is_over() => {}
+            Err(_) => return Err(late()),
+        }
+    };
+    let (out, err) = (whole(out)?, whole(err)?);
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     Ok(json!({ "status": code, "stdout": lines(&out), "stderr": lines(&err) }))
 }
@@ -149,12 +159,16 @@ fn lines(output: &[u8]) -> Vec<String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::time::Instant;
+
+    use tokio::sync::watch;
+
     use super::*;
 
     fn shell(text: &str, limit: Duration) -> Result<Json, String> {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", text]);
-        run(command, Instant::now() + limit)
+        run(command, &Until::new(limit, watch::channel(false).1))
     }
 
     #[test]
@@ -167,7 +181,8 @@ mod tests {
         assert_eq!(shell("kill -TERM $$", minute).unwrap()["status"], 143);
         let flood = shell("head -c 3000000 /dev/zero | tr '\\0' x", minute).unwrap();
         assert_eq!(flood["stdout"][0].as_str().unwrap().len(), MOST_OUTPUT);
-        let error = run(Command::new("/no/such/command"), Instant::now() + minute).unwrap_err();
+        let nobody = Until::new(minute, watch::channel(false).1);
+        let error = run(Command::new("/no/such/command"), &nobody).unwrap_err();
         assert!(error.starts_with("/no/such/command cannot be run"), "{error}");
     }
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use rquickjs::{Ctx, Function as JsFunction, Object, Persistent, Value};
 use serde_json::Value as Json;
 
+use super::wait;
 use crate::call::Call;
 use crate::catalogue::Function;
 use crate::http::{Failure, Outgoing, OwnAddress, Reply};
@@ -66,7 +67,7 @@ fn http<'js>(script: &Rc<Script>, call: Call<'js>) -> rquickjs::Result<Value<'js
         .collect::<rquickjs::Result<_>>()?;
     let outgoing = Outgoing::of_http(&arguments, own(script)).map_err(|why| call.fail(why))?;
     let url = outgoing.url.to_string();
-    let reply = script.wait(script.http.call(outgoing)).map_err(|failure| call.fail(failure))?;
+    let reply = wait(script, &call, script.http.call(outgoing))?.map_err(|failure| call.fail(failure))?;
     if !reply.is_success() {
         return Err(call.fail(format_args!("{url}: {}", reply.words())));
     }
@@ -75,7 +76,7 @@ fn http<'js>(script: &Rc<Script>, call: Call<'js>) -> rquickjs::Result<Value<'js
 
 fn http2<'js>(script: &Rc<Script>, call: Call<'js>) -> rquickjs::Result<Value<'js>> {
     let outgoing = Outgoing::of_request(&call.json(0)?, own(script)).map_err(|why| call.fail(why))?;
-    let reply = script.wait(script.http.call(outgoing)).map_err(|failure| call.fail(failure))?;
+    let reply = wait(script, &call, script.http.call(outgoing))?.map_err(|failure| call.fail(failure))?;
     let given = Object::new(call.ctx.clone())?;
     given.set("status", reply.status)?;
     let headers = Object::new(call.ctx.clone())?;

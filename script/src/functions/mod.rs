@@ -15,7 +15,9 @@ mod store;
 mod text;
 mod topology;
 
+use crate::call::Call;
 use crate::catalogue::Family;
+use crate::script::Script;
 
 pub(crate) use baseline::Baselines;
 pub(crate) use log::console;
@@ -37,3 +39,8 @@ pub(crate) const FAMILIES: &[Family] = &[
     Family { title: "Topology", functions: topology::FUNCTIONS },
     Family { title: "Not supported", functions: absent::FUNCTIONS },
 ];
+
+/// Waits for somebody else. Throws when the script is to end before that.
+fn wait<T>(script: &Script, call: &Call<'_>, future: impl Future<Output = T>) -> rquickjs::Result<T> {
+    script.wait_for(future).ok_or_else(|| call.fail("given up, because the script is to end"))
+}

@@ -11,6 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UdpSocket, lookup_host};
 use tokio::time::timeout;
 
+use super::wait;
 use crate::call::Call;
 use crate::catalogue::Function;
 use crate::http::{check_address, check_url};
@@ -65,7 +66,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         call: |script, call| {
             let name = call.text(0)?;
             let mut found: Vec<String> = Vec::new();
-            if let Ok(addresses) = script.wait(look_up(&name, 0)) {
+            if let Ok(addresses) = wait(script, &call, look_up(&name, 0))? {
                 for address in addresses {
                     let address = address.ip().to_string();
                     if !found.contains(&address) {
@@ -86,7 +87,7 @@ fn syslog<'js>(script: &Rc<Script>, call: Call<'js>) -> rquickjs::Result<Value<'
         _ => call.text(4)?,
     };
     let packet = packet(facility * 8 + severity, &stamp(now_ms()), &script.name, &message);
-    let sent = script.wait(async {
+    let sent = wait(script, &call, async {
         let to = addresses(script, &host, port).await?;
         let to = to.first().ok_or("it has no address")?;
         let from: IpAddr =
@@ -94,7 +95,7 @@ fn syslog<'js>(script: &Rc<Script>, call: Call<'js>) -> rquickjs::Result<Value<'
         let socket = UdpSocket::bind((from, 0)).await.map_err(|error| error.to_string())?;
         socket.send_to(packet.as_bytes(), to).await.map_err(|error| error.to_string())
     });
-    sent.map_err(|why| call.fail(format!("{host} port {port}: {why}")))?;
+    sent?.map_err(|why| call.fail(format!("{host} port {port}: {why}")))?;
     call.nothing()
 }
 
@@ -138,7 +139,7 @@ fn graphite<'js>(script: &Rc<Script>, call: Call<'js>) -> rquickjs::Result<Value
         }
         lines.push_str(&format!("{} {} {seconds}\n", line_name(&name), engine::json::number(number)));
     }
-    let sent = script.wait(async {
+    let sent = wait(script, &call, async {
         let to = addresses(script, &host, port).await?;
         let send = async {
             let mut stream = TcpStream::connect(to.as_slice()).await?;
@@ -148,7 +149,7 @@ fn graphite<'js>(script: &Rc<Script>, call: Call<'js>) -> rquickjs::Result<Value
         let late = |_| format!("it did not take them within {} s", SENDING.as_secs());
         timeout(SENDING, send).await.map_err(late)?.map_err(|error| error.to_string())
     });
-    sent.map_err(|why| call.fail(format!("{host} port {port}: {why}")))?;
+    sent?.map_err(|why| call.fail(format!("{host} port {port}: {why}")))?;
     call.nothing()
 }
 

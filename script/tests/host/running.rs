@@ -1,5 +1,8 @@
 //! How scripts begin, go on and end.
 
+use std::io::Read;
+use std::net::TcpListener;
+use std::path::Path;
 use std::time::Duration;
 
 use script::{Request, RequestError};
@@ -120,6 +123,26 @@ fn one_that_never_ends_does_not_hold_up_the_end() {
     let began = std::time::Instant::now();
     host.scripts.shutdown();
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+}
+
+#[test]
+fn one_that_waits_for_others_does_not_hold_up_the_end() {
+    // Whom it asks says nothing.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let asks = format!("http('http://{}/')", listener.local_addr().unwrap());
+    let runs = "runCmd(['sh', '-c', 'echo $$ > part && mv part pid && exec sleep 60'])";
+    let host = Host::with(&[("asks.js", &asks), ("runs.js", runs)], |config| {
+        config.allow = vec!["127.0.0.1".parse().unwrap()];
+        config.run_commands = true;
+    });
+    let (mut asked, _) = listener.accept().unwrap();
+    until("the command runs", || host.file("pid").exists());
+    let command = format!("/proc/{}", std::fs::read_to_string(host.file("pid")).unwrap().trim());
+    assert!(Path::new(&command).exists());
+    host.scripts.shutdown();
+    assert!(!Path::new(&command).exists(), "the command runs on");
+    asked.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    assert!(asked.read_to_end(&mut Vec::new()).is_ok(), "the call goes on");
 }
 
 #[test]
