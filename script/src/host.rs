@@ -69,6 +69,9 @@ struct Running {
     config: Arc<Config>,
 }
 
+/// What was counted of scripts that were ended, by name.
+type Former = BTreeMap<String, Option<Arc<Counters>>>;
+
 impl Scripts {
     /// The scripts of a configuration; none of them runs yet.
     pub fn new(config: Config, engine: Handle, actions: Control, version: &str) -> Self {
@@ -262,7 +265,7 @@ impl Inner {
         }
         for (name, meant) in &meant {
             if !lock(&self.running).contains_key(name) {
-                self.start(name, meant.clone(), &config, former.get(name).cloned().unwrap_or_default());
+                self.start(name, meant.clone(), &config, counted(&former, name));
             }
         }
         self.tell();
@@ -293,14 +296,14 @@ impl Inner {
         }
         for (name, meant) in changed {
             tracing::info!("{name} has changed and starts anew");
-            let counters = former.get(&name).cloned().unwrap_or_default();
-            self.start(&name, meant, &config, counters);
+            self.start(&name, meant, &config, counted(&former, &name));
         }
         self.tell();
     }
 
-    /// Ends these; what was counted of them. Nobody who asks other scripts waits for that.
-    fn take_out(&self, mut is_meant: impl FnMut(&str, &Running) -> bool) -> BTreeMap<String, Arc<Counters>> {
+    /// Ends these; what was counted of them, `None` of those that did not end in time. Nobody who asks other scripts
+    /// waits for that.
+    fn take_out(&self, mut is_meant: impl FnMut(&str, &Running) -> bool) -> Former {
         let ending: BTreeMap<String, Running> = {
             let mut running = lock(&self.running);
             let (goes, stays) =
@@ -308,12 +311,7 @@ impl Inner {
             *running = stays;
             goes
         };
-        let former = ending
-            .iter()
-            .map(|(name, script)| (name.clone(), Arc::clone(&script.mailbox.counters)))
-            .collect();
-        end(ending.into_values().collect());
-        former
+        end(ending, END)
     }
 
     /// The scripts that a configuration means, by name.
@@ -371,6 +369,11 @@ impl Inner {
     }
 }
 
+/// What was counted of it before it starts anew.
+fn counted(former: &Former, name: &str) -> Arc<Counters> {
+    former.get(name).cloned().flatten().unwrap_or_default()
+}
+
 /// Puts news into these.
 fn take(mailboxes: &RwLock<Vec<Mailbox>>, news: &News<'_>) {
     for mailbox in &*mailboxes.read().unwrap_or_else(PoisonError::into_inner) {
@@ -378,23 +381,26 @@ fn take(mailboxes: &RwLock<Vec<Mailbox>>, news: &News<'_>) {
     }
 }
 
-/// Ends scripts, and waits for their threads; one that waits for somebody else is left to itself.
-fn end(scripts: Vec<Running>) {
-    let deadline = Instant::now() + END;
-    for script in &scripts {
+/// Ends scripts, and waits for their threads. One that still waits for somebody else is left to itself: what it counts
+/// from here on, its end too, is not that of the script that takes its place.
+fn end(scripts: BTreeMap<String, Running>, limit: Duration) -> Former {
+    let deadline = Instant::now() + limit;
+    for script in scripts.values() {
         script.mailbox.end();
     }
-    for mut script in scripts {
-        let Some(thread) = script.thread.take() else { continue };
-        while !thread.is_finished() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(2));
+    let one = |(name, script): (String, Running)| {
+        let has_ended = script.thread.is_none_or(|thread| {
+            while !thread.is_finished() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            thread.is_finished() && thread.join().is_ok()
+        });
+        if !has_ended {
+            tracing::warn!("{} did not end within {} s", script.file.display(), limit.as_secs());
         }
-        if thread.is_finished() {
-            let _ = thread.join();
-        } else {
-            tracing::warn!("{} did not end within {} s", script.file.display(), END.as_secs());
-        }
-    }
+        (name, has_ended.then_some(script.mailbox.counters))
+    };
+    scripts.into_iter().map(one).collect()
 }
 
 /// When a file was written; `None` where there is none.
@@ -404,4 +410,37 @@ fn written(file: &Path) -> Option<SystemTime> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_does_not_end_counts_for_itself() {
+        let (go, goes) = channel::<()>();
+        let running = |thread: JoinHandle<()>| {
+            let counters = Arc::<Counters>::default();
+            Running {
+                file: PathBuf::new(),
+                app: None,
+                mailbox: mailbox(1, counters).0,
+                thread: Some(thread),
+                files: Files::default(),
+                config: Arc::default(),
+            }
+        };
+        let scripts = BTreeMap::from([
+            ("ended".to_owned(), running(std::thread::spawn(|| {}))),
+            ("hangs".to_owned(), running(std::thread::spawn(move || drop(goes.recv())))),
+        ]);
+        let ended = Arc::clone(&scripts["ended"].mailbox.counters);
+        let hangs = Arc::clone(&scripts["hangs"].mailbox.counters);
+        let former = end(scripts, Duration::from_secs(1));
+        assert_eq!(former.keys().collect::<Vec<_>>(), ["ended", "hangs"]);
+        assert!(Arc::ptr_eq(&counted(&former, "ended"), &ended));
+        assert!(!Arc::ptr_eq(&counted(&former, "hangs"), &hangs));
+        drop(go);
+    }
 }
