@@ -54,30 +54,64 @@ fn sessions(collector: &Collector) -> Vec<Json> {
     collector.json("/captures/json")["sessions"].as_array().cloned().unwrap_or_default()
 }
 
-/// `emerging.js` with this text, beside a switch. Guarded, its captures end with their evidence; else nobody ends them.
-pub(super) fn captures_listed_traffic(text: &str, guarded: bool) {
-    require_root("script");
-    // Several of these run at once.
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let network = Namespace::new(&format!("emerging{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
-    network.inside(|| run("ip", &["address", "add", &format!("{AGENT}/32"), "dev", "lo"]));
-    network.hide();
-    network.inside(|| {
-        let acl = AclServer::start_at((AGENT, 8080).into());
-        let lists = lists();
-        let [blockrules, fwrules] =
-            ["blockrules", "fwrules"].map(|folder| format!("http://{lists}/{folder}/"));
-        let theirs = "https://rules.emergingthreats.net";
-        let addresses =
-            [(&*format!("{theirs}/blockrules/"), &*blockrules), (&*format!("{theirs}/fwrules/"), &*fwrules)];
-        let script = Edited::new("emerging.js", text, &addresses);
-        let config = script.path.with_file_name("finderscope.toml");
-        std::fs::write(&config, format!("[scripts.actions]\nguarded = {guarded}\nttl_s = 2\n")).unwrap();
+/// A script beside a switch, in a network of their own.
+struct Lab {
+    acl: AclServer,
+    script: Edited,
+    state: tempfile::TempDir,
+    guarded: bool,
+}
+
+impl Lab {
+    /// Has this done in it, with `emerging.js` of this text.
+    fn within(text: &str, guarded: bool, done: impl FnOnce(&Lab) + Send) {
+        require_root("script");
+        // Several of these run at once.
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let network = Namespace::new(&format!("emerging{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
+        network.inside(|| run("ip", &["address", "add", &format!("{AGENT}/32"), "dev", "lo"]));
+        network.hide();
+        network.inside(|| {
+            let acl = AclServer::start_at((AGENT, 8080).into());
+            let lists = lists();
+            let [blockrules, fwrules] =
+                ["blockrules", "fwrules"].map(|folder| format!("http://{lists}/{folder}/"));
+            let theirs = "https://rules.emergingthreats.net";
+            let addresses = [
+                (&*format!("{theirs}/blockrules/"), &*blockrules),
+                (&*format!("{theirs}/fwrules/"), &*fwrules),
+            ];
+            let script = Edited::new("emerging.js", text, &addresses);
+            done(&Lab { acl, script, state: tempfile::tempdir().unwrap(), guarded });
+        });
+    }
+
+    /// A collector with the script; another one goes on with the state of the one before.
+    fn start(&self) -> Collector {
+        let config = self.script.path.with_file_name("finderscope.toml");
+        std::fs::write(&config, format!("[scripts.actions]\nguarded = {}\nttl_s = 2\n", self.guarded)).unwrap();
         let (config, switch) = (config.to_str().unwrap(), format!("{AGENT}:8080"));
         let allowed = ["--allow", "127.0.0.1", "--allow", &switch];
-        let options = ["--config", config, "--script", script.path()];
-        let collector = Collector::start(&[&options[..], &allowed].concat());
+        let state = ["--state-dir", self.state.path().to_str().unwrap()];
+        let options = ["--config", config, "--script", self.script.path()];
+        let collector = Collector::start(&[&options[..], &allowed, &state].concat());
         collector.wait_for_log("INFO: emerging.js started");
+        collector
+    }
+
+    /// Waits until the switch has these rules, and nothing else; `meanwhile` is done again and again.
+    fn has_rules(&self, names: &[&str], mut meanwhile: impl FnMut()) {
+        wait_until(&format!("the switch has {names:?}"), || {
+            meanwhile();
+            (self.acl.names() == names).then_some(())
+        });
+    }
+}
+
+/// `emerging.js` with this text, beside a switch. Guarded, its captures end with their evidence; else nobody ends them.
+pub(super) fn captures_listed_traffic(text: &str, guarded: bool) {
+    Lab::within(text, guarded, |lab| {
+        let collector = lab.start();
         let groups = collector.json("/group/emerging/json");
         assert_eq!(groups["compromised"], serde_json::json!(["45.9.148.7", "45.9.149.1"]), "{groups}");
         assert_eq!(groups["block"].as_array().unwrap().len(), 2, "{groups}");
@@ -91,19 +125,17 @@ pub(super) fn captures_listed_traffic(text: &str, guarded: bool) {
             let said = format!("WARNING: capturing {local} rule emrg{at} on {AGENT}");
             assert_eq!(collector.wait_for_log(&said).len(), 1);
             let name = format!("emrg{at}");
-            wait_until("the rule on the switch", || acl.names().contains(&name).then_some(()));
-            assert_eq!(without_comments(&acl.text(&name)), rule(local, remote));
+            wait_until("the rule on the switch", || lab.acl.names().contains(&name).then_some(()));
+            assert_eq!(without_comments(&lab.acl.text(&name)), rule(local, remote));
         }
-        assert_eq!(acl.names(), ["emrg0", "emrg1"]);
+        assert_eq!(lab.acl.names(), ["emrg0", "emrg1"]);
         assert!(collector.log().iter().filter(|line| line.contains("capturing ")).count() == 2);
         if guarded {
             wait_until("sessions of both", || (sessions(&collector).len() == 2).then_some(()));
             let shown = sessions(&collector);
             assert!(shown.iter().all(|session| session["owner"]["script"] == "emerging.js"), "{shown:#?}");
-            wait_until("both rules go when nobody talks to listed hosts", || {
-                sampler.packet("10.0.0.162", "198.51.100.1");
-                acl.names().is_empty().then_some(())
-            });
+            // When nobody talks to listed hosts.
+            lab.has_rules(&[], || sampler.packet("10.0.0.162", "198.51.100.1"));
         } else {
             assert_eq!(sessions(&collector), Vec::<Json>::new());
         }
@@ -125,4 +157,39 @@ fn listed_traffic_is_captured_and_the_captures_end() {
 #[test]
 fn without_a_guard_a_script_has_its_way() {
     captures_listed_traffic(LISTED, false);
+}
+
+#[test]
+fn a_script_s_capture_outlives_a_crash_of_the_collector_and_ends_with_its_traffic() {
+    Lab::within(LISTED, true, |lab| {
+        let (local, remote) = PAIRS[0];
+        let mut collector = lab.start();
+        let mut sampler = Sampler::new(collector.sflow, AGENT, AGENT);
+        sampler.packet(local, remote);
+        lab.has_rules(&["emrg0"], || {});
+        for talks_on in [true, false] {
+            collector.signal("KILL");
+            drop(collector);
+            assert_eq!(lab.acl.names(), ["emrg0"], "nobody is there who could take it away");
+            collector = lab.start();
+            sampler.turn_to(collector.sflow);
+            if talks_on {
+                // The script begins anew, and means the same rule by the same name.
+                wait_until("the capture goes on", || {
+                    sampler.packet(local, remote);
+                    let all = sessions(&collector);
+                    let is_it = |one: &Json| one["state"] == "active" && one["owner"]["script"] == "emerging.js";
+                    (all.len() == 1 && all.iter().all(is_it)).then_some(())
+                });
+                let said = format!("WARNING: capturing {local} rule emrg0 on {AGENT}");
+                assert_eq!(collector.wait_for_log(&said).len(), 1);
+                assert_eq!(lab.acl.names(), ["emrg0"]);
+            } else {
+                lab.has_rules(&[], || sampler.packet("10.0.0.162", "198.51.100.1"));
+                let kept = sessions(&collector).iter().filter(|one| one["state"] == "active").count();
+                assert_eq!(kept, 0);
+            }
+        }
+        assert_eq!(collector.end(), Some(0));
+    });
 }
