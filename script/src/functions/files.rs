@@ -14,6 +14,9 @@ use crate::script::Script;
 /// Bytes of a file at most.
 const LARGEST: u64 = 4 << 20;
 
+/// What the oldest published scripts include, from a folder that nobody has any more: JSON, which is there without it.
+const JSON: &str = "json2.js";
+
 pub(crate) const FUNCTIONS: &[Function] = &[
     Function {
         name: "scriptdir",
@@ -27,7 +30,8 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         parameters: "file",
         what: "Runs another file as if its text stood here: its variables and functions are the script's. The path is \
                absolute or begins at the script's folder, and must be in that folder, or in that of its application: \
-               links that lead out of it are followed nowhere. A file has 4 MiB at most.",
+               links that lead out of it are followed nowhere. A file has 4 MiB at most. One that is named `json2.js` may be \
+               missing: what it would bring is there.",
         example: "try { include(scriptdir() + '/inc/trend.js'); } catch (e) { logWarning(e); }",
         call: include,
     },
@@ -43,7 +47,10 @@ pub(crate) const FUNCTIONS: &[Function] = &[
 fn include<'js>(script: &Rc<Script>, call: Call<'js>) -> rquickjs::Result<Value<'js>> {
     let text = call.text(0)?;
     let folder = script.folder();
-    let file = find(&folder, script.app.is_some(), &text).map_err(|why| call.fail(why))?;
+    let file = match find(&folder, script.app.is_some(), &text) {
+        Err(_) if Path::new(&text).file_name().is_some_and(|name| name == JSON) => return call.nothing(),
+        found => found.map_err(|why| call.fail(why))?,
+    };
     let written = std::fs::metadata(&file).and_then(|known| known.modified()).ok();
     script.files.lock().unwrap_or_else(PoisonError::into_inner).insert(file.clone(), written);
     let source = std::fs::read_to_string(&file);

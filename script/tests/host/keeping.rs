@@ -77,6 +77,10 @@ fn files_are_included_from_the_scripts_folder_alone() {
         assert!(thrown.starts_with("Error: include: ") && thrown.contains(why), "{path}: {thrown}");
     }
     assert_eq!(console.run("typeof secret"), "undefined");
+    // The oldest published scripts begin so.
+    assert_eq!(console.run("include('extras/json2.js'); JSON.stringify([1])"), "[1]");
+    std::fs::write(folder.join("json2.js"), "var theirs = 2;").unwrap();
+    assert_eq!(console.run("include('json2.js'); theirs"), 2, "one that is there is run");
 }
 
 #[test]
