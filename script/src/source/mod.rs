@@ -7,6 +7,7 @@
 mod edits;
 mod header;
 mod lexer;
+mod place;
 mod walk;
 
 #[cfg(test)]
