@@ -12,6 +12,8 @@ pub(super) struct Info {
     shared: Option<u64>,
     buffers: Option<u64>,
     cached: Option<u64>,
+    /// What the kernel gives back of its own when memory is wanted: the names and attributes of files.
+    reclaimable: Option<u64>,
     swap_total: Option<u64>,
     swap_free: Option<u64>,
 }
@@ -26,6 +28,7 @@ impl Info {
                 "Shmem" => &mut info.shared,
                 "Buffers" => &mut info.buffers,
                 "Cached" => &mut info.cached,
+                "SReclaimable" => &mut info.reclaimable,
                 "SwapTotal" => &mut info.swap_total,
                 "SwapFree" => &mut info.swap_free,
                 _ => continue,
@@ -72,7 +75,8 @@ pub(super) fn row(info: &Info, paging: &Paging) -> Option<Row> {
         info.free,
         info.shared,
         info.buffers,
-        info.cached,
+        // As free(1) counts it: else memory that is there for the asking would seem to be in use.
+        info.cached.map(|cached| cached.saturating_add(info.reclaimable.unwrap_or(0))),
         info.swap_total,
         info.swap_free,
         paging.page_in,

@@ -6,7 +6,7 @@ use decode::layout::Layout;
 use super::row::{Cell, Row};
 
 /// Fields that the kernel calls otherwise.
-const OTHERWISE: &[(&str, &str)] = &[("InParamProbs", "InParmProbs")];
+const OTHERWISE: &[(&str, &str)] = &[("InParamProbs", "InParmProbs"), ("OutParamProbs", "OutParmProbs")];
 
 /// The record of a group, whose lines begin with `group:`; its fields are named `prefix` and the kernel's name.
 pub(super) fn row(
@@ -81,9 +81,9 @@ mod tests {
         let tcp =
             row(&counter::HOST_TCP, "Tcp", "tcp", 14, "Tcp: RtoAlgorithm MaxConn\nTcp: 1 -1\n").unwrap();
         assert_eq!(numbers(&tcp)[..4], [1, u32::MAX, u32::MAX, u32::MAX]);
-        let icmp =
-            row(&counter::HOST_ICMP, "Icmp", "icmp", usize::MAX, "Icmp: InParmProbs\nIcmp: 6\n").unwrap();
-        assert_eq!(numbers(&icmp)[4], 6);
+        let text = "Icmp: InParmProbs OutParmProbs\nIcmp: 6 7\n";
+        let icmp = row(&counter::HOST_ICMP, "Icmp", "icmp", usize::MAX, text).unwrap();
+        assert_eq!((numbers(&icmp)[4], numbers(&icmp)[16]), (6, 7));
         assert_eq!(numbers(&icmp).len(), 25);
     }
 }

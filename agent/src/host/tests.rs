@@ -104,6 +104,8 @@ fn a_virtual_machine_with_a_kernel_of_today() {
             ("vnode_mhz", "U32(2596)"),
             ("vnode_cpus", "U32(2)"),
             ("vnode_num_domains", "U32(3)"),
+            // Cached and SReclaimable.
+            ("mem_cached", "U64(19701383168)"),
             ("swap_total", "U64(0)"),
             ("disk_reads", "U32(2591246)"),
             ("disk_bytes_read", "U64(54430143488)"),
@@ -116,6 +118,7 @@ fn a_virtual_machine_with_a_kernel_of_today() {
             ("ipInReceives", "U32(51917678)"),
             ("icmpInDestUnreachs", "U32(208003)"),
             ("icmpOutDestUnreachs", "U32(208001)"),
+            ("icmpOutParamProbs", "U32(0)"),
             ("icmpOutAddrMaskReps", "U32(0)"),
             ("tcpMaxConn", "U32(4294967295)"),
             ("tcpInSegs", "U32(2970100)"),
