@@ -105,8 +105,7 @@ impl Options {
             settings.collectors.clone_from(&self.collector);
         }
         if let Some(rate) = self.sampling {
-            settings.sampling = rate;
-            settings.sampling_given = true;
+            settings.sampling = Some(rate);
         }
         if let Some(seconds) = self.polling {
             settings.polling = Duration::from_secs(seconds.into());
@@ -230,7 +229,7 @@ mod tests {
         std::fs::write(&path, file).unwrap();
         let path = path.to_str().unwrap();
         let from_file = options(&["-f", path]).read().unwrap().settings;
-        assert_eq!((from_file.polling, from_file.sampling), (Duration::from_secs(20), 7));
+        assert_eq!((from_file.polling, from_file.sampling), (Duration::from_secs(20), Some(7)));
         let settings = options(&[
             "--config",
             path,
@@ -256,7 +255,7 @@ mod tests {
         .settings;
         let hosts: Vec<_> = settings.collectors.iter().map(|c| (c.host.as_str(), c.port)).collect();
         assert_eq!(hosts, [("b", 6343), ("::1", 7)]);
-        assert_eq!((settings.polling, settings.sampling), (Duration::from_secs(5), 9));
+        assert_eq!((settings.polling, settings.sampling), (Duration::from_secs(5), Some(9)));
         assert_eq!(settings.agent.device.as_deref(), Some("eth0"));
         assert!(settings.agent.networks.is_empty());
         let docker = settings.docker.unwrap();
@@ -270,7 +269,7 @@ mod tests {
     fn without_a_file_options_are_enough() {
         let settings = options(&["--collector", "a", "--docker"]).read().unwrap().settings;
         assert_eq!(settings.docker, Some(DockerSettings::default()));
-        assert!(!settings.sampling_given);
+        assert_eq!(settings.sampling, None);
         let error = options(&[]).read().unwrap_err().to_string();
         assert_eq!(
             error,

@@ -31,6 +31,24 @@ const OTHERS: &[&str] = &[
     "xen",
 ];
 
+/// Settings of `sflow` (first) and of its modules, lower case, that are about how hsflowd finds out what this agent is told
+/// by the kernel and the engine, or that hsflowd itself passes over: they are taken, and change nothing.
+const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
+    (
+        "",
+        &[
+            "checkadaptors",
+            "forgetvms",
+            "loopback",
+            "modules",
+            "refreshadaptors",
+            "refreshvms",
+            "samplingdirection",
+        ],
+    ),
+    ("docker", &["forgetvms", "refreshvms"]),
+];
+
 /// Modules within modules that are passed over at most; deeper text is no configuration.
 const DEEPEST: usize = 16;
 
@@ -226,10 +244,16 @@ fn assignment(
     match (module, lower.strip_prefix("sampling.")) {
         ("", Some(speed)) if speed.starts_with(|c: char| c.is_ascii_digit()) => {
             let speed = name.get("sampling.".len()..).unwrap_or(speed);
-            let set = keys::sampling_by_speed(&mut reading.settings, speed, value.parse().ok());
+            let set = keys::sampling_by_speed(&mut reading.settings, speed, keys::number(value));
             reading.check(value_at, set.map_err(|why| format!("{name}: {why}")));
         }
         ("", _) if matches!(lower, "dnssd" | "dns-sd") && is_off(value) => {}
+        (_, _) if WITHOUT_EFFECT.iter().any(|(of, names)| *of == module && names.contains(&lower)) => {}
+        ("pcap", _) if lower == "dev.pattern" => reading.problem(
+            at,
+            "dev.pattern: regular expressions are not understood; write dev = PATTERN, where * stands for any characters \
+             and ? for one",
+        ),
         ("docker", _) if lower == "marktraffic" && !is_off(value) => {}
         ("docker", _) if lower == "marktraffic" => {
             reading.problem(value_at, "markTraffic: samples of containers' traffic always say so; leave it out");
@@ -321,7 +345,7 @@ fn is_on(value: &str) -> bool {
 fn apply(key: &Key, value: &str, reading: &mut Reading) -> Result<(), String> {
     match &key.takes {
         Takes::Number { least, most, set } => {
-            let number = value.parse().ok().filter(|number| (least..=most).contains(&number));
+            let number = keys::number(value).filter(|number| (least..=most).contains(&number));
             let number =
                 number.ok_or_else(|| format!("a number from {least} to {most} is needed, not {value:?}"))?;
             set(&mut reading.settings, number);

@@ -68,10 +68,17 @@ pub const KEYS: &[Key] = &[
         takes: Takes::Number {
             least: 1,
             most: 1 << 24,
-            set: |settings, rate| {
-                settings.sampling = word(rate);
-                settings.sampling_given = true;
-            },
+            set: |settings, rate| settings.sampling = Some(word(rate)),
+        },
+    },
+    Key {
+        section: "",
+        toml: "sampling_bps_ratio",
+        hsflowd: "sampling.bps_ratio",
+        takes: Takes::Number {
+            least: 0,
+            most: 1_000_000_000_000,
+            set: |settings, ratio| settings.bps_ratio = Some(ratio),
         },
     },
     Key {
@@ -97,7 +104,7 @@ pub const KEYS: &[Key] = &[
     Key {
         section: "",
         toml: "sub_agent",
-        hsflowd: "subagent",
+        hsflowd: "subagentid",
         takes: Takes::Number {
             least: 0,
             most: u32::MAX as u64,
@@ -247,8 +254,14 @@ pub fn by_toml(section: &str, name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.section == section && key.toml == name)
 }
 
+/// Other names of keys of `sflow` itself in hsflowd.conf, lower case: its own of long ago, and one of ours.
+const ALIASES: &[(&str, &str)] =
+    &[("counterpollinginterval", "polling"), ("packetsamplingrate", "sampling"), ("subagent", "subagentid")];
+
 /// The key by its hsflowd name in lower case: in `sflow` itself (`module` is empty) or in a module.
 pub fn by_hsflowd(module: &str, name: &str) -> Option<&'static Key> {
+    let alias = ALIASES.iter().find(|(alias, _)| module.is_empty() && *alias == name);
+    let name = alias.map_or(name, |(_, name)| *name);
     KEYS.iter().find(|key| module_of(key) == module && key.hsflowd == name)
 }
 
@@ -409,6 +422,12 @@ pub fn network(text: &str) -> Result<Network, String> {
 /// # Errors
 /// It is none.
 pub fn speed_bps(text: &str) -> Result<u64, String> {
+    let bps = number(text).filter(|bps| *bps > 0);
+    bps.ok_or_else(|| format!("{text:?} is no speed, such as 100M or 10G"))
+}
+
+/// A whole number, with K, M, G or T for thousands.
+pub fn number(text: &str) -> Option<u64> {
     let (number, factor) = match text.char_indices().next_back() {
         Some((at, unit)) if unit.is_ascii_alphabetic() => {
             let factor = match unit.to_ascii_uppercase() {
@@ -422,9 +441,7 @@ pub fn speed_bps(text: &str) -> Result<u64, String> {
         }
         _ => (text, Some(1)),
     };
-    let number = number.parse::<u64>().ok().filter(|number| *number > 0);
-    let bps = number.zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
-    bps.ok_or_else(|| format!("{text:?} is no speed, such as 100M or 10G"))
+    number.parse::<u64>().ok()?.checked_mul(factor?)
 }
 
 /// A range of speeds: `10G`, `1G-10G`, `1G-` (and more), `-1G` (and less).

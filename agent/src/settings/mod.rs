@@ -17,13 +17,14 @@ pub use file::{Read, Wrong, parse, read};
 pub struct Settings {
     /// How often counters are sent; zero sends none.
     pub polling: Duration,
-    /// One packet in so many is sampled where nothing more particular is said.
-    pub sampling: u32,
+    /// One packet in so many is sampled where nothing more particular is said; where this is not said either, the rate of
+    /// an interface follows its speed.
+    pub sampling: Option<u32>,
     /// Sampling by speed: bits per second, one in so many.
     pub sampling_by_speed: BTreeMap<u64, u32>,
-    /// Whether `sampling` was said, and not taken from the default: where it was not, the rate of an interface
-    /// follows its speed.
-    pub sampling_given: bool,
+    /// The speed, in bits per second, at which every packet is sampled and in proportion to which the rate grows; 0 has no
+    /// rate follow a speed.
+    pub bps_ratio: Option<u64>,
     /// Bytes of a sampled packet that are sent.
     pub header_bytes: u32,
     /// Largest datagram, bytes.
@@ -153,6 +154,18 @@ fn fits(pattern: &[u8], name: &[u8]) -> bool {
     }
 }
 
+/// One packet in so many where no rate is to follow a speed, and none was said.
+const DEFAULT_SAMPLING: u32 = 400;
+/// Bits per second for each packet in one of which one is sampled, by the 10^6 rule.
+const DEFAULT_RATIO_BPS: u64 = 1_000_000;
+/// What an interface is taken for whose driver tells no speed.
+const UNKNOWN_SPEED_BPS: u64 = 10_000_000_000;
+
+/// The rate of a speed by a ratio; none by 0.
+fn in_proportion(speed_bps: u64, ratio_bps: u64) -> Option<u32> {
+    Some(u32::try_from(speed_bps.checked_div(ratio_bps)?).unwrap_or(u32::MAX).max(1))
+}
+
 /// A range of speeds, bits per second, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Speeds {
@@ -182,9 +195,9 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             polling: Duration::from_secs(30),
-            sampling: 400,
+            sampling: None,
             sampling_by_speed: BTreeMap::new(),
-            sampling_given: false,
+            bps_ratio: None,
             header_bytes: 128,
             datagram_bytes: 1400,
             collectors: Vec::new(),
@@ -200,16 +213,16 @@ impl Default for Settings {
 
 impl Settings {
     /// One in how many packets is sampled on an interface: what its `pcap` says, else what its speed says in
-    /// `sampling.SPEED`, else `sampling` where it was said, else the speed by the 10^6 rule (1 Gbit/s: 1000;
-    /// as if 10 Gbit/s where it is not known), at least 1.
+    /// `sampling.SPEED` or by `sampling.bps_ratio`, else `sampling`, else the speed by the 10^6 rule (1 Gbit/s: 1000; as if
+    /// 10 Gbit/s where it is not known).
     pub fn rate(&self, pcap: &PcapSettings, speed_bps: Option<u64>) -> u32 {
         pcap.sampling
             .or_else(|| speed_bps.and_then(|bps| self.sampling_by_speed.get(&bps).copied()))
-            .or(self.sampling_given.then_some(self.sampling))
-            .unwrap_or_else(|| {
-                u32::try_from(speed_bps.unwrap_or(10_000_000_000) / 1_000_000).unwrap_or(u32::MAX)
-            })
-            .max(1)
+            .or_else(|| speed_bps.zip(self.bps_ratio).and_then(|(bps, ratio)| in_proportion(bps, ratio)))
+            .or(self.sampling)
+            .or((self.bps_ratio == Some(0)).then_some(DEFAULT_SAMPLING))
+            .or_else(|| in_proportion(speed_bps.unwrap_or(UNKNOWN_SPEED_BPS), DEFAULT_RATIO_BPS))
+            .unwrap_or(DEFAULT_SAMPLING)
     }
 
     /// What an agent cannot run without, and has not been told.

@@ -30,8 +30,7 @@ fn pcap(device: &str) -> PcapSettings {
 fn the_file_of_the_article_works_unchanged() {
     let expected = Settings {
         polling: Duration::from_secs(10),
-        sampling: 400,
-        sampling_given: true,
+        sampling: Some(400),
         collectors: vec![Collector { host: "10.0.0.162".to_owned(), port: 6343, device: None }],
         docker: Some(DockerSettings::default()),
         pcap: vec![pcap("docker0"), pcap("docker_gwbridge")],
@@ -51,13 +50,13 @@ fn the_file_of_the_article_works_unchanged() {
 fn both_forms_say_the_same() {
     let of_hsflowd = conf(
         "# a comment\nsflow{ agent.CIDR=10.0.0.0/8 agent.cidr = fd00::/8; agent = eth0 agentIP = 10.1.2.3 # another {\n\
-         polling=20 sampling=1000 sampling.100M=100 sampling.10G = 10000 headerBytes=64 datagramBytes=1200\n\
+         polling=20 sampling=1000 sampling.100M=100 sampling.10G = 10000 sampling.bps_ratio=0 headerBytes=64 datagramBytes=1200\n\
          subAgent = 7 status = 127.0.0.1:8009 DNSSD = off\n\
          collector { ip=collector.example UDPPort=6344 dev = eth1 } collector{ip=2001:db8::1}\n\
          docker { hostname=on endpoint=tcp://10.0.0.1:2376 certificates=/tls markTraffic=on }\n\
          pcap { dev=\"veth*\" promisc=on sampling=10 } PCAP { speed=1G-1T promisc = off } }",
     );
-    let text = "polling = 20\nsampling = 1000\nheader_bytes = 64\ndatagram_bytes = 1200\nsub_agent = 7\n\
+    let text = "polling = 20\nsampling = 1000\nsampling_bps_ratio = 0\nheader_bytes = 64\ndatagram_bytes = 1200\nsub_agent = 7\n\
          status = '127.0.0.1:8009'\n[sampling_by_speed]\n100M = 100\n10G = 10000\n\
          [agent]\naddress = '10.1.2.3'\ndevice = 'eth0'\nnetworks = ['10.0.0.0/8', 'fd00::/8']\n\
          [[collector]]\nhost = 'collector.example'\nport = 6344\ndevice = 'eth1'\n[[collector]]\nhost = '2001:db8::1'\n\
@@ -130,6 +129,10 @@ fn what_is_wrong_in_hsflowd_conf_has_its_line_and_column() {
         (
             "sflow { pcap { dev = a promisc = maybe } }",
             "x.conf:1:34: promisc: on or off is needed, not \"maybe\"",
+        ),
+        (
+            "sflow { pcap { dev.pattern = eth.* } }",
+            "x.conf:1:16: dev.pattern: regular expressions are not understood; write dev = PATTERN, where * stands",
         ),
         (
             "sflow { pcap { dev = a vport = on } }",
@@ -318,13 +321,43 @@ fn the_most_particular_rate_holds() {
     assert_eq!(settings.rate(&pcap, gbit), 1_000);
     assert_eq!(settings.rate(&pcap, None), 10_000);
     assert_eq!(settings.rate(&pcap, Some(100)), 1);
-    (settings.sampling, settings.sampling_given) = (400, true);
+    settings.sampling = Some(400);
     assert_eq!(settings.rate(&pcap, gbit), 400);
     settings.sampling_by_speed.insert(1_000_000_000, 77);
     assert_eq!(settings.rate(&pcap, gbit), 77);
     assert_eq!(settings.rate(&pcap, None), 400);
+    settings.bps_ratio = Some(500_000);
+    assert_eq!(settings.rate(&pcap, gbit), 77);
+    assert_eq!(
+        settings.rate(&pcap, Some(10_000_000)),
+        20,
+        "a ratio that was said comes before one rate for all"
+    );
+    assert_eq!(settings.rate(&pcap, None), 400);
+    settings.bps_ratio = Some(0);
+    assert_eq!(settings.rate(&pcap, Some(10_000_000)), 400);
+    settings.sampling = None;
+    assert_eq!(settings.rate(&pcap, Some(10_000_000)), 400, "as hsflowd's default");
     pcap.sampling = Some(5);
     assert_eq!(settings.rate(&pcap, gbit), 5);
+}
+
+/// What hsflowd's own container writes, by its default and with `NET=host`, and what stands in published files.
+#[test]
+fn files_that_hsflowd_takes_are_taken() {
+    let settings = conf(
+        "sflow {\n sampling=1000\n sampling.bps_ratio=0\n polling=30\n collector { ip=10.0.0.1 udpport=6343 }\n \
+         collector { ip=10.0.0.2 udpport=6343 }\n docker { }\n pcap { dev=docker0 }\n pcap { dev=docker_gwbridge }\n}\n",
+    );
+    assert_eq!(settings.rate(&settings.pcap[0], Some(10_000_000_000)), 1000);
+    assert_eq!((settings.collectors.len(), settings.docker.is_some()), (2, true));
+    let settings = conf(
+        "sFlow {\n counterPollingInterval = 20\n packetSamplingRate = 1K\n subAgentId = 7 sampling.10G = 10k\n \
+         refreshAdaptors=60 checkAdaptors=5 refreshVMs=60 forgetVMs=180 loopback=on samplingDirection=both\n \
+         docker { refreshVMs=60 forgetVMs = 60 } collector { ip = a } }",
+    );
+    assert_eq!((settings.polling, settings.sampling), (Duration::from_secs(20), Some(1000)));
+    assert_eq!((settings.sub_agent, settings.sampling_by_speed.get(&10_000_000_000)), (7, Some(&10_000)));
 }
 
 #[test]
