@@ -158,6 +158,8 @@ fn fits(pattern: &[u8], name: &[u8]) -> bool {
 const DEFAULT_SAMPLING: u32 = 400;
 /// Bits per second for each packet in one of which one is sampled, by the 10^6 rule.
 const DEFAULT_RATIO_BPS: u64 = 1_000_000;
+/// The least rate of that rule: taps of virtual machines say 10 Mbit/s and carry a thousand times as much.
+const LEAST_BY_SPEED: u32 = 100;
 /// What an interface is taken for whose driver tells no speed.
 const UNKNOWN_SPEED_BPS: u64 = 10_000_000_000;
 
@@ -214,15 +216,17 @@ impl Default for Settings {
 impl Settings {
     /// One in how many packets is sampled on an interface: what its `pcap` says, else what its speed says in
     /// `sampling.SPEED` or by `sampling.bps_ratio`, else `sampling`, else the speed by the 10^6 rule (1 Gbit/s: 1000; as if
-    /// 10 Gbit/s where it is not known).
+    /// 10 Gbit/s where it is not known), at least 100.
     pub fn rate(&self, pcap: &PcapSettings, speed_bps: Option<u64>) -> u32 {
         pcap.sampling
             .or_else(|| speed_bps.and_then(|bps| self.sampling_by_speed.get(&bps).copied()))
             .or_else(|| speed_bps.zip(self.bps_ratio).and_then(|(bps, ratio)| in_proportion(bps, ratio)))
             .or(self.sampling)
             .or((self.bps_ratio == Some(0)).then_some(DEFAULT_SAMPLING))
-            .or_else(|| in_proportion(speed_bps.unwrap_or(UNKNOWN_SPEED_BPS), DEFAULT_RATIO_BPS))
-            .unwrap_or(DEFAULT_SAMPLING)
+            .unwrap_or_else(|| {
+                let by_speed = in_proportion(speed_bps.unwrap_or(UNKNOWN_SPEED_BPS), DEFAULT_RATIO_BPS);
+                by_speed.unwrap_or(DEFAULT_SAMPLING).max(LEAST_BY_SPEED)
+            })
     }
 
     /// What an agent cannot run without, and has not been told.

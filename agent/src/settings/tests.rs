@@ -320,7 +320,7 @@ fn the_most_particular_rate_holds() {
     let gbit = Some(1_000_000_000);
     assert_eq!(settings.rate(&pcap, gbit), 1_000);
     assert_eq!(settings.rate(&pcap, None), 10_000);
-    assert_eq!(settings.rate(&pcap, Some(100)), 1);
+    assert_eq!(settings.rate(&pcap, Some(10_000_000)), 100, "a tap says 10 Mbit/s whatever it carries");
     settings.sampling = Some(400);
     assert_eq!(settings.rate(&pcap, gbit), 400);
     settings.sampling_by_speed.insert(1_000_000_000, 77);
@@ -388,7 +388,7 @@ fn the_manual_s_table_of_rates_is_the_rule() {
     let manual = include_str!("../../../manual/agent.md");
     let settings = Settings::default();
     for (speed_bps, shown) in [
-        (Some(100_000_000), "| 100 Mbit/s | 100 |"),
+        (Some(100_000_000), "| 100 Mbit/s and less | 100 |"),
         (Some(1_000_000_000), "| 1 Gbit/s | 1,000 |"),
         (Some(10_000_000_000), "| 10 Gbit/s | 10,000 |"),
         (Some(25_000_000_000), "| 25 Gbit/s | 25,000 |"),
