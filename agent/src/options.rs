@@ -186,6 +186,7 @@ fn collector(text: &str) -> Result<Collector, String> {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::interfaces::Kind;
 
     fn options(arguments: &[&str]) -> Options {
         Options::try_parse_from([&["finderscope-agent"], arguments].concat()).unwrap()
@@ -261,7 +262,7 @@ mod tests {
         let docker = settings.docker.unwrap();
         assert_eq!((docker.endpoint.as_str(), docker.hostname), ("unix:///x", true));
         assert_eq!(settings.pcap.len(), 1);
-        assert!(settings.pcap[0].fit("veth1", None));
+        assert!(settings.pcap[0].fit("veth1", Kind::Veth, None));
         assert_eq!(settings.status, Some("127.0.0.1:1".parse().unwrap()));
     }
 

@@ -24,7 +24,7 @@ use rustix::net::{RecvFlags, recv};
 
 use crate::export::{Exporter, FlowSampleOut};
 use crate::interfaces::{self, Change, Kind};
-use crate::settings::{PcapSettings, Settings};
+use crate::settings::Settings;
 use ports::Ports;
 use sides::{At, sides};
 use tap::{How, Tap};
@@ -321,17 +321,15 @@ impl Sampler {
     }
 
     /// Samples an interface, stops it, or leaves it as it is, by the settings.
-    fn consider(&mut self, interface: interfaces::Interface, exporter: &mut Exporter, now: Instant) {
+    fn consider(&mut self, mut interface: interfaces::Interface, exporter: &mut Exporter, now: Instant) {
         let index = interface.index;
         if interface.kind == Kind::Bridge {
             self.bridges.insert(index);
         }
-        let mut interface = [interface];
         // Drivers are asked only for what may be sampled.
-        if self.settings.pcap.iter().any(|pcap| named(pcap, &interface[0].name)) {
-            interfaces::add_speeds(&mut interface, &self.class);
+        if self.settings.pcap.iter().any(|pcap| pcap.may_fit(&interface.name, interface.kind)) {
+            interfaces::add_speeds(std::slice::from_mut(&mut interface), &self.class);
         }
-        let [interface] = interface;
         let wanted = self.how(&interface);
         match (self.taps.get_mut(&index), wanted) {
             (None, None) => {}
@@ -353,7 +351,7 @@ impl Sampler {
     /// How an interface is to be sampled, if it is.
     fn how(&self, interface: &interfaces::Interface) -> Option<How> {
         let speed = interface.speed_bps;
-        let pcap = self.settings.pcap.iter().find(|pcap| pcap.fit(&interface.name, speed))?;
+        let pcap = self.settings.pcap.iter().find(|pcap| pcap.fit(&interface.name, interface.kind, speed))?;
         Some(How {
             sampling_rate: self.settings.rate(pcap, speed),
             promiscuous: pcap.promiscuous.unwrap_or(interface.kind == Kind::Bridge),
@@ -409,11 +407,6 @@ impl AsRawFd for Sampler {
     fn as_raw_fd(&self) -> RawFd {
         self.epoll.as_raw_fd()
     }
-}
-
-/// Whether an interface of this name is meant, if its speed is right.
-fn named(pcap: &PcapSettings, name: &str) -> bool {
-    pcap.device.as_ref().is_none_or(|pattern| pattern.fits(name))
 }
 
 /// A moment within the first interval, so that the counters of many interfaces do not all leave at once.

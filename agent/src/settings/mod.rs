@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::interfaces::Kind;
+
 mod file;
 mod hsflowd;
 pub mod keys;
@@ -98,7 +100,9 @@ impl Default for DockerSettings {
     }
 }
 
-/// Interfaces whose packets are sampled: all that fit both `device` and `speed`.
+/// Interfaces whose packets are sampled: all that fit both `device` and `speed`. Without a `device` network cards alone are
+/// meant: what passes them passes bonds, VLANs, bridges and containers' pairs too, which have speeds of their own, and would
+/// count twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PcapSettings {
     /// Names that fit.
@@ -185,11 +189,17 @@ impl Speeds {
 }
 
 impl PcapSettings {
-    /// Whether an interface of this name and speed is meant.
-    pub fn fit(&self, name: &str, speed_bps: Option<u64>) -> bool {
-        self.device.as_ref().is_none_or(|pattern| pattern.fits(name))
-            && self.speed.is_none_or(|speeds| speeds.fit(speed_bps))
-            && (self.device.is_some() || self.speed.is_some())
+    /// Whether an interface of this name and kind is meant, if its speed is right.
+    pub fn may_fit(&self, name: &str, kind: Kind) -> bool {
+        match &self.device {
+            Some(pattern) => pattern.fits(name),
+            None => self.speed.is_some() && kind == Kind::Physical,
+        }
+    }
+
+    /// Whether an interface of this name, kind and speed is meant.
+    pub fn fit(&self, name: &str, kind: Kind, speed_bps: Option<u64>) -> bool {
+        self.may_fit(name, kind) && self.speed.is_none_or(|speeds| speeds.fit(speed_bps))
     }
 }
 

@@ -314,6 +314,26 @@ fn patterns_fit_names() {
 }
 
 #[test]
+fn a_speed_alone_means_network_cards() {
+    let ten = Some(10_000_000_000);
+    let settings = conf("sflow { pcap { speed = 1G- } pcap { dev = veth* speed = 1G- } }");
+    let [by_speed, by_both] = &settings.pcap[..] else { panic!("{settings:?}") };
+    for (kind, speed_bps, fits) in [
+        (Kind::Physical, ten, true),
+        (Kind::Physical, Some(100_000_000), false),
+        (Kind::Physical, None, false),
+        (Kind::Veth, ten, false),
+        (Kind::Bridge, ten, false),
+        (Kind::Bond, ten, false),
+        (Kind::Vlan, ten, false),
+    ] {
+        assert_eq!(by_speed.fit("veth0", kind, speed_bps), fits, "{kind:?} {speed_bps:?}");
+    }
+    assert!(by_both.fit("veth0", Kind::Veth, ten) && !by_both.fit("eth0", Kind::Physical, ten));
+    assert!(!PcapSettings::default().fit("eth0", Kind::Physical, ten));
+}
+
+#[test]
 fn the_most_particular_rate_holds() {
     let mut settings = Settings::default();
     let mut pcap = PcapSettings::default();
