@@ -2,26 +2,27 @@
 //! order of interfaces and addresses.
 //!
 //! Candidates are compared by these, the first that differs decides:
-//! 1. the interface: one towards the network before a tunnel or other virtual one, before what is inside the host
-//!    (bridges without a port towards the network, the host's ends of containers' pairs), before the loopback;
-//! 2. a steady address before one that is temporary or deprecated; a tentative one is none;
-//! 3. an interface that can carry packets before one that cannot;
-//! 4. the address: public IPv4, private IPv4, global IPv6, unique local IPv6, link-local IPv4, link-local IPv6;
-//! 5. a network's first address before its further ones;
-//! 6. the interface's name in natural order (`eth2` before `eth10`), then the smaller address.
+//! 1. the networks that the settings prefer or avoid;
+//! 2. the interface: others before what is inside the host (bridges without a port towards the network, the host's ends of
+//!    containers' pairs), before the loopback;
+//! 3. an address that is known beyond its link before one that is not: a card that is a port of a virtual switch has
+//!    such a one alone, and the host's is the switch's;
+//! 4. an interface towards the network before a tunnel or other virtual one;
+//! 5. a steady address before one that is temporary or deprecated; a tentative one is none;
+//! 6. an interface that can carry packets before one that cannot;
+//! 7. the address: public IPv4, private IPv4, global IPv6, unique local IPv6, those of VLANs, link-local IPv4, link-local
+//!    IPv6;
+//! 8. a network's first address before its further ones;
+//! 9. the interface with the lower index, then the smaller address.
+//!
+//! An address that the agent has is kept, unless another is better by one of the first five.
 
-use std::cmp::Ordering;
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::interfaces::{Address, Interface, Kind, RUNNING, UP};
 use crate::settings::{AgentAddress, Network};
 
-/// The address that the rule gives.
-pub fn choose(interfaces: &[Interface]) -> Option<IpAddr> {
-    best(interfaces, |_, _| true)
-}
-
-/// The agent's address: what the settings say, else the one that it has while the host has it, else the rule's.
+/// The agent's address: what the settings say, else the one that it has while that is good enough, else the rule's.
 ///
 /// # Errors
 /// The settings name an interface that is not there or has no address, or the host has none at all.
@@ -34,19 +35,18 @@ pub fn find(
         return Ok(address);
     }
     let of_device =
-        |interface: &Interface| settings.device.as_ref().is_none_or(|name| *name == interface.name);
-    let preferred = |ip: IpAddr| settings.networks.iter().any(|network| network.contains(ip));
-    let inside = best(interfaces, |interface, ip| of_device(interface) && preferred(ip)).is_some();
-    let fits = |interface: &Interface, ip: IpAddr| of_device(interface) && (!inside || preferred(ip));
-    let kept = current.filter(|current| {
-        let usable = |interface: &Interface| {
-            let found = interface.addresses.iter().find(|address| address.ip == *current);
-            fits(interface, *current)
-                && found.is_some_and(|address| !address.tentative && !address.deprecated)
-        };
-        interfaces.iter().any(usable)
-    });
-    kept.or_else(|| best(interfaces, fits)).ok_or_else(|| match &settings.device {
+        |interface: &&Interface| settings.device.as_ref().is_none_or(|name| *name == interface.name);
+    let candidates: Vec<Candidate> = interfaces
+        .iter()
+        .filter(of_device)
+        .flat_map(|interface| interface.addresses.iter().map(move |address| (interface, address)))
+        .filter(|(_, address)| !address.tentative && !address.ip.is_unspecified())
+        .map(|(interface, address)| Candidate::new(&settings.networks, interfaces, interface, address))
+        .collect();
+    let best = candidates.iter().min();
+    let kept = candidates.iter().filter(|candidate| Some(candidate.ip) == current).min();
+    let kept = kept.zip(best).filter(|(kept, best)| kept.standing <= best.standing).map(|(kept, _)| kept);
+    kept.or(best).map(|candidate| candidate.ip).ok_or_else(|| match &settings.device {
         Some(name) if interfaces.iter().any(|interface| interface.name == *name) => {
             NoAddress::OfDevice { name: name.clone() }
         }
@@ -92,28 +92,56 @@ impl Network {
     }
 }
 
-fn best(interfaces: &[Interface], wanted: impl Fn(&Interface, IpAddr) -> bool) -> Option<IpAddr> {
-    let candidates = interfaces
-        .iter()
-        .flat_map(|interface| interface.addresses.iter().map(move |address| (interface, address)));
-    candidates
-        .filter(|(interface, address)| {
-            !address.tentative && !address.ip.is_unspecified() && wanted(interface, address.ip)
-        })
-        .min_by(|(interface, address), (other, its)| {
-            rank(interfaces, interface, address)
-                .cmp(&rank(interfaces, other, its))
-                .then_with(|| natural(&interface.name, &other.name))
-                .then_with(|| address.ip.cmp(&its.ip))
-        })
-        .map(|(_, address)| address.ip)
+/// An address that could be the agent's, ordered by the rule: less is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Candidate {
+    standing: Standing,
+    down: bool,
+    reach: u8,
+    secondary: bool,
+    index: u32,
+    ip: IpAddr,
 }
 
-/// The first five comparisons; less is better.
-fn rank(interfaces: &[Interface], interface: &Interface, address: &Address) -> (u8, bool, bool, u8, bool) {
-    let place = if address.ip.is_loopback() { 3 } else { place(interfaces, interface) };
-    let unsteady = address.temporary || address.deprecated;
-    (place, unsteady, !interface.has(UP | RUNNING), reach(address), address.secondary)
+/// By what an address is so much better than another that it takes its place while both are there. When a host starts,
+/// the agent may find nothing but the loopback, a bridge of containers or a link-local address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Standing {
+    preference: usize,
+    inside: u8,
+    link_local: bool,
+    virtual_only: bool,
+    unsteady: bool,
+}
+
+impl Candidate {
+    fn new(networks: &[Network], interfaces: &[Interface], interface: &Interface, address: &Address) -> Self {
+        let reach = reach(address.ip, interface.kind);
+        let place = if address.ip.is_loopback() { 3 } else { place(interfaces, interface) };
+        Self {
+            standing: Standing {
+                preference: preference(networks, address.ip),
+                inside: place.saturating_sub(1),
+                link_local: reach >= LINK_LOCAL,
+                virtual_only: place == 1,
+                unsteady: address.temporary || address.deprecated,
+            },
+            down: !interface.has(UP | RUNNING),
+            reach,
+            secondary: address.secondary,
+            index: interface.index,
+            ip: address.ip,
+        }
+    }
+}
+
+/// The place of an address's network among those that the settings name; of several that hold it the last one counts.
+fn preference(networks: &[Network], ip: IpAddr) -> usize {
+    match networks.iter().enumerate().rev().find(|(_, network)| network.contains(ip)) {
+        Some((_, network)) if network.avoided => usize::MAX,
+        Some((place, _)) => place,
+        None => networks.len(),
+    }
 }
 
 /// How far from the network an interface is.
@@ -134,12 +162,17 @@ fn place(interfaces: &[Interface], interface: &Interface) -> u8 {
     }
 }
 
-fn reach(address: &Address) -> u8 {
-    match address.ip {
-        IpAddr::V4(ip) if ip.is_link_local() => 4,
+/// The least of what [`reach`] gives for addresses that are not known beyond their link.
+const LINK_LOCAL: u8 = 6;
+
+fn reach(ip: IpAddr, kind: Kind) -> u8 {
+    match ip {
+        IpAddr::V4(ip) if ip.is_link_local() => LINK_LOCAL,
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => LINK_LOCAL + 1,
+        IpAddr::V4(_) if kind == Kind::Vlan => 4,
+        IpAddr::V6(_) if kind == Kind::Vlan => 5,
         IpAddr::V4(ip) if ip.is_private() || is_shared(ip) => 1,
         IpAddr::V4(_) => 0,
-        IpAddr::V6(ip) if ip.is_unicast_link_local() => 5,
         IpAddr::V6(ip) if ip.is_unique_local() => 3,
         IpAddr::V6(_) => 2,
     }
@@ -148,35 +181,6 @@ fn reach(address: &Address) -> u8 {
 /// Between a provider and its customers (RFC 6598).
 fn is_shared(ip: Ipv4Addr) -> bool {
     matches!(ip.octets(), [100, second, ..] if second & 0xc0 == 64)
-}
-
-/// Numbers within names compare as numbers.
-fn natural(one: &str, other: &str) -> Ordering {
-    let (mut one_left, mut other_left) = (one, other);
-    loop {
-        let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
-        match (digits(one_left), digits(other_left)) {
-            (0, _) | (_, 0) => {
-                let (mut a, mut b) = (one_left.chars(), other_left.chars());
-                match (a.next(), b.next()) {
-                    (None, None) => return one.cmp(other),
-                    (a_next, b_next) if a_next != b_next => return a_next.cmp(&b_next),
-                    _ => (one_left, other_left) = (a.as_str(), b.as_str()),
-                }
-            }
-            (a, b) => {
-                let (a_digits, a_rest) = one_left.split_at(a);
-                let (b_digits, b_rest) = other_left.split_at(b);
-                let (a_number, b_number) =
-                    (a_digits.trim_start_matches('0'), b_digits.trim_start_matches('0'));
-                let order = a_number.len().cmp(&b_number.len()).then_with(|| a_number.cmp(b_number));
-                if order.is_ne() {
-                    return order;
-                }
-                (one_left, other_left) = (a_rest, b_rest);
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -228,6 +232,7 @@ mod tests {
 
     /// The choice, which must be the same in every order of interfaces and addresses.
     fn chosen(mut interfaces: Vec<Interface>) -> String {
+        let choose = |interfaces: &[Interface]| find(&AgentAddress::default(), interfaces, None).ok();
         let first = choose(&interfaces);
         for _ in 0..interfaces.len() {
             interfaces.rotate_left(1);
@@ -286,12 +291,36 @@ mod tests {
                 "10.0.0.5",
             ),
             (
-                "names in natural order, not by index",
+                "the lower index, whatever the names",
                 vec![
-                    interface(2, "eth10", Kind::Physical, &["10.0.0.10"]),
-                    interface(3, "eth2", Kind::Physical, &["10.0.0.20"]),
+                    interface(3, "eno1", Kind::Physical, &["10.0.0.10"]),
+                    interface(2, "ens3", Kind::Physical, &["10.0.0.20"]),
                 ],
                 "10.0.0.20",
+            ),
+            (
+                "a link-local address of a card that is up is less than another of one that is down",
+                vec![down(eth0(&["10.0.0.5"])), interface(3, "eth1", Kind::Physical, &["fe80::7"])],
+                "10.0.0.5",
+            ),
+            (
+                "the address of a virtual switch, whose port has a link-local one",
+                vec![
+                    eth0(&["fe80::5"]),
+                    interface(7, "br-ex", Kind::Virtual, &["10.0.0.5", "fe80::7"]),
+                    docker0(),
+                ],
+                "10.0.0.5",
+            ),
+            (
+                "a private address before a public one of a VLAN",
+                vec![eth0(&["10.0.0.5"]), interface(3, "eth0.7", Kind::Vlan, &["192.0.2.1"])],
+                "10.0.0.5",
+            ),
+            (
+                "that of a VLAN before a link-local one",
+                vec![eth0(&["fe80::5"]), interface(3, "eth0.7", Kind::Vlan, &["10.7.0.1"])],
+                "10.7.0.1",
             ),
             (
                 "the network before a tunnel",
@@ -339,9 +368,43 @@ mod tests {
     }
 
     #[test]
+    fn what_a_host_has_while_it_starts_is_not_kept() {
+        let settings = AgentAddress::default();
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let interfaces = [lo(), docker0(), eth0(&["fe80::5", "10.0.0.5", "192.0.2.1"])];
+        for early in ["127.0.0.1", "172.17.0.1", "fe80::5"] {
+            assert_eq!(find(&settings, &interfaces, Some(ip(early))), Ok(ip("192.0.2.1")), "{early}");
+        }
+        let new = [eth0(&["2001:db8::bad!temporary", "2001:db8::5"])];
+        assert_eq!(find(&settings, &new, Some(ip("2001:db8::bad"))), Ok(ip("2001:db8::5")));
+        let down = [
+            Interface { flags: UP, ..eth0(&["10.0.0.5"]) },
+            interface(3, "eth1", Kind::Physical, &["10.1.0.5"]),
+        ];
+        assert_eq!(find(&settings, &down, Some(ip("10.0.0.5"))), Ok(ip("10.0.0.5")), "a cable is out");
+    }
+
+    #[test]
+    fn networks_are_preferred_in_their_order_and_avoided_with_a_mark() {
+        let interfaces = [eth0(&["192.0.2.1", "10.1.0.5", "10.2.0.5"]), lo()];
+        for (networks, expected) in [
+            (vec!["10.2.0.0/16", "10.1.0.0/16"], "10.2.0.5"),
+            (vec!["10.1.0.0/16", "10.2.0.0/16"], "10.1.0.5"),
+            (vec!["!192.0.2.0/24"], "10.1.0.5"),
+            (vec!["10.0.0.0/8", "!10.1.0.0/16"], "10.2.0.5"),
+            (vec!["!0.0.0.0/0", "!::/0"], "192.0.2.1"),
+        ] {
+            let networks =
+                networks.iter().map(|text| crate::settings::keys::network(text).unwrap()).collect();
+            let settings = AgentAddress { networks, ..AgentAddress::default() };
+            assert_eq!(find(&settings, &interfaces, None), Ok(expected.parse().unwrap()), "{settings:?}");
+        }
+    }
+
+    #[test]
     fn the_settings_come_before_the_rule() {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        let network = |ip: &str, prefix| Network { ip: ip.parse().unwrap(), prefix };
+        let network = |ip: &str, prefix| Network { ip: ip.parse().unwrap(), prefix, avoided: false };
         let interfaces = [eth0(&["192.0.2.1", "10.0.0.5"]), docker0(), lo()];
         let mut settings = AgentAddress { networks: vec![network("10.1.2.3", 8)], ..AgentAddress::default() };
         assert_eq!(
@@ -386,19 +449,8 @@ mod tests {
             ("2001:db8::", 32, "2001:db9::1", false),
             ("::", 0, "2001:db9::1", true),
         ] {
-            let network = Network { ip: network.parse().unwrap(), prefix };
+            let network = Network { ip: network.parse().unwrap(), prefix, avoided: false };
             assert_eq!(network.contains(ip.parse().unwrap()), inside, "{network:?} {ip}");
         }
-    }
-
-    #[test]
-    fn names_in_natural_order() {
-        let mut names =
-            ["eth10", "eth2", "eth02", "br-1", "eth", "ens3f1", "ens3f0", "e9999999999999999999999x"];
-        names.sort_by(|a, b| natural(a, b));
-        assert_eq!(
-            names,
-            ["br-1", "e9999999999999999999999x", "ens3f0", "ens3f1", "eth", "eth02", "eth2", "eth10"]
-        );
     }
 }

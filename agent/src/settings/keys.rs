@@ -403,16 +403,17 @@ pub fn endpoint(text: &str) -> Result<String, String> {
     ))
 }
 
-/// A network, `ADDRESS/BITS`.
+/// A network, `ADDRESS/BITS`, with a `!` before it if it is to be avoided.
 ///
 /// # Errors
 /// It is none.
 pub fn network(text: &str) -> Result<Network, String> {
-    let network = text.split_once('/').and_then(|(ip, bits)| {
+    let (bare, avoided) = text.strip_prefix('!').map_or((text, false), |bare| (bare, true));
+    let network = bare.split_once('/').and_then(|(ip, bits)| {
         let ip: IpAddr = ip.parse().ok()?;
         let most = if ip.is_ipv4() { 32 } else { 128 };
         let prefix = bits.parse().ok().filter(|bits| *bits <= most)?;
-        Some(Network { ip, prefix })
+        Some(Network { ip, prefix, avoided })
     });
     network.ok_or_else(|| format!("{text:?} is no network, such as 10.0.0.0/8"))
 }

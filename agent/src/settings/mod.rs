@@ -62,7 +62,7 @@ impl Default for Collector {
     }
 }
 
-/// How the agent's address is found. What is said first wins: address, device, networks, the rule of
+/// How the agent's address is found: the address itself, else one of the device, by the networks and the rule of
 /// [`crate::address`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AgentAddress {
@@ -70,7 +70,7 @@ pub struct AgentAddress {
     pub address: Option<IpAddr>,
     /// The interface whose address it is.
     pub device: Option<String>,
-    /// Networks that are preferred.
+    /// Networks that are preferred, the first one most, or avoided.
     pub networks: Vec<Network>,
 }
 
@@ -81,6 +81,8 @@ pub struct Network {
     pub ip: IpAddr,
     /// Length of the prefix, bits.
     pub prefix: u8,
+    /// Whether its addresses are taken only where there are no others.
+    pub avoided: bool,
 }
 
 /// How containers are followed.
