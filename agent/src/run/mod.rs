@@ -27,8 +27,8 @@ use crate::status::Status;
 use crate::{address, log};
 use engine::Following;
 
-/// When nothing else is due; a timer has to be set to something.
-const IDLE: Duration = Duration::from_secs(3_600);
+/// How often the agent looks whether it still has its address, at least.
+const ADDRESS_CHECK: Duration = Duration::from_secs(10);
 
 /// After the first sample of the host's counters.
 const SECOND_SAMPLE: Duration = Duration::from_secs(1);
@@ -47,6 +47,7 @@ struct Agent {
     host_due: Option<Instant>,
     /// Samples of the host's counters since the start or a reload.
     host_samples: u64,
+    address_due: Instant,
     containers: Option<Following>,
     sampler: Option<AsyncFd<Sampler>>,
     status: Option<Status>,
@@ -128,6 +129,7 @@ impl Agent {
             interfaces: socket,
             host_due,
             host_samples: 0,
+            address_due: now + ADDRESS_CHECK,
             containers,
             sampler,
             status,
@@ -183,7 +185,7 @@ impl Agent {
         let containers = self.containers.as_ref().and_then(Following::due);
         let sampler = self.sampler.as_ref().and_then(|sampler| sampler.get_ref().due());
         let due = [self.host_due, self.exporter.due(), containers, sampler, log::due()];
-        due.into_iter().flatten().min().unwrap_or_else(|| Instant::now() + IDLE)
+        due.into_iter().flatten().fold(self.address_due, Instant::min)
     }
 
     /// Does what is due.
@@ -197,6 +199,9 @@ impl Agent {
         if self.host_due.is_some_and(|due| due <= now) {
             self.poll_host(now);
         }
+        if self.address_due <= now {
+            self.keep_address(now);
+        }
         if self.exporter.due().is_some_and(|due| due <= now) {
             self.exporter.flush(now);
         }
@@ -205,7 +210,7 @@ impl Agent {
         }
     }
 
-    /// Sends the host's counters, and looks whether the agent still has its address.
+    /// Sends the host's counters.
     fn poll_host(&mut self, now: Instant) {
         let polling = self.settings.polling;
         let wait = match self.host_samples {
@@ -217,22 +222,24 @@ impl Agent {
         };
         self.host_samples += 1;
         self.host_due = Some(now + wait);
-        let list = match interfaces::list(&self.interfaces) {
-            Ok(list) => list,
-            Err(error) => {
-                tracing::warn!("the host's interfaces cannot be listed: {error}");
-                Vec::new()
-            }
-        };
-        self.keep_address(&list, now);
+        let list = self.keep_address(now);
         let containers = self.containers.as_ref().map_or(0, Following::alive);
         let sample = self.host.read(&list, u32::try_from(containers).unwrap_or(u32::MAX));
         sample.with_records(|records| self.exporter.counters(host::SOURCE, records, now));
     }
 
-    fn keep_address(&mut self, list: &[Interface], now: Instant) {
+    /// Looks whether the agent still has its address; the host's interfaces.
+    fn keep_address(&mut self, now: Instant) -> Vec<Interface> {
+        self.address_due = now + ADDRESS_CHECK;
+        let list = match interfaces::list(&self.interfaces) {
+            Ok(list) => list,
+            Err(error) => {
+                tracing::warn!("the host's interfaces cannot be listed: {error}");
+                return Vec::new();
+            }
+        };
         let current = Some(self.exporter.agent()).filter(|address| !address.is_unspecified());
-        match address::find(&self.settings.agent, list, current) {
+        match address::find(&self.settings.agent, &list, current) {
             Ok(address) if address != self.exporter.agent() => {
                 tracing::info!("the agent's address is {address} from here on");
                 self.exporter.set_agent(address, now);
@@ -241,6 +248,7 @@ impl Agent {
             Err(_) if self.options.dry_run => {}
             Err(error) => tracing::warn!("{error}; the agent goes on as {}", self.exporter.agent()),
         }
+        list
     }
 
     fn packets(&mut self, now: Instant) {
@@ -316,6 +324,7 @@ impl Agent {
         }
         self.host_due = (!self.settings.polling.is_zero()).then_some(now);
         self.host_samples = 0;
+        self.address_due = now;
         tracing::info!("the configuration was read anew");
     }
 }
