@@ -14,8 +14,8 @@ const LOOPBACK: u32 = 24;
 /// Not known.
 const UNKNOWN: Value<'static> = Value::U32(u32::MAX);
 
-/// Hands over the records of a sampled interface, which has counted this by now: 0:1 and 0:1005. The kernel counts multicasts that were received, and
-/// broadcasts among the unicasts; what it does not count is unknown.
+/// Hands over the records of a sampled interface, which has counted this by now: 0:1 and 0:1005. The kernel counts
+/// multicasts that were received, and broadcasts among the unicasts; what it does not count is unknown.
 pub fn interface_records<T>(
     interface: &Interface,
     counters: &Counters,
@@ -57,10 +57,15 @@ pub fn interface_records<T>(
     then(&[RecordOut::Fields(&counter::IF_COUNTERS, &values), RecordOut::Fields(&counter::PORT_NAME, &name)])
 }
 
-/// The interfaces that all of the host's traffic passes, each packet by one of them: network cards that are up; on a host
-/// without any (an agent in a container's network), the veths and macvlans that are no port of another.
+/// The interfaces that all of the host's traffic passes, each packet by one of them: network cards that are up, without
+/// those that are the fast half of another one (a virtual function beneath the card of a hypervisor); on a host without any (an agent in a container's network), the veths and macvlans that are no port of another.
 pub fn outward(interfaces: &[Interface]) -> impl Iterator<Item = &Interface> {
-    let card = |interface: &Interface| interface.kind == Kind::Physical && interface.has(UP);
+    let half = move |interface: &Interface| {
+        interfaces.iter().any(|other| interface.master == Some(other.index) && other.kind == Kind::Physical)
+    };
+    let card = move |interface: &Interface| {
+        interface.kind == Kind::Physical && interface.has(UP) && !half(interface)
+    };
     let cards = interfaces.iter().any(card);
     interfaces.iter().filter(move |interface| {
         let inner = matches!(interface.kind, Kind::Veth | Kind::Macvlan) && interface.master.is_none();
@@ -259,6 +264,14 @@ mod tests {
         let row = total_row(&all).unwrap();
         let RecordOut::Fields(_, values) = row.record() else { panic!("{row:?}") };
         assert_eq!(values[..4], [Value::U64(2 << 40), Value::U32(20), Value::U32(10), Value::U32(14)]);
+        // As on Azure: eth0 of the hypervisor counts what passes the virtual function that is enslaved to it.
+        let halves = [
+            interface(2, Kind::Physical),
+            Interface { master: Some(2), ..interface(3, Kind::Physical) },
+            interface(4, Kind::Bond),
+            Interface { master: Some(4), ..interface(5, Kind::Physical) },
+        ];
+        assert_eq!(outward(&halves).map(|interface| interface.index).collect::<Vec<_>>(), [2, 5]);
         let inside = [interface(1, Kind::Loopback), interface(2, Kind::Veth)];
         assert_eq!(outward(&inside).count(), 1);
         assert_eq!(total_row(&[interface(1, Kind::Loopback)]), None, "nothing is known");
