@@ -23,8 +23,9 @@ pub const LARGEST_DATAGRAM: usize = 1400;
 /// What a datagram's largest length can be set to at least, bytes: one that holds a flow sample of 128 header bytes.
 pub const LEAST_LARGEST_DATAGRAM: usize = 256;
 
-/// How long a sample waits for others at most.
-pub const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// How long a sample waits for others at most: none is to leave later than a second after it was taken, and a timer is
+/// late by some milliseconds, on a busy host by tens of them.
+pub const LONGEST_WAIT: Duration = Duration::from_millis(900);
 
 /// How long counters wait for others at most. Collectors take the time of a datagram for that at which its counters were
 /// read, so that rates over a second would be off by as much of it as they waited.
