@@ -2,6 +2,7 @@
 //! a second. Reads no clock and opens no socket: the time is an argument, and datagrams go to a [`Sink`].
 
 mod dry_run;
+mod lookup;
 mod shorten;
 mod udp;
 
@@ -14,8 +15,10 @@ use decode::build::{DatagramBuilder, RecordOut};
 use decode::xdr::{Full, Writer};
 use decode::{CountersSample, DataSource, FlowSample, Header, Interface, Records};
 
+use crate::settings::Collector;
+
 pub use dry_run::DryRun;
-pub use udp::{CollectorStatus, ResolveError, UdpSink};
+pub use udp::{CollectorStatus, UdpSink};
 
 /// A datagram's length at most, bytes of UDP payload: with its headers and those of a tunnel it stays whole on Ethernet.
 pub const LARGEST_DATAGRAM: usize = 1400;
@@ -42,9 +45,15 @@ pub trait Sink: fmt::Debug {
     /// Passes a datagram on, never waiting; what cannot be passed on is counted and gone.
     fn send(&mut self, datagram: &[u8]);
 
+    /// Does what is to be done by the time, never waiting.
+    fn tick(&mut self, _now: Instant) {}
+
+    /// Passes datagrams on to these collectors from here on; nothing changes for those that stay.
+    fn set_collectors(&mut self, _collectors: &[Collector]) {}
+
     /// What became of the datagrams, for each collector.
-    fn collectors(&self) -> &[CollectorStatus] {
-        &[]
+    fn collectors(&self) -> Vec<CollectorStatus> {
+        Vec::new()
     }
 }
 
@@ -210,10 +219,15 @@ impl Exporter {
         self.agent
     }
 
-    /// Sends what waits to the old sink, and everything after it to this one.
-    pub fn set_sink(&mut self, sink: Box<dyn Sink>, now: Instant) {
+    /// Sends what waits to the old collectors, and everything after it to these.
+    pub fn set_collectors(&mut self, collectors: &[Collector], now: Instant) {
         self.flush(now);
-        self.sink = sink;
+        self.sink.set_collectors(collectors);
+    }
+
+    /// Has the sink do what is to be done by the time.
+    pub fn tick(&mut self, now: Instant) {
+        self.sink.tick(now);
     }
 
     /// What was exported so far.
@@ -222,7 +236,7 @@ impl Exporter {
     }
 
     /// What became of the datagrams, for each collector.
-    pub fn collectors(&self) -> &[CollectorStatus] {
+    pub fn collectors(&self) -> Vec<CollectorStatus> {
         self.sink.collectors()
     }
 

@@ -197,19 +197,15 @@ fn sources_beyond_the_limit_are_counted() {
 }
 
 #[test]
-fn a_new_address_or_sink_takes_only_what_comes_after() {
+fn a_new_address_takes_only_what_comes_after() {
     let (mut exporter, kept, now) = exporter("192.0.2.1");
     exporter.counters(ETH, &[], now);
     exporter.set_agent("2001:db8::2".parse().unwrap(), now);
     exporter.counters(ETH, &[], now);
-    let other = Kept::default();
-    exporter.set_sink(Box::new(other.clone()), now);
-    exporter.counters(ETH, &[], now);
     exporter.flush(now);
     let agent = |bytes: &[u8]| Datagram::parse(bytes).unwrap().header.agent.to_string();
     assert_eq!(kept.0.borrow().iter().map(|d| agent(d)).collect::<Vec<_>>(), ["192.0.2.1", "2001:db8::2"]);
-    assert_eq!(other.0.borrow().iter().map(|d| agent(d)).collect::<Vec<_>>(), ["2001:db8::2"]);
-    assert_eq!(samples(&other.0.borrow()[0]), [(ETH, 3, false, 0)]);
+    assert_eq!(samples(&kept.0.borrow()[1]), [(ETH, 2, false, 0)]);
 }
 
 #[test]
@@ -302,7 +298,7 @@ fn one_dead_collector_stops_no_other() {
         receiver.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     }
     let [four, six] = receivers.each_ref().map(|receiver| receiver.local_addr().unwrap());
-    let sink = UdpSink::resolve(&[four, dead, six].map(collector)).unwrap();
+    let sink = UdpSink::new(&[four, dead, six].map(collector));
     let now = Instant::now();
     let mut exporter = Exporter::new("192.0.2.1".parse().unwrap(), 0, Box::new(sink), now);
     for _ in 0..50 {
@@ -320,10 +316,10 @@ fn one_dead_collector_stops_no_other() {
     let bytes = exporter.exported().bytes;
     for (status, address) in [(&statuses[0], four), (&statuses[2], six)] {
         assert_eq!((status.datagrams, status.bytes, status.errors), (50, bytes, 0));
-        assert_eq!(status.address, address);
+        assert_eq!(status.address, Some(address));
     }
     assert!(statuses[1].errors > 0, "{:?}", statuses[1]);
-    assert_eq!((statuses[1].name.as_str(), statuses[1].address), (format!("{dead}").as_str(), dead));
+    assert_eq!((statuses[1].name.as_str(), statuses[1].address), (format!("{dead}").as_str(), Some(dead)));
     assert_eq!(statuses[2].name, format!("{six}"));
 }
 
@@ -331,7 +327,7 @@ fn one_dead_collector_stops_no_other() {
 #[test]
 fn a_collector_that_comes_back_gets_the_next_datagram() {
     let address = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut sink = UdpSink::resolve(&[collector(address)]).unwrap();
+    let mut sink = UdpSink::new(&[collector(address)]);
     sink.send(b"nobody hears this");
     let receiver = UdpSocket::bind(address).unwrap();
     receiver.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -351,7 +347,7 @@ fn datagrams_leave_by_the_device_that_was_said() {
         device: Some(device.to_owned()),
         ..collector(receiver.local_addr().unwrap())
     };
-    let mut sink = UdpSink::resolve(&[by("no-such-device"), by("lo")]).unwrap();
+    let mut sink = UdpSink::new(&[by("no-such-device"), by("lo")]);
     sink.send(b"one");
     sink.send(b"two");
     let mut buffer = [0; 100];
@@ -381,11 +377,30 @@ fn smaller_datagrams_are_made_where_they_are_asked_for() {
     }
 }
 
+/// Of three collectors one has a name without an address, and one is called by name; then one goes and one comes.
 #[test]
-fn a_name_without_an_address_is_named() {
-    let nobody = Collector { host: "collector.invalid".to_owned(), port: 6343, device: None };
-    let error = UdpSink::resolve(&[nobody]).unwrap_err().to_string();
-    assert!(error.starts_with("collector collector.invalid:6343: "), "{error}");
+fn a_name_without_an_address_stops_nobody_and_who_stays_keeps_his_counters() {
+    let receivers = [(); 3].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+    let ports = receivers.each_ref().map(|receiver| receiver.local_addr().unwrap().port());
+    let by = |host: &str, port| Collector { host: host.to_owned(), port, device: None };
+    let (named, nobody) = (by("localhost", ports[0]), by("collector.invalid", 6343));
+    let mut sink = UdpSink::new(&[named, nobody.clone(), by("127.0.0.1", ports[1])]);
+    sink.send(b"one");
+    let said = |sink: &UdpSink| -> Vec<(Option<u16>, u64, u64)> {
+        let said = sink.collectors().into_iter();
+        said.map(|c| (c.address.map(|address| address.port()), c.datagrams, c.errors)).collect()
+    };
+    assert_eq!(said(&sink), [(Some(ports[0]), 1, 0), (None, 0, 1), (Some(ports[1]), 1, 0)]);
+    sink.set_collectors(&[by("127.0.0.1", ports[1]), nobody, by("127.0.0.1", ports[2])]);
+    sink.tick(Instant::now());
+    sink.send(b"two");
+    assert_eq!(said(&sink), [(Some(ports[1]), 2, 0), (None, 0, 2), (Some(ports[2]), 1, 0)]);
+    let mut buffer = [0; 100];
+    for (receiver, expected) in [(1, "one"), (1, "two"), (2, "two")] {
+        receivers[receiver].set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let length = receivers[receiver].recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], expected.as_bytes());
+    }
 }
 
 #[derive(Clone, Default)]

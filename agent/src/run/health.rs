@@ -55,13 +55,16 @@ impl Agent {
             text.counter(name, help, &[], value);
         }
         let collectors = self.exporter.collectors();
-        for collector in collectors {
+        for collector in &collectors {
             let (name, help) =
                 ("finderscope_agent_collector_datagrams_total", "Datagrams that the kernel took.");
             text.counter(name, help, &[("collector", &collector.name)], collector.datagrams);
         }
-        for collector in collectors {
-            let (name, help) = ("finderscope_agent_collector_errors_total", "Datagrams that were refused.");
+        for collector in &collectors {
+            let (name, help) = (
+                "finderscope_agent_collector_errors_total",
+                "Datagrams that were refused, or had no address to go to.",
+            );
             text.counter(name, help, &[("collector", &collector.name)], collector.errors);
         }
     }

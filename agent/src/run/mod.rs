@@ -103,7 +103,7 @@ impl Agent {
             Err(_) if options.dry_run => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             Err(error) => return Err(error.into()),
         };
-        let mut exporter = Exporter::new(address, settings.sub_agent, sink(&options, &settings)?, now);
+        let mut exporter = Exporter::new(address, settings.sub_agent, sink(&options, &settings), now);
         exporter.set_largest_datagram(usize::try_from(settings.datagram_bytes)?, now);
         let host = Host::new(host::Roots::default());
         let containers =
@@ -205,6 +205,7 @@ impl Agent {
         if self.exporter.due().is_some_and(|due| due <= now) {
             self.exporter.flush(now);
         }
+        self.exporter.tick(now);
         if log::due().is_some_and(|due| due <= now) {
             log::tell_left_out();
         }
@@ -289,13 +290,7 @@ impl Agent {
         read.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let settings = read.settings;
         if settings.collectors != self.settings.collectors {
-            match sink(&self.options, &settings) {
-                Ok(sink) => self.exporter.set_sink(sink, now),
-                Err(error) => {
-                    tracing::warn!("the configuration was not taken: {error}");
-                    return;
-                }
-            }
+            self.exporter.set_collectors(&settings.collectors, now);
         }
         if let Ok(bytes) = usize::try_from(settings.datagram_bytes) {
             self.exporter.set_largest_datagram(bytes, now);
@@ -362,11 +357,11 @@ async fn request(status: Option<&Status>) -> Option<tokio::net::TcpStream> {
     }
 }
 
-fn sink(options: &Options, settings: &Settings) -> anyhow::Result<Box<dyn Sink>> {
-    if options.dry_run {
-        return Ok(Box::new(DryRun::new(Box::new(io::stdout()))));
+fn sink(options: &Options, settings: &Settings) -> Box<dyn Sink> {
+    match options.dry_run {
+        true => Box::new(DryRun::new(Box::new(io::stdout()))),
+        false => Box::new(UdpSink::new(&settings.collectors)),
     }
-    Ok(Box::new(UdpSink::resolve(&settings.collectors)?))
 }
 
 fn names(settings: &Settings) -> String {
