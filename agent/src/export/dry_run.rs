@@ -12,12 +12,14 @@ use super::Sink;
 /// Prints datagrams instead of sending them.
 pub struct DryRun {
     out: Box<dyn Write>,
+    /// Whether the reader is gone.
+    over: bool,
 }
 
 impl DryRun {
     /// Prints to `out`.
     pub fn new(out: Box<dyn Write>) -> Self {
-        Self { out }
+        Self { out, over: false }
     }
 }
 
@@ -30,9 +32,13 @@ impl fmt::Debug for DryRun {
 impl Sink for DryRun {
     fn send(&mut self, datagram: &[u8]) {
         let mut text = Vec::new();
-        // Writing to memory never fails, and nobody can be told that the reader is gone.
+        // Writing to memory never fails.
         let _ = print(datagram, &mut text);
-        let _ = self.out.write_all(&text).and_then(|()| self.out.flush());
+        self.over |= self.out.write_all(&text).and_then(|()| self.out.flush()).is_err();
+    }
+
+    fn is_over(&self) -> bool {
+        self.over
     }
 }
 

@@ -45,6 +45,11 @@ pub trait Sink: fmt::Debug {
     /// Passes a datagram on, never waiting; what cannot be passed on is counted and gone.
     fn send(&mut self, datagram: &[u8]);
 
+    /// Whether nobody takes datagrams any more, nor will.
+    fn is_over(&self) -> bool {
+        false
+    }
+
     /// Does what is to be done by the time, never waiting.
     fn tick(&mut self, _now: Instant) {}
 
@@ -223,6 +228,11 @@ impl Exporter {
     pub fn set_collectors(&mut self, collectors: &[Collector], now: Instant) {
         self.flush(now);
         self.sink.set_collectors(collectors);
+    }
+
+    /// Whether nobody takes datagrams any more, nor will.
+    pub fn is_over(&self) -> bool {
+        self.sink.is_over()
     }
 
     /// Has the sink do what is to be done by the time.

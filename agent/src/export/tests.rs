@@ -416,6 +416,21 @@ impl Write for Page {
     }
 }
 
+/// As of `finderscope-agent --dry-run | head`.
+#[test]
+fn a_dry_run_is_over_when_its_reader_is_gone() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let (mut sink, datagram) = (DryRun::new(Box::new(writer)), [0; 28]);
+    sink.send(&datagram);
+    let was_over = sink.is_over();
+    drop(reader);
+    let (mut exporter, now) =
+        (Exporter::new("192.0.2.1".parse().unwrap(), 0, Box::new(sink), Instant::now()), Instant::now());
+    exporter.counters(ETH, &[], now);
+    exporter.flush(now);
+    assert_eq!((was_over, exporter.is_over()), (false, true));
+}
+
 #[test]
 fn a_dry_run_prints_a_line_per_record() {
     let page = Page::default();

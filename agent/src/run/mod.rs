@@ -139,6 +139,7 @@ impl Agent {
         })
     }
 
+    /// Until it is told to end, or the reader of a dry run is gone.
     async fn follow(&mut self, hangup: &mut Signal, terminate: &mut Signal, interrupt: &mut Signal) {
         loop {
             let until = self.due();
@@ -177,6 +178,9 @@ impl Agent {
                 Woken::Time => {}
             }
             self.tick(now);
+            if self.exporter.is_over() {
+                return;
+            }
         }
     }
 
