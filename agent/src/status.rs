@@ -87,7 +87,9 @@ async fn serve(mut stream: TcpStream, text: &str) -> io::Result<()> {
         }
         head.extend_from_slice(buffer.get(..read).unwrap_or_default());
     }
-    let path = head.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+    let target = head.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+    // Who scrapes may add a query, which changes nothing.
+    let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
     let (status, body) = match path {
         _ if !head.starts_with(b"GET ") => ("405 Method Not Allowed", "GET /metrics\n"),
         b"/" | b"/metrics" => ("200 OK", text),
@@ -166,6 +168,7 @@ mod tests {
         let address = status.address().unwrap();
         for (request, expected) in [
             ("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.0 200 OK"),
+            ("GET /metrics?name=x HTTP/1.1\r\n\r\n", "HTTP/1.0 200 OK"),
             ("GET /other HTTP/1.1\r\n\r\n", "HTTP/1.0 404"),
             ("POST /metrics HTTP/1.1\r\n\r\n", "HTTP/1.0 405"),
         ] {
