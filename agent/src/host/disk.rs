@@ -29,9 +29,10 @@ impl Transfers {
     /// Reads the text; `whole` tells which names are disks, neither parts of one nor made of others.
     pub(super) fn parse(text: &str, whole: impl Fn(&str) -> bool) -> Self {
         let mut sum = Self::default();
-        for line in text.lines() {
-            let mut words = line.split_ascii_whitespace().skip(2);
-            let Some(name) = words.next() else { continue };
+        let twice: BTreeSet<String> =
+            text.lines().filter_map(named).filter_map(|(name, _)| joined(name)).collect();
+        for (name, line) in text.lines().filter_map(named) {
+            let words = line.split_ascii_whitespace().skip(3);
             // Reads, merged, sectors, ms; writes, merged, sectors, ms.
             let mut numbers = [0; 8];
             let mut read = 0;
@@ -40,7 +41,7 @@ impl Transfers {
                 *place = number;
                 read += 1;
             }
-            if read < numbers.len() || !whole(name) {
+            if read < numbers.len() || !whole(name) || twice.contains(name) {
                 continue;
             }
             let [reads, _, read_sectors, read_ms, writes, _, written_sectors, write_ms] = numbers;
@@ -63,6 +64,19 @@ impl Transfers {
     fn known(&self, number: u64) -> Cell {
         if self.disks > 0 { Cell::Number(number) } else { Cell::Unknown }
     }
+}
+
+/// The name in a line of `/proc/diskstats`, with the line.
+fn named(line: &str) -> Option<(&str, &str)> {
+    Some((line.split_ascii_whitespace().nth(2)?, line))
+}
+
+/// The disk that a way to it leads to, `nvme0n1` of `nvme0c1n1`: a disk with several controllers has a device for each of
+/// them, and one for all of them together, which newer kernels count too.
+fn joined(name: &str) -> Option<String> {
+    let (subsystem, rest) = name.strip_prefix("nvme")?.split_once('c')?;
+    let (_, namespace) = rest.split_once('n')?;
+    Some(format!("nvme{subsystem}n{namespace}"))
 }
 
 /// Mount points of the file systems on local block devices, one for each device: of those that hold data of their own
@@ -176,6 +190,10 @@ mod tests {
         };
         assert_eq!(sum, expected);
         assert_eq!(Transfers::parse(text, |_| false), Transfers::default());
+        let ways = " 259 0 nvme0n1 7 0 0 0 5 0 0 0\n 259 1 nvme0c0n1 3 0 0 0 1 0 0 0\n 259 2 nvme0c1n1 4 0 0 0 4 0 0 0\n \
+                    259 3 nvme1n1 10 0 0 0 20 0 0 0\n";
+        let sum = Transfers::parse(ways, |_| true);
+        assert_eq!((sum.disks, sum.reads, sum.writes), (3, 17, 25), "each transfer once");
         let huge = "8 0 sda 18446744073709551615 0 36028797018963969 1 1 1 1 1\n8 1 sdb 2 0 1 1 1 1 1 1\n";
         assert_eq!(Transfers::parse(huge, |_| true).reads, 1, "counters wrap");
     }
