@@ -24,6 +24,7 @@ use row::Row;
 
 pub use identity::Identity;
 pub use interface::{interface_records, outward};
+pub(crate) use uuid::parse as parse_uuid;
 
 /// The data source that stands for the host, and is the parent of its containers: a physical entity.
 pub const SOURCE: DataSource = DataSource { class: 2, index: 1 };
@@ -74,6 +75,11 @@ impl Host {
             ticks_per_second: rustix::param::clock_ticks_per_second(),
             roots,
         }
+    }
+
+    /// The same host under this identity, if one is given.
+    pub fn with_uuid(self, uuid: Option<[u8; 16]>) -> Self {
+        Self { uuid: uuid.unwrap_or(self.uuid), ..self }
     }
 
     /// The host's identity, for records 0:2000 of its own and of its containers.

@@ -76,7 +76,9 @@ fn today() -> (tempfile::TempDir, Roots) {
 #[test]
 fn a_virtual_machine_with_a_kernel_of_today() {
     let (folder, roots) = today();
-    let sample = Host::new(roots).read(&[card()], 3);
+    let host = Host::new(roots);
+    assert_eq!(host.clone().with_uuid(Some([7; 16])).identity().uuid, [7; 16]);
+    let sample = host.with_uuid(None).read(&[card()], 3);
     let (formats, fields) = read(&sample);
     assert_eq!(
         formats,

@@ -15,7 +15,7 @@ pub(super) fn of_host(roots: &Roots) -> [u8; 16] {
 }
 
 /// 32 hexadecimal digits, dashes wherever; none if it has but one digit, as firmware without an identity says.
-fn parse(text: &str) -> Option<[u8; 16]> {
+pub(crate) fn parse(text: &str) -> Option<[u8; 16]> {
     let digits: String = text.chars().filter(|c| *c != '-').collect();
     let first = digits.chars().next()?;
     if digits.len() != 32 || digits.chars().all(|c| c == first) || digits.starts_with('+') {

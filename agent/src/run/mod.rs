@@ -105,7 +105,7 @@ impl Agent {
         };
         let mut exporter = Exporter::new(address, settings.sub_agent, sink(&options, &settings), now);
         exporter.set_largest_datagram(usize::try_from(settings.datagram_bytes)?, now);
-        let host = Host::new(host::Roots::default());
+        let host = Host::new(host::Roots::default()).with_uuid(settings.uuid);
         let containers =
             settings.docker.as_ref().map(|docker| Following::new(docker, &settings, &host)).transpose()?;
         let sampler = match settings.pcap.as_slice() {
@@ -303,6 +303,7 @@ impl Agent {
             (settings.docker != self.settings.docker, "docker"),
             (settings.status != self.settings.status, "status"),
             (settings.sub_agent != self.settings.sub_agent, "sub_agent"),
+            (settings.uuid != self.settings.uuid, "uuid"),
             // The right to sample was given up at the start.
             (self.sampler.is_none() && !settings.pcap.is_empty(), "pcap, of which there was none,"),
         ];
@@ -315,7 +316,8 @@ impl Agent {
             containers.set_polling(settings.polling);
         }
         let (docker, status) = (self.settings.docker.take(), self.settings.status.take());
-        self.settings = Settings { docker, status, sub_agent: self.settings.sub_agent, ..settings };
+        let Settings { sub_agent, uuid, .. } = self.settings;
+        self.settings = Settings { docker, status, sub_agent, uuid, ..settings };
         if let Some(sampler) = &mut self.sampler
             && let Err(error) = sampler.get_mut().reload(&self.settings, &mut self.exporter, now)
         {

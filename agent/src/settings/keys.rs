@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Collector, DockerSettings, Network, Pattern, PcapSettings, Settings, Speeds};
+use crate::host::parse_uuid;
 
 /// Collectors at most.
 pub const MOST_COLLECTORS: usize = 16;
@@ -110,6 +111,18 @@ pub const KEYS: &[Key] = &[
             most: u32::MAX as u64,
             set: |settings, number| settings.sub_agent = word(number),
         },
+    },
+    Key {
+        section: "",
+        toml: "uuid",
+        hsflowd: "uuid",
+        takes: Takes::Text(|settings, text| {
+            let uuid = parse_uuid(text).ok_or_else(|| {
+                format!("{text:?} is no identity of a host, which has 32 hexadecimal digits")
+            })?;
+            settings.uuid = Some(uuid);
+            Ok(())
+        }),
     },
     Key {
         section: "",

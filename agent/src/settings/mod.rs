@@ -37,6 +37,8 @@ pub struct Settings {
     pub agent: AgentAddress,
     /// Sub-agent id of the datagrams.
     pub sub_agent: u32,
+    /// The host's identity, in place of its firmware's.
+    pub uuid: Option<[u8; 16]>,
     /// Whether and how containers are followed.
     pub docker: Option<DockerSettings>,
     /// Interfaces whose packets are sampled.
@@ -218,6 +220,7 @@ impl Default for Settings {
             agent: AgentAddress::default(),
             // Not 0, which a virtual switch with this host's address has.
             sub_agent: 100_000,
+            uuid: None,
             docker: None,
             pcap: Vec::new(),
             status: None,

@@ -51,13 +51,13 @@ fn both_forms_say_the_same() {
     let of_hsflowd = conf(
         "# a comment\nsflow{ agent.CIDR=10.0.0.0/8 agent.cidr = fd00::/8; agent = eth0 agentIP = 10.1.2.3 # another {\n\
          polling=20 sampling=1000 sampling.100M=100 sampling.10G = 10000 sampling.bps_ratio=0 headerBytes=64 datagramBytes=1200\n\
-         subAgent = 7 status = 127.0.0.1:8009 DNSSD = off\n\
+         subAgent = 7 status = 127.0.0.1:8009 DNSSD = off uuid = 6571e19b-6571-519b-a571-e19b6571e19b\n\
          collector { ip=collector.example UDPPort=6344 dev = eth1 } collector{ip=2001:db8::1}\n\
          docker { hostname=on endpoint=tcp://10.0.0.1:2376 certificates=/tls markTraffic=on }\n\
          pcap { dev=\"veth*\" promisc=on sampling=10 } PCAP { speed=1G-1T promisc = off } }",
     );
     let text = "polling = 20\nsampling = 1000\nsampling_bps_ratio = 0\nheader_bytes = 64\ndatagram_bytes = 1200\nsub_agent = 7\n\
-         status = '127.0.0.1:8009'\n[sampling_by_speed]\n100M = 100\n10G = 10000\n\
+         status = '127.0.0.1:8009'\nuuid = '6571E19B6571519BA571E19B6571E19B'\n[sampling_by_speed]\n100M = 100\n10G = 10000\n\
          [agent]\naddress = '10.1.2.3'\ndevice = 'eth0'\nnetworks = ['10.0.0.0/8', 'fd00::/8']\n\
          [[collector]]\nhost = 'collector.example'\nport = 6344\ndevice = 'eth1'\n[[collector]]\nhost = '2001:db8::1'\n\
          [docker]\nendpoint = 'tcp://10.0.0.1:2376'\ncertificates = '/tls'\nhostname = true\n\
@@ -65,6 +65,7 @@ fn both_forms_say_the_same() {
     let of_toml = parse(Path::new("agent"), text, false).unwrap().settings;
     assert_eq!(of_hsflowd, of_toml);
     assert_eq!(of_toml.agent.address, Some(IpAddr::from([10, 1, 2, 3])));
+    assert_eq!(of_toml.uuid.unwrap()[..4], [0x65, 0x71, 0xe1, 0x9b]);
     assert_eq!(of_toml.sampling_by_speed.get(&100_000_000), Some(&100));
     assert_eq!(of_toml.docker.unwrap().certificates.as_deref(), Some(Path::new("/tls")));
     let speed = Speeds { least_bps: 1_000_000_000, most_bps: 1_000_000_000_000 };
@@ -150,6 +151,7 @@ fn what_is_wrong_in_hsflowd_conf_has_its_line_and_column() {
             "sflow { docker { markTraffic = off } }",
             "x.conf:1:32: markTraffic: samples of containers' traffic always",
         ),
+        ("sflow { uuid = 0123 }", "x.conf:1:16: uuid: \"0123\" is no identity of a host"),
         ("sflow { agentIP = eth0 }", "x.conf:1:19: agentIP: \"eth0\" is no IP address"),
         ("sflow { agent.cidr = 10.0.0.0/33 }", "x.conf:1:22: agent.cidr: \"10.0.0.0/33\" is no network"),
         ("sflow { é { } }", "x.conf:1:9: there is no module \"é\""),
