@@ -24,7 +24,7 @@ pub struct Options {
     #[arg(long, value_name = "HOST[:PORT]", value_parser = collector)]
     pub collector: Vec<Collector>,
 
-    /// Sample one packet in N; without it the rate of an interface follows its speed
+    /// Sample one packet in N on all interfaces; without it the rate of an interface follows its speed
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
     pub sampling: Option<u32>,
 
@@ -106,6 +106,9 @@ impl Options {
         }
         if let Some(rate) = self.sampling {
             settings.sampling = Some(rate);
+            // It wins over all that the configuration says of rates.
+            (settings.sampling_by_speed, settings.bps_ratio) = Default::default();
+            settings.pcap.iter_mut().for_each(|pcap| pcap.sampling = None);
         }
         if let Some(seconds) = self.polling {
             settings.polling = Duration::from_secs(seconds.into());
@@ -264,6 +267,12 @@ mod tests {
         assert_eq!(settings.pcap.len(), 1);
         assert!(settings.pcap[0].fit("veth1", Kind::Veth, None));
         assert_eq!(settings.status, Some("127.0.0.1:1".parse().unwrap()));
+        let rates = "sflow { sampling.10G = 7 sampling.bps_ratio = 9 pcap { dev = x sampling = 8 } collector { ip = a } }";
+        std::fs::write(path, rates).unwrap();
+        let settings = options(&["--config", path, "--sampling", "5"]).read().unwrap().settings;
+        for speed_bps in [None, Some(1_000_000_000), Some(10_000_000_000)] {
+            assert_eq!(settings.rate(&settings.pcap[0], speed_bps), 5);
+        }
     }
 
     #[test]
