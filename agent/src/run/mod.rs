@@ -118,7 +118,7 @@ impl Agent {
         tracing::info!(
             "agent {address}, counters every {} s to {}",
             settings.polling.as_secs(),
-            if options.dry_run { "standard output".to_owned() } else { names(&settings) }
+            if options.dry_run { "standard output".to_owned() } else { names(&exporter) }
         );
         let host_due = (!settings.polling.is_zero()).then_some(now);
         Ok(Self {
@@ -370,12 +370,8 @@ fn sink(options: &Options, settings: &Settings) -> Box<dyn Sink> {
     }
 }
 
-fn names(settings: &Settings) -> String {
-    let names: Vec<String> = settings
-        .collectors
-        .iter()
-        .map(|collector| format!("{}:{}", collector.host, collector.port))
-        .collect();
+fn names(exporter: &Exporter) -> String {
+    let names: Vec<String> = exporter.collectors().into_iter().map(|collector| collector.name).collect();
     names.join(", ")
 }
 
