@@ -161,8 +161,9 @@ pub fn open_generic() -> io::Result<OwnedFd> {
 pub fn ask(socket: impl AsFd, kind: u16, body: &[u8]) -> io::Result<Vec<u8>> {
     let mut question = header(body.len(), kind, REQUEST, 1);
     question.extend(body);
-    send(&socket, &question, SendFlags::empty())?;
     let mut buffer = vec![0; BUFFER];
+    forget(&socket, &mut buffer);
+    send(&socket, &question, SendFlags::empty())?;
     let (read, _) = recv(&socket, &mut *buffer, RecvFlags::empty())?;
     match Messages::new(buffer.get(..read).unwrap_or_default()).next() {
         Some(message) if message.kind == ERROR => Err(refused(message.body)),
@@ -214,18 +215,37 @@ pub fn attribute(to: &mut Vec<u8>, kind: u16, value: &[u8]) {
 pub fn dump<T: Default>(
     socket: impl AsFd,
     kind: u16,
+    each: impl FnMut(&mut T, Message<'_>),
+) -> io::Result<T> {
+    dump_of_family(socket, kind, 0, each)
+}
+
+/// The same of one family (`AF_...`).
+///
+/// # Errors
+/// As [`dump`].
+pub fn dump_of_family<T: Default>(
+    socket: impl AsFd,
+    kind: u16,
+    family: u8,
     mut each: impl FnMut(&mut T, Message<'_>),
 ) -> io::Result<T> {
     let mut buffer = vec![0; BUFFER];
+    forget(&socket, &mut buffer);
     for sequence in 1..=TRIES {
-        let request = request(kind, u32::try_from(sequence).unwrap_or(u32::MAX));
+        let request = request(kind, family, u32::try_from(sequence).unwrap_or(u32::MAX));
         send(&socket, &request, SendFlags::empty())?;
         let mut answer = T::default();
         if take(&socket, &mut buffer, |message| each(&mut answer, message))? {
             return Ok(answer);
         }
     }
-    Err(io::Error::other("the kernel's list of interfaces changed while it was read, five times in a row"))
+    Err(io::Error::other("the kernel's list changed while it was read, five times in a row"))
+}
+
+/// Takes away what is left of an answer that came too late for the question before: it is none to the next one.
+fn forget(socket: &impl AsFd, buffer: &mut [u8]) {
+    while recv(socket, &mut *buffer, RecvFlags::DONTWAIT).is_ok() {}
 }
 
 /// Reads a dump to its end; whether it was of one piece.
@@ -263,9 +283,11 @@ fn header(body: usize, kind: u16, flags: u16, sequence: u32) -> Vec<u8> {
     header
 }
 
-/// A request for a dump: the header, then as much of a zeroed `ifinfomsg` or `ifaddrmsg` as both need.
-fn request(kind: u16, sequence: u32) -> Vec<u8> {
+/// A request for a dump: the header, then as much of an `ifinfomsg`, `ifaddrmsg` or `ndmsg` as all need, which is the family
+/// and zeroes.
+fn request(kind: u16, family: u8, sequence: u32) -> Vec<u8> {
     let mut request = header(16, kind, REQUEST | DUMP, sequence);
+    request.push(family);
     request.resize(32, 0);
     request
 }
@@ -300,11 +322,27 @@ mod tests {
 
     #[test]
     fn a_request_is_as_long_as_it_says() {
-        let request = request(GET_LINK, 7);
+        let request = request(GET_LINK, 0, 7);
         let message = Messages::new(&request).next().unwrap();
         assert_eq!((message.kind, message.flags, message.body), (18, 0x301, &[0; 16][..]));
         assert_eq!(u32_at(&request, 8), Some(7));
     }
+
+    #[test]
+    fn an_answer_that_comes_too_late_is_none_to_the_next_question() {
+        let socket = open(0).unwrap();
+        let kinds = |kinds: &mut std::collections::BTreeSet<u16>, message: Message<'_>| {
+            kinds.insert(message.kind);
+        };
+        send(&socket, &request(GET_LINK, 0, 9), SendFlags::empty()).unwrap();
+        assert_eq!(dump(&socket, GET_ADDRESS, kinds).unwrap().into_iter().collect::<Vec<_>>(), [NEW_ADDRESS]);
+        send(&socket, &request(GET_ADDRESS, 0, 9), SendFlags::empty()).unwrap();
+        // An `ifinfomsg` of the loopback.
+        let question = [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let answer = ask(&socket, GET_LINK, &question).unwrap();
+        assert_eq!((u16_at(&answer, 2), u32_at(&answer, 4)), (Some(772), Some(1)));
+    }
+
     #[test]
     fn the_kernel_answers_one_question_at_a_time() {
         let socket = open_generic().unwrap();

@@ -5,15 +5,12 @@ use std::io;
 use std::os::fd::AsFd;
 
 use decode::Mac;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use ingest::netlink::{self, Attributes, u16_at, u32_at};
 
 use crate::interfaces::{self, Counters};
-use ingest::netlink::{Attributes, Messages, u16_at, u32_at};
 
 /// `RTM_GETSTATS`
 const GET_STATS: u16 = 94;
-/// `RTM_NEWSTATS`
-const NEW_STATS: u16 = 92;
 /// `IFLA_STATS_LINK_64`, as an attribute and as the bit that asks for it.
 const STATS_LINK_64: u16 = 1;
 /// `RTM_GETNEIGH`
@@ -28,16 +25,6 @@ const NEIGHBOUR_MAC: u16 = 2;
 const NEIGHBOUR_MASTER: u16 = 9;
 /// `NUD_PERMANENT`: on a bridge, an address of the host's own.
 const PERMANENT: u16 = 0x80;
-
-const REQUEST: u16 = 0x1;
-const DUMP: u16 = 0x300;
-const ERROR: u16 = 2;
-const DONE: u16 = 3;
-
-/// Largest datagram of a dump, bytes; the kernel fills at most 32 KiB.
-const DUMP_BUFFER: usize = 32 << 10;
-/// Largest answer that is no dump, bytes: the counters of an interface take 232.
-const ANSWER_BUFFER: usize = 4 << 10;
 
 /// An entry of a bridge's forwarding database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,28 +41,27 @@ pub(super) struct Forwarding {
 
 /// The counters of an interface.
 pub(super) fn counters(socket: impl AsFd, ifindex: u32) -> io::Result<Counters> {
-    let mut body = [0; 12];
-    body[4..8].copy_from_slice(&ifindex.to_ne_bytes());
-    body[8..12].copy_from_slice(&1_u32.to_ne_bytes());
-    let mut found = None;
-    ask(socket, GET_STATS, 0, &body, |kind, body| {
-        // An `if_stats_msg`, whose second word is the index, and attributes.
-        if kind == NEW_STATS && u32_at(body, 4) == Some(ifindex) {
-            let attributes = body.get(12..).unwrap_or_default();
-            let value = Attributes::new(attributes).find(|(kind, _)| *kind == STATS_LINK_64);
-            found = value.and_then(|(_, value)| interfaces::counters(value));
-        }
-    })?;
-    found.ok_or_else(|| io::Error::other("the kernel's answer has no counters"))
+    // An `if_stats_msg`: its second word is the index, the third says which statistics.
+    let mut question = [0; 12];
+    question[4..8].copy_from_slice(&ifindex.to_ne_bytes());
+    question[8..12].copy_from_slice(&1_u32.to_ne_bytes());
+    let answer = netlink::ask(socket, GET_STATS, &question)?;
+    let mut attributes = Attributes::new(answer.get(question.len()..).unwrap_or_default());
+    let found = attributes.find(|(kind, _)| *kind == STATS_LINK_64);
+    found
+        .filter(|_| u32_at(&answer, 4) == Some(ifindex))
+        .and_then(|(_, value)| interfaces::counters(value))
+        .ok_or_else(|| io::Error::other("the kernel's answer has no counters"))
 }
 
-/// The entries of the forwarding databases of all bridges.
-pub(super) fn forwarding(socket: impl AsFd, mut each: impl FnMut(Forwarding)) -> io::Result<()> {
-    let mut body = [0; 12];
-    body[0] = FAMILY_BRIDGE;
-    ask(socket, GET_NEIGHBOUR, DUMP, &body, |kind, body| {
-        if kind == NEW_NEIGHBOUR {
-            entry(body).into_iter().for_each(&mut each);
+/// What `each` makes of the entries of the forwarding databases of all bridges.
+pub(super) fn forwarding<T: Default>(
+    socket: impl AsFd,
+    mut each: impl FnMut(&mut T, Forwarding),
+) -> io::Result<T> {
+    netlink::dump_of_family(socket, GET_NEIGHBOUR, FAMILY_BRIDGE, |made, message| {
+        if let Some(entry) = entry(message.body).filter(|_| message.kind == NEW_NEIGHBOUR) {
+            each(made, entry);
         }
     })
 }
@@ -92,42 +78,6 @@ fn entry(body: &[u8]) -> Option<Forwarding> {
         }
     }
     Some(Forwarding { bridge: bridge?, mac: mac?, port, local: state & PERMANENT != 0 })
-}
-
-/// Sends a request, and hands over the type and body of each message of the answer.
-fn ask(
-    socket: impl AsFd,
-    kind: u16,
-    flags: u16,
-    body: &[u8; 12],
-    mut each: impl FnMut(u16, &[u8]),
-) -> io::Result<()> {
-    let mut request = 28_u32.to_ne_bytes().to_vec();
-    request.extend(kind.to_ne_bytes());
-    request.extend((REQUEST | flags).to_ne_bytes());
-    request.extend([0; 8]);
-    request.extend(body);
-    let mut buffer = vec![0; if flags & DUMP == 0 { ANSWER_BUFFER } else { DUMP_BUFFER }];
-    // An answer that came too late for the question before this one is not taken for that to this one.
-    while recv(&socket, buffer.as_mut_slice(), RecvFlags::DONTWAIT).is_ok() {}
-    send(&socket, &request, SendFlags::empty())?;
-    loop {
-        let (read, _) = recv(&socket, buffer.as_mut_slice(), RecvFlags::empty())?;
-        for message in Messages::new(buffer.get(..read).unwrap_or_default()) {
-            match message.kind {
-                DONE => return Ok(()),
-                ERROR => {
-                    let code = u32_at(message.body, 0).unwrap_or_default().cast_signed();
-                    return Err(io::Error::from_raw_os_error(code.saturating_neg()));
-                }
-                kind => each(kind, message.body),
-            }
-        }
-        // An answer that is no dump is one datagram.
-        if flags & DUMP == 0 {
-            return Ok(());
-        }
-    }
 }
 
 #[cfg(test)]

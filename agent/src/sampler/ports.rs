@@ -52,16 +52,18 @@ impl Ports {
         }
         self.read = Some(now);
         self.stale = false;
-        self.places.clear();
         // Without an answer there are no places, which is the truth.
-        let _ = kernel::forwarding(socket, |entry| {
-            if self.places.len() >= MOST_ADDRESSES {
-                self.full += 1;
+        let read = kernel::forwarding(socket, |(places, full): &mut (HashMap<_, _>, u64), entry| {
+            if places.len() >= MOST_ADDRESSES {
+                *full += 1;
                 return;
             }
             let place = if entry.local { Place::Host } else { Place::Port(entry.port) };
-            self.places.insert((entry.bridge, entry.mac), place);
+            places.insert((entry.bridge, entry.mac), place);
         });
+        let (places, full) = read.unwrap_or_default();
+        self.places = places;
+        self.full += full;
         self.places.get(&(bridge, mac)).copied()
     }
 
