@@ -190,7 +190,14 @@ impl Sampler {
 
     /// Sends the counters of the interfaces whose time has come.
     pub fn tick(&mut self, exporter: &mut Exporter, now: Instant) {
-        for tap in self.taps.values_mut() {
+        let is_due = |tap: &Tap| tap.next_poll.is_some_and(|due| due <= now);
+        let due: Vec<_> =
+            self.taps.values().filter(|tap| is_due(tap)).map(|tap| tap.interface.clone()).collect();
+        for interface in due {
+            let index = interface.index;
+            // Not every driver knows its speed when it tells of its carrier, or tells when its speed changes.
+            self.consider(interface, exporter, now);
+            let Some(tap) = self.taps.get_mut(&index) else { continue };
             let Some(due) = tap.next_poll.filter(|due| *due <= now) else { continue };
             tap.send_counters(&self.kernel, exporter, now);
             // After a pause of the host the next one is an interval from now, not many at once.
@@ -465,4 +472,40 @@ fn ends(
     }
     let (source, destination) = (source.unwrap_or_default(), destination.unwrap_or_default());
     Some([source.class, source.index, destination.class, destination.index].map(Value::U32))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::export::Sink;
+    use crate::settings::{Pattern, PcapSettings};
+
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl Sink for Nobody {
+        fn send(&mut self, _: &[u8]) {}
+    }
+
+    /// The loopback with a driver that comes to know its speed without telling.
+    #[test]
+    fn the_rate_follows_a_speed_of_which_nobody_tells() {
+        let (folder, start) = (tempfile::tempdir().unwrap(), Instant::now());
+        let mut exporter = Exporter::new([192, 0, 2, 1].into(), 0, Box::new(Nobody), start);
+        let device = Some(Pattern("lo".to_owned()));
+        let settings = Settings {
+            pcap: vec![PcapSettings { device, ..PcapSettings::default() }],
+            ..Settings::default()
+        };
+        let mut sampler = Sampler::open(&settings, &mut exporter, start).unwrap();
+        sampler.class = folder.path().to_owned();
+        let rate =
+            |sampler: &Sampler| sampler.statuses().next().expect("packet sockets need root").sampling_rate;
+        assert_eq!(rate(&sampler), 10_000);
+        std::fs::create_dir(folder.path().join("lo")).unwrap();
+        std::fs::write(folder.path().join("lo/speed"), "1000\n").unwrap();
+        sampler.tick(&mut exporter, start + settings.polling);
+        assert_eq!(rate(&sampler), 1_000);
+    }
 }
