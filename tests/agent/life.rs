@@ -163,6 +163,8 @@ fn what_a_container_is_and_uses_is_what_docker_and_the_kernel_say() {
     let mac = inspect("{{(index .NetworkSettings.Networks \"bridge\").MacAddress}}").replace(':', "");
     let sample = receiver.wait_for_state(&limited, 1);
     assert_eq!((sample.name.as_str(), sample.macs), ("limited", vec![mac]));
+    let port = lab.docker(&["exec", &limited, "cat", "/sys/class/net/eth0/iflink"]);
+    assert_eq!(sample.ports, [port.parse::<u32>().unwrap()], "the bridge's port, as packet samples name it");
     assert_eq!((sample.numbers["vcpu_cpuCount"], sample.numbers["vmem_maxMemory"]), (1, 64 << 20));
     // Nothing goes on in it, so that there is a time in which nothing changes.
     let same = receiver.wait_for(&limited, "the cgroup's numbers in a sample", |samples| {

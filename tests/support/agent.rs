@@ -141,6 +141,8 @@ pub(crate) struct Counters {
     pub(crate) formats: Vec<u32>,
     pub(crate) name: String,
     pub(crate) uuid: [u8; 16],
+    /// The interfaces of its adapters.
+    pub(crate) ports: Vec<u32>,
     /// The addresses of its adapters.
     pub(crate) macs: Vec<String>,
     /// Its numbers, by the structures' field names.
@@ -319,6 +321,7 @@ impl Seen {
             formats: Vec::new(),
             name: String::new(),
             uuid: [0; 16],
+            ports: Vec::new(),
             macs: Vec::new(),
             numbers: BTreeMap::new(),
         };
@@ -332,6 +335,7 @@ impl Seen {
                     }
                     Value::Uuid(uuid) => counters.uuid = uuid,
                     Value::Adapters(adapters) => {
+                        counters.ports = adapters.iter().map(|(port, _)| port).collect();
                         let macs = adapters.iter().flat_map(|(_, macs)| macs.iter());
                         counters.macs = macs.map(|mac| mac.to_string().to_lowercase()).collect();
                     }

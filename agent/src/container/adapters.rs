@@ -10,6 +10,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::net::netdevice::index_to_name;
+use rustix::net::{AddressFamily, SocketType};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::place::Root;
@@ -28,11 +30,9 @@ const TURN: Duration = Duration::from_millis(1);
 /// A network adapter of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Adapter {
-    /// Its ifIndex in the container; 0 where that is not known.
-    pub index: u32,
     /// Its Ethernet address.
     pub mac: [u8; 6],
-    /// The ifIndex of its other half on the host.
+    /// The ifIndex of its other half, if that is on the host.
     pub peer: Option<u32>,
 }
 
@@ -42,15 +42,15 @@ pub struct Adapter {
 /// The namespace may not be entered, or the process is gone.
 pub fn of_process(root: &Root, pid: u32, mut meanwhile: impl FnMut()) -> io::Result<Vec<Adapter>> {
     let namespace = File::open(root.of_process(pid, "ns/net"))?;
-    let inside = move || {
+    let list = move || {
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
         interfaces::list(interfaces::open()?)
     };
     let (tell, told) = mpsc::channel();
     let thread = thread::Builder::new().name("adapters".to_owned()).stack_size(STACK_BYTES);
     // Whoever asked may be gone, which is as well.
-    thread.spawn(move || drop(tell.send(inside())))?;
-    let listed = loop {
+    thread.spawn(move || drop(tell.send(list())))?;
+    let inside = loop {
         match told.recv_timeout(TURN) {
             Ok(listed) => break listed?,
             Err(RecvTimeoutError::Timeout) => meanwhile(),
@@ -59,7 +59,13 @@ pub fn of_process(root: &Root, pid: u32, mut meanwhile: impl FnMut()) -> io::Res
             }
         }
     };
-    Ok(listed.iter().filter_map(adapter).take(MOST_ADAPTERS).collect())
+    let mut adapters: Vec<_> = inside.iter().filter_map(adapter).take(MOST_ADAPTERS).collect();
+    let host = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+    for adapter in &mut adapters {
+        // In an overlay network of a swarm the other half is in a namespace of that network.
+        adapter.peer = adapter.peer.filter(|peer| index_to_name(&host, *peer).is_ok());
+    }
+    Ok(adapters)
 }
 
 fn adapter(interface: &Interface) -> Option<Adapter> {
@@ -67,5 +73,5 @@ fn adapter(interface: &Interface) -> Option<Adapter> {
         return None;
     }
     let peer = interface.link.filter(|_| interface.kind == Kind::Veth);
-    Some(Adapter { index: interface.index, mac: interface.mac?.0, peer })
+    Some(Adapter { mac: interface.mac?.0, peer })
 }

@@ -189,7 +189,7 @@ impl Population {
         };
         self.ids.insert(index, container.id);
         self.open.insert(container.id, open);
-        let mac = |mac| Adapter { index: 0, mac, peer: None };
+        let mac = |mac| Adapter { mac, peer: None };
         let told = container.networks.iter().filter_map(|network| network.mac).map(mac).collect();
         self.set_adapters(container.id, told);
         Some(watched)

@@ -101,11 +101,12 @@ fn traffic(traffic: Traffic) -> [Value<'static>; 8] {
     ]
 }
 
-/// Adapters as they stand on the wire: ifIndex, one address, the address in eight bytes.
+/// Adapters as they stand on the wire: ifIndex, one address, the address in eight bytes. The index is that of the virtual
+/// switch's port (sFlow Host Structures), which packet samples have too; one of the container's own says nothing outside of it.
 pub fn adapter_bytes(adapters: &[Adapter]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(adapters.len() * 16);
     for adapter in adapters {
-        bytes.extend(adapter.index.to_be_bytes());
+        bytes.extend(adapter.peer.unwrap_or(0).to_be_bytes());
         bytes.extend(1_u32.to_be_bytes());
         bytes.extend(adapter.mac);
         bytes.extend([0, 0]);
@@ -143,12 +144,15 @@ mod tests {
     #[test]
     fn all_records_are_in_order_with_their_values() {
         let identity = identity();
-        let adapters = [Adapter { index: 5, mac: [2, 0, 0, 0, 0, 9], peer: Some(77) }];
+        let adapters = [
+            Adapter { mac: [2, 0, 0, 0, 0, 9], peer: Some(77) },
+            Adapter { mac: [2, 0, 0, 0, 0, 10], peer: None },
+        ];
         let bytes = adapter_bytes(&adapters);
         let blocks = Blocks { reads: 1, read_bytes: 4096, writes: (1 << 32) + 2, written_bytes: 1 << 40 };
         let known = Known {
             state: RunState::Paused,
-            adapters: (1, &bytes),
+            adapters: (2, &bytes),
             usage: Usage {
                 cpu_ns: Some(((1 << 32) + 7) * 1_000_000 + 999_999),
                 memory_bytes: Some(1000),
@@ -177,8 +181,9 @@ mod tests {
             };
             assert_eq!((*name, *uuid), (b"web.1".as_slice(), [7; 16]));
             let RecordOut::Fields(_, [Value::Adapters(adapters)]) = records[0] else { panic!() };
-            let (index, macs) = adapters.iter().next().unwrap();
-            assert_eq!((index, macs.iter().next().unwrap().0), (5, [2, 0, 0, 0, 0, 9]));
+            let told: Vec<_> =
+                adapters.iter().map(|(index, macs)| (index, macs.iter().next().unwrap().0)).collect();
+            assert_eq!(told, [(77, [2, 0, 0, 0, 0, 9]), (0, [2, 0, 0, 0, 0, 10])]);
         });
     }
 

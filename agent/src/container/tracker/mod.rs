@@ -9,6 +9,7 @@
 //! before any registration, list or event that comes after it.
 
 mod asked;
+mod indexes;
 mod inspects;
 mod recent;
 #[cfg(test)]
@@ -21,11 +22,9 @@ use std::time::{Duration, Instant};
 use docker::{Action, Container, Event, EventTime, Id, Listed, State};
 
 use asked::{Asked, Die, Next, Told, Verdict, runs};
+use indexes::Indexes;
 use inspects::Inspects;
 use recent::Recent;
-
-/// The data source index of the first container; virtual machines and containers have class 3.
-pub const FIRST_INDEX: u32 = 100_000;
 
 /// After the first sample, so that there are rates at once.
 const SECOND_SAMPLE: Duration = Duration::from_secs(1);
@@ -188,7 +187,7 @@ pub struct Tracker {
     recent: Recent,
     /// Past entries, the oldest first, with the number of the input that made them so.
     past: VecDeque<(Id, u64)>,
-    next_index: u32,
+    indexes: Indexes,
     random: u64,
     inputs: u64,
     list_asked: u64,
@@ -239,7 +238,7 @@ impl Tracker {
             inspects: Inspects::new(options.inspects),
             recent: Recent::default(),
             past: VecDeque::new(),
-            next_index: FIRST_INDEX,
+            indexes: Indexes::default(),
             random: options.seed,
             inputs: 0,
             list_asked: 0,
@@ -479,8 +478,7 @@ impl Tracker {
                 entry.phase = Phase::Asked(asked);
             }
             None => {
-                let index = self.next_index;
-                self.next_index = index.checked_add(1).unwrap_or(FIRST_INDEX);
+                let index = self.indexes.take(&id);
                 let name = name.to_owned();
                 let phase = Phase::Asked(asked);
                 let entry = Entry {
@@ -736,6 +734,7 @@ impl Tracker {
     fn remove(&mut self, id: Id) {
         self.set_due(id, None);
         if let Some(entry) = self.entries.remove(&id) {
+            self.indexes.release(entry.index);
             self.effects.push(Effect::Release { index: entry.index });
         }
     }
