@@ -23,7 +23,8 @@ const LONGEST_NAME: usize = 1000;
 #[derive(Debug, Default)]
 pub(crate) struct Values {
     shared: Mutex<Kept>,
-    stores: Mutex<BTreeMap<String, Arc<Mutex<Store>>>>,
+    /// By owner and by file: the operator may move them while the collector runs.
+    stores: Mutex<BTreeMap<(String, Option<PathBuf>), Arc<Mutex<Store>>>>,
 }
 
 /// Values by name, and what they take.
@@ -61,12 +62,12 @@ impl Values {
     /// Its file is there and cannot be read.
     pub(crate) fn store(&self, owner: &str, folder: Option<&Path>) -> Result<Arc<Mutex<Store>>, String> {
         let mut stores = lock(&self.stores);
-        if let Some(store) = stores.get(owner) {
+        let key = (owner.to_owned(), folder.map(|folder| folder.join(file_name(owner))));
+        if let Some(store) = stores.get(&key) {
             return Ok(Arc::clone(store));
         }
-        let file = folder.map(|folder| folder.join(file_name(owner)));
-        let store = Arc::new(Mutex::new(Store::open(file)?));
-        stores.insert(owner.to_owned(), Arc::clone(&store));
+        let store = Arc::new(Mutex::new(Store::open(key.1.clone())?));
+        stores.insert(key, Arc::clone(&store));
         Ok(store)
     }
 }
@@ -199,6 +200,12 @@ mod tests {
             .map(|file| file.unwrap().file_name().into_string().unwrap())
             .collect();
         assert_eq!(files, ["script%3a%2e%2e%2f%2e%2e%2fetc%2fpasswd.json"], "and none beside it");
+        // The operator has moved it while the collector runs.
+        let values = Values::default();
+        let moved = values.store("script:a", Some(&place.path().join("moved"))).unwrap();
+        lock(&values.store("script:a", Some(&folder)).unwrap()).set("c", Some(json!(1))).unwrap();
+        assert_eq!(lock(&moved).names().count(), 0);
+        fs::remove_file(folder.join(file_name("script:a"))).unwrap();
         // A file that was broken is kept for whoever looks after it.
         fs::write(folder.join(&files[0]), "{").unwrap();
         let error = Values::default().store("script:../../etc/passwd", Some(&folder)).unwrap_err();

@@ -41,9 +41,9 @@ pub(crate) const FUNCTIONS: &[Function] = &[
             let repeat =
                 call.optional_number(3)?.unwrap_or(f64::from(REPEAT)).clamp(1.0, f64::from(u32::MAX));
             let mut baselines = script.baselines.borrow_mut();
-            baselines.remove(&name);
-            let values = baselines.values().map(Baseline::window).sum::<usize>() + window as usize;
-            if baselines.len() >= MOST_BASELINES || values > MOST_VALUES {
+            let others =
+                || baselines.iter().filter(|(other, _)| **other != name).map(|(_, one)| one.window());
+            if others().count() >= MOST_BASELINES || others().sum::<usize>() + window as usize > MOST_VALUES {
                 let why = "a script has 10,000 baselines at most, with 1,000,000 values in all their windows: \
                            take away what is not needed with baselineDelete";
                 return Err(call.fail(why));
