@@ -3,6 +3,7 @@
 
 pub(crate) mod baseline;
 pub(crate) mod date;
+mod digits;
 mod locale;
 mod names;
 pub(crate) mod number;
