@@ -10,6 +10,7 @@ use actions::http::{Answer, Credentials};
 use actions::text::shown;
 use serde_json::Value as Json;
 
+use super::unescaped;
 use crate::http::{Failure, Outgoing};
 
 /// Where lists of rules are, as the first part of a path.
@@ -134,27 +135,6 @@ fn has_rules(body: &[u8]) -> bool {
         .iter()
         .filter_map(Json::as_str)
         .any(|line| table(line) && (line.contains("[iptables]") || line.contains("[ip6tables]")))
-}
-
-/// A part of a path with what is escaped in it as it is meant; what cannot be meant stays.
-fn unescaped(part: &str) -> String {
-    let mut bytes = Vec::with_capacity(part.len());
-    let mut rest = part.as_bytes();
-    while let Some((first, behind)) = rest.split_first() {
-        let digits = behind.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        let digits = digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()).filter(|_| *first == b'%') {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = behind.get(2..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*first);
-                rest = behind;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]

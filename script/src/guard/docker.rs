@@ -18,6 +18,7 @@ use serde_json::{Value as Json, json};
 use tokio::time::timeout;
 
 use super::overlay::overlay;
+use super::unescaped;
 use crate::http::{Failure, Http, Outgoing, headers};
 
 /// How long the version of an engine is believed.
@@ -71,7 +72,7 @@ impl Update {
         }
         let (path, query) = outgoing.url.path().split_once('?')?;
         // An engine reads escapes before it looks at a path.
-        let path = decoded(path)?;
+        let path = unescaped(path);
         let mut parts: Vec<&str> = path.split('/').skip(1).collect();
         let written = parts.first().and_then(|part| part.strip_prefix('v')).map(str::to_owned);
         let written = written.filter(|version| version.parse::<ApiVersion>().is_ok());
@@ -88,24 +89,6 @@ impl Update {
             query: query.to_owned(),
         })
     }
-}
-
-/// A path without its escapes; `None` where it is no text then.
-fn decoded(path: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while let [first, after @ ..] = rest {
-        let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        rest = after;
-        match (first, after) {
-            (b'%', [high, low, after @ ..]) => {
-                bytes.push(digit(high)? * 16 + digit(low)?);
-                rest = after;
-            }
-            (byte, _) => bytes.push(*byte),
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 /// What goes to the engine.
