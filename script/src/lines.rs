@@ -1,9 +1,13 @@
-//! Lines that a script writes into the collector's log: so many in a second, the others counted.
+//! Lines that a script writes into the collector's log: so many in a second, the others counted, and each so long.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 /// Lines of a script in a second at most.
 const MOST: u32 = 100;
+
+/// Bytes of a line, and of what is said of an exception, at most.
+const LONGEST: usize = 16 << 10;
 
 /// The levels of the log that scripts write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +55,15 @@ impl Lines {
     }
 }
 
+/// A text as long as a line may be; one that was longer ends in three points.
+pub(crate) fn cut(text: &str) -> Cow<'_, str> {
+    if text.len() <= LONGEST {
+        return text.into();
+    }
+    let end = (0..=LONGEST).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+    format!("{}...", text.get(..end).unwrap_or_default()).into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,5 +77,13 @@ mod tests {
         let next = lines.take(begin + Duration::from_secs(1));
         assert_eq!(next, Passes { is_written: true, left_out: 900 });
         assert_eq!(lines.take(begin + Duration::from_secs(3)).left_out, 0);
+    }
+
+    #[test]
+    fn a_line_has_an_end() {
+        let (whole, longer) = ("x".repeat(LONGEST), "xü".repeat(LONGEST));
+        assert_eq!(cut(&whole), whole);
+        let cut = cut(&longer);
+        assert!(cut.ends_with("üx...") && cut.len() <= LONGEST + 3, "{}", cut.len());
     }
 }

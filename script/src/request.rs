@@ -101,9 +101,10 @@ impl Reply {
         Ok(Self { status: 200, content_type, body: body.into_bytes() })
     }
 
-    /// What a handler threw: the texts that the field knows are statuses, all others the script's own failure.
-    pub(crate) fn thrown(text: &str, error: &str) -> Self {
-        let status = match text {
+    /// What a handler threw: a text, of which those that the field knows are statuses, or something else, of which this is
+    /// said.
+    pub(crate) fn thrown(text: Option<&str>, said: &str) -> Self {
+        let status = match text.unwrap_or_default() {
             "bad_request" | "bad_value" => 400,
             "unauthorized" => 401,
             "forbidden" => 403,
@@ -111,7 +112,7 @@ impl Reply {
             "service_unavailable" => 503,
             _ => 500,
         };
-        let body = json!({ "error": error }).to_string().into_bytes();
+        let body = json!({ "error": text.unwrap_or(said) }).to_string().into_bytes();
         Self { status, content_type: "application/json", body }
     }
 }
@@ -170,7 +171,14 @@ mod tests {
         for (text, status) in
             [("not_found", 404), ("bad_request", 400), ("service_unavailable", 503), ("x", 500)]
         {
-            assert_eq!(Reply::thrown(text, text).status, status, "{text}");
+            let reply = Reply::thrown(Some(text), "x.js:1:1 x");
+            assert_eq!(
+                (reply.status, reply.body),
+                (status, format!(r#"{{"error":"{text}"}}"#).into()),
+                "{text}"
+            );
         }
+        let other = Reply::thrown(None, "x.js:1:1 Error: not_found");
+        assert_eq!((other.status, other.body), (500, r#"{"error":"x.js:1:1 Error: not_found"}"#.into()));
     }
 }

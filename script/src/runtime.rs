@@ -6,11 +6,13 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rquickjs::context::EvalOptions;
-use rquickjs::{CatchResultExt, CaughtError, Context, Ctx, Exception, Runtime, Value};
+use rquickjs::object::Property;
+use rquickjs::{CatchResultExt, CaughtError, Context, Ctx, Exception, Object, Runtime, Value};
 use tokio::sync::watch;
 
 use crate::call::text_of;
 use crate::config::Limits;
+use crate::lines::cut;
 use crate::source::{Columns, Source};
 
 /// Stack of a script, bytes; that of its thread has to be larger.
@@ -22,6 +24,16 @@ const MOST_REJECTIONS: usize = 16;
 /// How long promises that have come to no end within a call are gone on with: after that call, where each that is met is
 /// interrupted, and after every further one, as long as there are any.
 const BEYOND: Duration = Duration::from_millis(100);
+
+/// The function through which what is thrown goes, see `source`. What is no error has no stack: it is noted here with one.
+const THROWN: &str = "__finderscope_thrown";
+const NOTES: &str = "((E) => {\n\
+    const noted = (value) => {\n\
+        if (!(value instanceof E)) { noted.value = value; noted.stack = new E().stack; }\n\
+        return value;\n\
+    };\n\
+    return noted;\n\
+})(Error)";
 
 /// A script's runtime and its globals.
 pub(crate) struct Js {
@@ -80,6 +92,10 @@ impl Js {
             }
         })));
         let context = Context::full(&runtime)?;
+        context.with(|ctx| {
+            let notes: Value<'_> = ctx.eval(NOTES)?;
+            ctx.globals().prop(THROWN, Property::from(notes))
+        })?;
         Ok(Self { runtime, context, clock, rejected, endless: Cell::new(false) })
     }
 
@@ -224,12 +240,27 @@ pub(crate) fn evaluate<'js>(ctx: &Ctx<'js>, name: &str, text: &str) -> rquickjs:
 
 /// What a thrown value says: `elb.js:12:5 ReferenceError: x is not defined`.
 fn said<'js>(ctx: &Ctx<'js>, value: &Value<'js>) -> rquickjs::Result<String> {
-    let Some(exception) = value.as_exception() else { return text_of(ctx, value) };
     let text = text_of(ctx, value)?;
-    Ok(match exception.stack().as_deref().and_then(place) {
+    let text = cut(&text);
+    let stack = match value.as_exception() {
+        Some(exception) => exception.stack(),
+        None => noted(ctx, value),
+    };
+    Ok(match stack.as_deref().and_then(place) {
         Some(place) => format!("{} {text}", written(place)),
-        None => text,
+        None => text.into_owned(),
     })
+}
+
+/// Where a value that is no error was thrown last; `None` where that was another one.
+fn noted<'js>(ctx: &Ctx<'js>, value: &Value<'js>) -> Option<String> {
+    let notes: Object<'js> = ctx.globals().get(THROWN).ok()?;
+    if notes.get::<_, Value<'js>>("value").ok()? != *value {
+        return None;
+    }
+    // The first frame is that of the function that has noted it.
+    let stack: String = notes.get("stack").ok()?;
+    stack.split_once('\n').map(|(_, callers)| callers.to_owned())
 }
 
 /// The place of the innermost frame that is a script's: `    at f (elb.js:12:5)`, `    at elb.js:12:5`.
@@ -281,8 +312,21 @@ mod tests {
             ("let a = 1;\n\nb();", "x.js:3:1 ReferenceError: b is not defined"),
             ("let c = ;", "x.js:1:9 SyntaxError: "),
             ("throw new Error('gone')", "x.js:1:11 Error: gone"),
-            ("throw 'not_found'", "not_found"),
-            ("throw {a: 1}", "[object Object]"),
+            ("throw 'not_found'", "x.js:1:7 not_found"),
+            // a place in what is thrown
+            ("\nif (true) throw 'a' + 1\nelse f()", "x.js:2:23 a1"),
+            ("function f(x) {\n  throw x; }\ntry { f(1) } catch (e) { f([2, 3]) }", "x.js:2:9 2,3"),
+            ("throw {a: 1}", "x.js:1:7 [object Object]"),
+            (
+                "(async function () { throw 'later' })()",
+                "a rejected promise that nobody handled: x.js:1:28 later",
+            ),
+            // Nobody knows where this comes from, though another one was thrown before it.
+            (
+                "try { throw 'a' } catch (e) {} Promise.reject('b')",
+                "a rejected promise that nobody handled: b",
+            ),
+            ("var e = new Error('kept');\n\nthrow e", "x.js:1:18 Error: kept"),
             ("\nfunction f() { null.x; }\nf()", "x.js:2:16 TypeError: "),
             ("Promise.reject(new Error('late'))", "a rejected promise that nobody handled: x.js:1:"),
         ] {

@@ -20,7 +20,7 @@ use crate::config::{Actions, DockerVersion};
 use crate::functions::Baselines;
 use crate::guard::{Capture, Docker, Guards};
 use crate::http::{self, Http};
-use crate::lines::{Level, Lines};
+use crate::lines::{Level, Lines, cut};
 use crate::mailbox::Wanted;
 use crate::status::Counters;
 use crate::world::World;
@@ -250,6 +250,7 @@ impl Script {
         if !passes.is_written {
             return;
         }
+        let text = cut(text);
         // They are limited here, each script by itself, so that none silences another one: the log limits no line of
         // this target.
         match level {

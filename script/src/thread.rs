@@ -273,7 +273,7 @@ impl Thread<'_> {
             Reply::of(ctx, &request.format, value)
         });
         Ok(came.unwrap_or_else(|thrown| {
-            let reply = Reply::thrown(thrown.value.as_deref().unwrap_or_default(), &thrown.text);
+            let reply = Reply::thrown(thrown.value.as_deref(), &thrown.text);
             // What a script throws to say that something is not found is no failure of it.
             if reply.status == 500 {
                 self.threw(&thrown);

@@ -63,6 +63,8 @@ pub(super) enum Open {
     Closure {
         role: Role,
     },
+    /// What is thrown.
+    Thrown,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +117,8 @@ pub(super) enum Place {
     Let,
     /// After `return` and `yield`, whose operand is on the same line.
     Restricted,
+    /// After `throw`.
+    Throw,
 }
 
 /// What may come after a function.

@@ -181,7 +181,7 @@ const ORDINARY: &[&str] = &[
     "var n = 0x1F + 1e+3 + 1.5e-3 + .5 + 5. + 1_000 + 0b11 + 0o17 + 010 + Number(10n); 1..toString(); 1.5.toFixed()",
     "<!-- an old page\nvar a = 1\n--> its end\nvar b = a",
     "var \\u0066oo = 1, été = 2, \\u{62}ar = 3, $ = 4, _ = 5; \\u0066oo",
-    "try { throw 1 } catch { } finally { } try { } catch ({message}) { } try { } catch (e) { /'/.test('x') }",
+    "try { throw new Error(1) } catch { } finally { } try { } catch ({message}) { } try { } catch (e) { /'/.test('x') }",
     "var x = 1\n++x\n--x\nvar y = x++\n+x\n!x\n~x\n;(function () {})()\n;[1].map(x => x)",
     "new (class { f() {} })().f(); new Date().getTime(); (function () { return new.target })(); typeof /'/; void /'/",
     "if (1) function f() {} else { } label: { break label } ;;; { } ({}) ; [] ",
@@ -190,6 +190,31 @@ const ORDINARY: &[&str] = &[
     "(async) / 2; var async; var await = 2; var y = await / 2 / 1; var yield = 3; var z = yield / 2 / 1",
     "if (true)\n  var f = (a) => a\nelse\n  var g = 1",
 ];
+
+#[test]
+fn what_is_thrown_is_passed_through_ours() {
+    let noted = "var all = []; function __finderscope_thrown(x) { all.push(x); return x }\n";
+    for (text, json) in [
+        ("try { throw'a' } catch (e) { all.push(e) } all", r#"["a","a"]"#),
+        ("try { throw 1, 2; } catch (e) { all.push(e) } all", "[2,2]"),
+        (
+            "for (let x of [1, 2]) try { if (x > 1) throw {x}\nelse throw [x]\n} catch (e) { } all",
+            r#"[[1],{"x":2}]"#,
+        ),
+        ("switch (1) { case 1: try { throw 1 ? 2 : 3 } catch { } } all", "[2]"),
+        ("try { throw function (x) x * 2 } catch (e) { all = e(4) } all", "8"),
+        ("try { throw /a}/.source\n+ `${'b'}` } catch { } all", r#"["a}b"]"#),
+        (
+            "var f = function () { throw (1, 2) }, g = () => { throw -1 }\ntry { f() } catch { } try { g() } catch { } all",
+            "[2,-1]",
+        ),
+        ("try { try { throw 1 } catch (e) { throw e } } catch { } all", "[1,1]"),
+    ] {
+        gives(&format!("{noted}{text}"), json);
+    }
+    stays("function f() { throw new Error('a' + 1) }\n1");
+    assert!(evaluate(&rewritten("throw\n1")).is_err(), "a line may not end there");
+}
 
 #[test]
 fn what_is_refused_is_named_by_line_and_column() {

@@ -5,6 +5,7 @@
 //!   order, inherited properties and `null` are as they are there.
 //! - `function (x) expression` gets its braces and its `return`. It ends where an assignment expression ends: at a comma, a closing
 //!   bracket, a semicolon, a colon of an outer condition, or at a token of a later line that can't go on.
+//! - What is thrown, unless it is written `new ...`, is passed through a function of ours, which notes the place of what is no error.
 //! - Array comprehensions and conditional `catch` are refused by line and column.
 //!
 //! What is open is a stack of [`Frame`]s and what may come next is a [`Place`]: no recursion, so no nesting is too deep, and one step
@@ -21,6 +22,8 @@ use super::place::{
 const VALUES: &str = "of (function*(o){for(var k in o)yield o[k]})((";
 /// What an expression closure gets before and after its expression.
 const BODY: (&str, &str) = ("{return ", "}");
+/// What is thrown gets these before and after it.
+const THROWN: (&str, &str) = (" __finderscope_thrown((", "))");
 
 /// The state of a walk.
 pub(super) struct Walk<'a> {
@@ -93,9 +96,12 @@ impl<'a> Walk<'a> {
     fn next(&mut self) -> Token<'a> {
         let after_newline = self.lexer.skip();
         let regex = match self.place {
-            Place::Statement | Place::Operand | Place::ArrowBody | Place::Body { .. } | Place::Restricted => {
-                true
-            }
+            Place::Statement
+            | Place::Operand
+            | Place::ArrowBody
+            | Place::Body { .. }
+            | Place::Restricted
+            | Place::Throw => true,
             Place::AfterArrow => after_newline,
             _ => false,
         };
@@ -136,6 +142,9 @@ impl<'a> Walk<'a> {
             return Err(Stop::Wrong);
         }
         self.settle(token);
+        if self.place == Place::Throw {
+            self.begin_thrown(token);
+        }
         if let Place::Body { role, generator } = self.place {
             if token.kind == Kind::OpenBrace {
                 self.push(Open::Body { role, generator }, Place::Statement);
@@ -183,10 +192,21 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Ends the expression closures that `token` is no part of.
+    /// After `throw`: what is thrown, on the same line.
+    fn begin_thrown(&mut self, token: Token<'a>) {
+        self.place = Place::Operand;
+        let is_expression = begins_expression(token) || token.kind == Kind::OpenBrace;
+        if is_expression && !token.after_newline && token.word != "new" {
+            self.edits.replace(token.start, 0, THROWN.0);
+            self.push(Open::Thrown, Place::Operand);
+        }
+    }
+
+    /// Ends the expression closures that `token` is no part of, and what is thrown.
     fn end_closures(&mut self, token: Token<'a>) {
-        while let Open::Closure { role } = self.top() {
+        while let open @ (Open::Closure { .. } | Open::Thrown) = self.top() {
             let ends = match token.kind {
+                Kind::Comma => open != Open::Thrown,
                 Kind::Colon => self.frame().conditions == 0,
                 _ if separates(token.kind) => true,
                 _ => self.cannot_go_on(token),
@@ -195,8 +215,16 @@ impl<'a> Walk<'a> {
                 return;
             }
             self.pop();
-            self.edits.replace(self.before, 0, BODY.1);
-            self.place = after(role);
+            match open {
+                Open::Closure { role } => {
+                    self.edits.replace(self.before, 0, BODY.1);
+                    self.place = after(role);
+                }
+                _ => {
+                    self.edits.replace(self.before, 0, THROWN.1);
+                    self.place = Place::Operator;
+                }
+            }
         }
     }
 
@@ -349,12 +377,13 @@ impl<'a> Walk<'a> {
             "let" => Place::Let,
             "yield" if self.generators.last() == Some(&true) => Place::Restricted,
             "return" => Place::Restricted,
+            "throw" => Place::Throw,
             "if" | "while" | "with" | "switch" => Place::Head(Open::Condition),
             "catch" => Place::Head(Open::Catch),
             "for" => Place::ForHead { each: None },
             "do" | "else" | "try" | "finally" => Place::Statement,
-            "var" | "const" | "throw" | "case" | "new" | "typeof" | "void" | "delete" | "in"
-            | "instanceof" | "extends" => Place::Operand,
+            "var" | "const" | "case" | "new" | "typeof" | "void" | "delete" | "in" | "instanceof"
+            | "extends" => Place::Operand,
             _ => Place::Operator,
         };
     }
