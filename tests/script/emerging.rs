@@ -89,7 +89,8 @@ impl Lab {
     /// A collector with the script; another one goes on with the state of the one before.
     fn start(&self) -> Collector {
         let config = self.script.path.with_file_name("finderscope.toml");
-        std::fs::write(&config, format!("[scripts.actions]\nguarded = {}\nttl_s = 2\n", self.guarded)).unwrap();
+        std::fs::write(&config, format!("[scripts.actions]\nguarded = {}\nttl_s = 2\n", self.guarded))
+            .unwrap();
         let (config, switch) = (config.to_str().unwrap(), format!("{AGENT}:8080"));
         let allowed = ["--allow", "127.0.0.1", "--allow", &switch];
         let state = ["--state-dir", self.state.path().to_str().unwrap()];
@@ -178,7 +179,8 @@ fn a_script_s_capture_outlives_a_crash_of_the_collector_and_ends_with_its_traffi
                 wait_until("the capture goes on", || {
                     sampler.packet(local, remote);
                     let all = sessions(&collector);
-                    let is_it = |one: &Json| one["state"] == "active" && one["owner"]["script"] == "emerging.js";
+                    let is_it =
+                        |one: &Json| one["state"] == "active" && one["owner"]["script"] == "emerging.js";
                     (all.len() == 1 && all.iter().all(is_it)).then_some(())
                 });
                 let said = format!("WARNING: capturing {local} rule emrg0 on {AGENT}");

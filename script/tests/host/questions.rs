@@ -93,7 +93,8 @@ fn metric_gives_a_statistic_for_each_metric_as_rest_does() {
         );
     }
     // Published scripts read the first one without asking whether there is any.
-    let absent = json!([{"metricName": "med:load_one", "metricN": 0}, {"metricName": "ifspeed", "metricN": 0}]);
+    let absent =
+        json!([{"metricName": "med:load_one", "metricN": 0}, {"metricName": "ifspeed", "metricN": 0}]);
     for nobody in ["10.9.9.9", "CORE", "EDGE", "TOPOLOGY"] {
         assert_eq!(console.run(&format!("metric('{nobody}', 'med:load_one,ifspeed')")), absent, "{nobody}");
     }
