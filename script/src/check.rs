@@ -45,10 +45,23 @@ fn parses(name: &str, text: &str, limits: &Limits) -> Result<(), String> {
     let (_end, ended) = watch::channel(false);
     let js = Js::new(limits, ended).map_err(|error| error.to_string())?;
     js.evaluate(name, &format!("let {TWICE}")).map_err(|thrown| thrown.text)?;
-    match js.evaluate(name, &format!("{text}\nlet {TWICE}")) {
-        Err(thrown) if !thrown.text.contains(TWICE) => Err(thrown.text),
-        _ => Ok(()),
+    let Err(thrown) = js.evaluate(name, &format!("{text}\nlet {TWICE}")) else { return Ok(()) };
+    if thrown.text.contains(&format!("redeclaration of '{TWICE}'")) {
+        return Ok(());
     }
+    let ours = format!("{name}:{}:", text.matches('\n').count() + 2);
+    match thrown.text.strip_prefix(&ours) {
+        // It was still open where ours begins.
+        Some(_) => Err(format!("{} SyntaxError: the text ends too early", end(name, text))),
+        None => Err(thrown.text),
+    }
+}
+
+/// The place where a text ends.
+fn end(name: &str, text: &str) -> String {
+    let whole = text.trim_end();
+    let column = whole.lines().last().map_or(0, str::len) + 1;
+    format!("{name}:{}:{column}", whole.lines().count().max(1))
 }
 
 #[cfg(test)]
@@ -64,14 +77,17 @@ mod tests {
     fn what_is_no_javascript_is_told_with_its_place() {
         for (text, place) in [
             ("let a = 1;\nlet c = ;\n", "/x/a.js:2:9 SyntaxError: "),
-            ("f(", "/x/a.js:2:"),
+            ("f();\nf(\n\n", "/x/a.js:2:3 SyntaxError: the text ends too early"),
+            ("function f() {\n  g();\n", "/x/a.js:2:7 SyntaxError: the text ends too early"),
+            ("var a = [1,", "/x/a.js:1:12 SyntaxError: the text ends too early"),
+            ("if (a)", "/x/a.js:1:7 SyntaxError: the text ends too early"),
             ("var t = `never\nclosed", "/x/a.js:1:"),
             ("/* never\nclosed", "/x/a.js:1:"),
             ("'use strict'; with (a) {}", "/x/a.js:1:15 SyntaxError: "),
             ("let a; let a;", "/x/a.js:1:"),
             ("return 1;", "/x/a.js:1:1 SyntaxError: "),
             ("}); (function () {", "/x/a.js:1:1 SyntaxError: "),
-            ("for each (var x in [1]) f(x); let = = 2;", "/x/a.js:1:35 SyntaxError: "),
+            ("for each (var x in [1]) f(x); let = = 2;", "/x/a.js:1:37 SyntaxError: "),
             ("\nvar a = [x for each (x in y)];", "/x/a.js:2:12 SyntaxError: array comprehensions"),
             ("// wrapglobals: a b\nf();", "/x/a.js:1:1 SyntaxError: wrapglobals wants"),
         ] {
