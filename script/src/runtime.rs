@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -40,10 +41,13 @@ pub(crate) struct Js {
     runtime: Runtime,
     context: Context,
     clock: Rc<Clock>,
-    rejected: Rc<RefCell<Vec<String>>>,
+    rejected: Rc<RefCell<Rejected>>,
     /// Whether promises of an earlier call have come to no end.
     endless: Cell<bool>,
 }
+
+/// Promises that were rejected, with what is said of them, until somebody handles them.
+type Rejected = Vec<(u64, String)>;
 
 /// How long the call that runs may take.
 struct Clock {
@@ -81,16 +85,22 @@ impl Js {
         });
         let asked = Rc::clone(&clock);
         runtime.set_interrupt_handler(Some(Box::new(move || asked.is_over())));
-        let rejected = Rc::<RefCell<Vec<String>>>::default();
+        let rejected = Rc::<RefCell<Rejected>>::default();
         let told = Rc::clone(&rejected);
-        runtime.set_host_promise_rejection_tracker(Some(Box::new(move |ctx, _, reason, is_handled| {
-            let mut told = told.borrow_mut();
-            if is_handled {
-                told.pop();
-            } else if told.len() < MOST_REJECTIONS {
-                told.push(said(&ctx, &reason).unwrap_or_default());
-            }
-        })));
+        runtime.set_host_promise_rejection_tracker(Some(Box::new(
+            move |ctx, promise, reason, is_handled| {
+                let mut hasher = DefaultHasher::new();
+                promise.hash(&mut hasher);
+                let promise = hasher.finish();
+                if is_handled {
+                    told.borrow_mut().retain(|(rejected, _)| *rejected != promise);
+                } else if told.borrow().len() < MOST_REJECTIONS {
+                    // What is thrown may have a toString of its own, which may reject further ones.
+                    let says = said(&ctx, &reason).unwrap_or_default();
+                    told.borrow_mut().push((promise, says));
+                }
+            },
+        )));
         let context = Context::full(&runtime)?;
         context.with(|ctx| {
             let notes: Value<'_> = ctx.eval(NOTES)?;
@@ -163,7 +173,7 @@ impl Js {
             return Ok(());
         }
         match rejected.into_iter().next() {
-            Some(text) if came.is_ok() => {
+            Some((_, text)) if came.is_ok() => {
                 let text = format!("a rejected promise that nobody handled: {text}");
                 Err(Thrown { text, value: None, interrupted: false })
             }
@@ -326,7 +336,17 @@ mod tests {
                 "try { throw 'a' } catch (e) {} Promise.reject('b')",
                 "a rejected promise that nobody handled: b",
             ),
-            ("var e = new Error('kept');\n\nthrow e", "x.js:1:18 Error: kept"),
+            // One that is handled late, and not the one that came last.
+            (
+                "var p = Promise.reject('a'); Promise.reject('b'); p.catch(() => 0)",
+                "a rejected promise that nobody handled: b",
+            ),
+            // What is said of one rejects another one.
+            (
+                "Promise.reject({toString() { Promise.reject(1); return 'c' }})",
+                "a rejected promise that nobody handled: ",
+            ),
+            ("var e = new Error('kept');\n\nthrow e", "x.js:1:13 Error: kept"),
             ("\nfunction f() { null.x; }\nf()", "x.js:2:16 TypeError: "),
             ("Promise.reject(new Error('late'))", "a rejected promise that nobody handled: x.js:1:"),
         ] {
