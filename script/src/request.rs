@@ -1,6 +1,7 @@
 //! Requests to a script's handler and what it answers.
 
 use rquickjs::{Ctx, Value};
+use serde::de::IgnoredAny;
 use serde_json::{Value as Json, json};
 
 /// A request to a script.
@@ -18,6 +19,8 @@ pub struct Request {
     pub content_type: Option<String>,
     /// What the answer is to be: the path's last part, `json`, `txt`, `html` ...
     pub format: String,
+    /// Whether the client says that it takes JSON before anything else.
+    pub wants_json: bool,
 }
 
 /// What a script answers.
@@ -85,14 +88,20 @@ impl Request {
 }
 
 impl Reply {
-    /// What a handler returned: a text as it is, anything else as JSON.
+    /// What a handler returned: a text as it is, unless the client wants JSON and it is none; anything else as JSON.
     ///
     /// # Errors
     /// JSON has nothing for it, as for an object that contains itself.
-    pub(crate) fn of<'js>(ctx: &Ctx<'js>, format: &str, value: Value<'js>) -> rquickjs::Result<Self> {
-        let content_type = content_type(format);
+    pub(crate) fn of<'js>(ctx: &Ctx<'js>, request: &Request, value: Value<'js>) -> rquickjs::Result<Self> {
+        let content_type = content_type(&request.format);
         let body = match value.as_string() {
-            Some(text) => text.to_string()?,
+            Some(text) => {
+                let text = text.to_string()?;
+                let quoted = request.wants_json
+                    && request.format == "json"
+                    && serde_json::from_str::<IgnoredAny>(&text).is_err();
+                if quoted { Json::from(text).to_string() } else { text }
+            }
             None => match ctx.json_stringify(value)? {
                 Some(text) => text.to_string()?,
                 None => String::new(),
@@ -150,6 +159,7 @@ mod tests {
                 body: body.into(),
                 content_type: content_type.map(str::to_owned),
                 format: "json".into(),
+                wants_json: false,
             }
             .json()
         };

@@ -270,7 +270,7 @@ impl Thread<'_> {
         let came = self.js.call(|ctx| {
             let request_seen = ctx.json_parse(request.json().to_string())?;
             let value: Value<'_> = handler.restore(ctx)?.call((request_seen,))?;
-            Reply::of(ctx, &request.format, value)
+            Reply::of(ctx, request, value)
         });
         Ok(came.unwrap_or_else(|thrown| {
             let reply = Reply::thrown(thrown.value.as_deref(), &thrown.text);

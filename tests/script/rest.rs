@@ -104,6 +104,8 @@ fn what_a_handler_returns_and_throws_is_the_answer() {
     assert_eq!((status, body.as_str()), (200, "enabled"));
     assert!(head.contains("\r\ncontent-type: application/json\r\n"), "{head}");
     assert!(head.contains("\r\nx-content-type-options: nosniff"), "{head}");
+    let accept = "Accept: application/json, text/javascript, */*; q=0.01\r\n";
+    assert_eq!(ask(&collector, "GET /script/a.js/text/json", accept).2, "\"enabled\"", "as pages ask");
     let (_, head, _) = ask(&collector, "GET /script/a.js/text/html", "");
     assert!(head.contains("content-type: text/html") && head.contains("'unsafe-inline'"), "{head}");
     for (path, status, said) in [
@@ -118,9 +120,9 @@ fn what_a_handler_returns_and_throws_is_the_answer() {
         assert!(error["error"].as_str().unwrap().contains(said), "{path}: {body}");
     }
     let scripts = collector.json("/scripts/json");
-    assert_eq!((&scripts["a.js"]["alive"], &scripts["a.js"]["requestsReceived"]), (&true.into(), &5.into()));
+    assert_eq!((&scripts["a.js"]["alive"], &scripts["a.js"]["requestsReceived"]), (&true.into(), &6.into()));
     let (_, metrics) = collector.get("/metrics");
-    assert!(metrics.contains("finderscope_script_requests_total{script=\"a.js\"} 5\n"), "{metrics}");
+    assert!(metrics.contains("finderscope_script_requests_total{script=\"a.js\"} 6\n"), "{metrics}");
     assert!(metrics.contains("finderscope_script_alive{script=\"a.js\"} 1.0\n"), "{metrics}");
 }
 

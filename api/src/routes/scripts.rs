@@ -78,13 +78,15 @@ async fn ask(shared: &Shared, name: &str, path: &[String], request: Request) -> 
     let (parts, body) = request.into_parts();
     let Query(query) =
         Conditions::try_from_uri(&parts.uri).map_err(|wrong| Failure::wrong(wrong.body_text()))?;
-    let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let says = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    let (content_type, accept) = (says(header::CONTENT_TYPE), says(header::ACCEPT));
     let asked = Asked {
         method: parts.method.to_string(),
         path: path.to_vec(),
         query,
         content_type: content_type.map(str::to_owned),
         format: format.clone(),
+        wants_json: accept.is_some_and(|accept| accept.trim_start().starts_with("application/json")),
         body: bytes(body).await?.to_vec(),
     };
     let reply = shared.scripts.request(name, asked).await?;

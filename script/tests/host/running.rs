@@ -44,6 +44,24 @@ fn a_handler_answers_and_keeps_what_it_knows() {
 }
 
 #[test]
+fn a_text_is_json_for_whom_wants_that() {
+    let texts = "setHttpHandler(function(req) { return req.path[0]; });";
+    let host = Host::start(&[("texts.js", texts)]);
+    let answer = |text: &str, wants_json: bool, format: &str| {
+        let request = Request { path: vec![text.to_owned()], wants_json, format: format.to_owned(), ..get() };
+        String::from_utf8(host.ask("texts.js", request).unwrap().body).unwrap()
+    };
+    until("it answers", || host.ask("texts.js", get()).is_ok());
+    for (text, for_anybody, for_json) in
+        [("enabled", "enabled", "\"enabled\""), ("0.1.0", "0.1.0", "\"0.1.0\""), ("[1]", "[1]", "[1]")]
+    {
+        assert_eq!(answer(text, false, "json"), for_anybody);
+        assert_eq!(answer(text, true, "json"), for_json);
+        assert_eq!(answer(text, true, "txt"), for_anybody);
+    }
+}
+
+#[test]
 fn one_that_cannot_start_stops_no_other_one() {
     let host = Host::start(&[
         ("bad.js", "let a = ;"),
