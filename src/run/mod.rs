@@ -136,8 +136,9 @@ fn collect(args: &RunArgs, config: &Config, stage: Option<Stage>) -> anyhow::Res
             script_open: settings.scripts.open.clone(),
         },
     )?;
-    announce(&engine, &api, settings);
     scripts.run(&api)?;
+    // Whoever waits for these lines finds all scripts there.
+    announce(&engine, &api, settings);
     let resolver = settings.references.dns.then(|| Resolver::start(engine.handle())).transpose()?;
     let demo = match (engine.addresses().first(), stage) {
         (Some(sflow), Some(stage)) => Some(Demo::start(stage, *sflow, api.address())?),
