@@ -68,7 +68,9 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut agent = Agent::new(options)?;
         let needs = Needs { packets: agent.sampler.is_some(), containers: agent.containers.is_some() };
-        privileges::give_up_all_but(needs).context("giving up what is not needed")?;
+        privileges::give_up_all_but(needs).context(
+            "giving up capabilities that are not needed; does a filter of system calls forbid capset?",
+        )?;
         agent.follow(&mut hangup, &mut terminate, &mut interrupt).await;
         agent.exporter.flush(Instant::now());
         tracing::info!("ended");
