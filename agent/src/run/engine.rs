@@ -5,6 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant, SystemTime};
 
 use docker::{Container, Endpoint, Engine, Error, Event, EventTime, Events, Id, Limits, Listed};
+use rustix::process::{Resource, getrlimit};
 use tokio::io::unix::AsyncFd;
 use tokio::task::JoinSet;
 
@@ -14,10 +15,17 @@ use crate::container::records;
 use crate::container::tracker::{Cause, Counts, Effect, Input, Options, Sample, Tracker};
 use crate::export::Exporter;
 use crate::host::Host;
+use crate::sampler::MOST_INTERFACES;
 use crate::settings::{DockerSettings, Settings};
 
 /// Containers with counters at once.
-pub(super) const MOST_CONTAINERS: usize = 4_096;
+const MOST_CONTAINERS: usize = 4_096;
+
+/// Files that are open of each: six of counters, and its process.
+const FILES_EACH: u64 = 7;
+
+/// Files that are kept for all else: an interface that is sampled has a socket of its own.
+const OTHER_FILES: u64 = MOST_INTERFACES as u64 + 256;
 
 /// Questions about containers at once, each on a connection of its own.
 const INSPECTS: usize = 4;
@@ -40,6 +48,8 @@ pub(super) struct Following {
     events: Option<Events>,
     /// Which stream; a list that was asked for during an earlier one says nothing.
     stream: u64,
+    /// Containers that there are files for.
+    room: usize,
     idle: Vec<Engine>,
     asked: JoinSet<(Engine, Answer)>,
     /// Whether counters are sent.
@@ -105,9 +115,10 @@ impl Following {
         let endpoint = Endpoint::parse(&docker.endpoint, docker.certificates.as_deref())?;
         let population = Population::new(root(), capacity(host), host.identity().release, docker.hostname)?;
         let counters = !settings.polling.is_zero();
+        let room = room(getrlimit(Resource::Nofile).current);
         let options = Options {
             polling: if counters { settings.polling } else { NO_POLLING },
-            containers: MOST_CONTAINERS,
+            containers: room,
             inspects: INSPECTS,
             // A socket of this host answers, or refuses, at no cost.
             longest_wait: if matches!(endpoint, Endpoint::Unix(_)) { NEAR } else { FAR },
@@ -119,6 +130,7 @@ impl Following {
             population: watched(population)?,
             events: None,
             stream: 0,
+            room,
             idle: Vec::new(),
             asked: JoinSet::new(),
             counters,
@@ -152,6 +164,11 @@ impl Following {
 
     pub(super) fn errors(&self) -> Errors {
         self.errors
+    }
+
+    /// How many containers can have counters at once.
+    pub(super) fn room(&self) -> usize {
+        self.room
     }
 
     /// Whether the engine tells its events at this time.
@@ -325,8 +342,29 @@ impl Following {
     }
 }
 
+/// How many containers can have counters where so many files may be open; `None` for any number.
+fn room(files: Option<u64>) -> usize {
+    let files = files.unwrap_or(u64::MAX);
+    let each = (files - OTHER_FILES.min(files / 4)) / FILES_EACH;
+    usize::try_from(each).unwrap_or(usize::MAX).min(MOST_CONTAINERS)
+}
+
 /// This host's clock, which is the engine's too.
 fn wall_clock() -> EventTime {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     EventTime::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::room;
+
+    #[test]
+    fn no_more_containers_are_followed_than_there_are_files_for() {
+        assert_eq!(room(None), 4_096);
+        // That of the unit in `packaging/`, a usual one, and hardly any.
+        assert_eq!(room(Some(32_768)), 4_096);
+        assert_eq!(room(Some(1_024)), 109);
+        assert_eq!(room(Some(3)), 0);
+    }
 }

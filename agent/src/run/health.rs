@@ -1,7 +1,7 @@
 //! The agent's own counters as text.
 
 use super::Agent;
-use super::engine::{Following, MOST_CONTAINERS};
+use super::engine::Following;
 use crate::status::Text;
 
 impl Agent {
@@ -113,7 +113,7 @@ fn engine(containers: &Following, text: &mut Text) {
         (
             "finderscope_agent_containers_limit",
             "Containers that can be followed at once.",
-            MOST_CONTAINERS as u64,
+            containers.room() as u64,
         ),
     ] {
         text.gauge(name, help, &[], value);
