@@ -6,6 +6,7 @@ mod cgroup;
 mod churn;
 mod engine;
 mod life;
+mod packaged;
 mod packets;
 mod privileges;
 mod settings;
