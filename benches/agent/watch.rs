@@ -12,6 +12,7 @@ use docker::{Action, Endpoint, Engine, Id, Limits};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open, setpriority_process};
 
+use crate::account::{accounting, used};
 use crate::support::docker_lab::{Lab, cgroups};
 
 /// How long the process of a container is looked for.
@@ -106,14 +107,8 @@ fn first_process(folder: &Path) -> Option<OwnedFd> {
 
 /// What the cgroup around a container has used, with all that was in it; milliseconds.
 pub(crate) fn used_around_ms(lab: &Lab, name: &str) -> u64 {
-    let below = Path::new(lab.cgroup()).join(name);
-    let v1 = Path::new("/sys/fs/cgroup/cpuacct").join(&below).join("cpuacct.usage");
-    if let Ok(text) = fs::read_to_string(v1) {
-        return text.trim().parse::<u64>().unwrap() / 1_000_000;
-    }
-    let stat = fs::read_to_string(Path::new("/sys/fs/cgroup").join(below).join("cpu.stat")).unwrap();
-    let usage = stat.lines().find_map(|line| line.strip_prefix("usage_usec ")).unwrap();
-    usage.parse::<u64>().unwrap() / 1_000
+    let used = used(&accounting().join(lab.cgroup()).join(name));
+    u64::try_from(used.as_millis()).unwrap()
 }
 
 /// The host's clock, which is the engine's.
