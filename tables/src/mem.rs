@@ -53,20 +53,39 @@ pub fn prefetch_value<T>(value: &T) {
     }
 }
 
-/// How many bits of a word are ones, by the processor's own instruction where it has one: without it a dozen are needed,
-/// and a compiler that does not know the processor must not use it.
-#[inline(always)]
-pub fn ones(word: u64) -> u32 {
-    #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("popcnt") {
-        let ones: u64;
-        // SAFETY: the processor has the instruction, which reads a register and writes one.
-        unsafe {
-            std::arch::asm!("popcnt {0}, {1}", out(reg) ones, in(reg) word, options(pure, nomem, nostack));
-        }
-        return ones as u32;
+/// How the bits of a word that are ones are counted: by the processor's own instruction where it has one. Without it a dozen
+/// are needed, and a compiler that does not know the processor must not use it. The processor is asked once, by whoever
+/// keeps this: asking for each word would make a call of what is three instructions.
+#[derive(Clone, Copy, Debug)]
+pub struct Ones {
+    by_instruction: bool,
+}
+
+impl Default for Ones {
+    fn default() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        let by_instruction = std::arch::is_x86_feature_detected!("popcnt");
+        #[cfg(not(target_arch = "x86_64"))]
+        let by_instruction = false;
+        Self { by_instruction }
     }
-    word.count_ones()
+}
+
+impl Ones {
+    /// How many bits of a word are ones.
+    #[inline(always)]
+    pub fn of(self, word: u64) -> u32 {
+        #[cfg(target_arch = "x86_64")]
+        if self.by_instruction {
+            let ones: u64;
+            // SAFETY: the processor has the instruction, which reads a register and writes one; nobody else sets what says so.
+            unsafe {
+                std::arch::asm!("popcnt {0}, {1}", out(reg) ones, in(reg) word, options(pure, nomem, nostack));
+            }
+            return ones as u32;
+        }
+        word.count_ones()
+    }
 }
 
 /// From this size on elements lie on huge pages.
@@ -313,7 +332,8 @@ mod tests {
     #[test]
     fn ones_are_counted() {
         for word in [0, 1, u64::MAX, 0x8000_0000_0000_0001, 0x0123_4567_89ab_cdef] {
-            assert_eq!(ones(word), word.count_ones());
+            assert_eq!(Ones::default().of(word), word.count_ones());
+            assert_eq!(Ones { by_instruction: false }.of(word), word.count_ones());
         }
     }
 

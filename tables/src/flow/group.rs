@@ -114,13 +114,14 @@ impl GroupSet {
             IpAddr::V4(address) => self.prefixes.v4(address),
             IpAddr::V6(address) => self.prefixes.v6(address),
         };
-        self.labels.get((number as usize).checked_sub(1)?)
+        // Number 0, no label, becomes the last place of all, where nothing is.
+        self.labels.get((number as usize).wrapping_sub(1))
     }
 
     /// Whether an IPv4 address is in a group.
     #[inline(always)]
     pub(crate) fn holds_v4(&self, address: Ipv4Addr) -> bool {
-        self.prefixes.holds_v4(address)
+        self.prefixes.v4(address) != 0
     }
 
     /// An IPv4 address is looked up soon.
