@@ -7,6 +7,10 @@ use rquickjs::function::Rest;
 use rquickjs::{Coerced, Ctx, Error, Exception, FromJs, Function, IntoJs, Object, Value};
 use serde_json::Value as Json;
 
+/// Texts of an argument at most, and bytes of all of them: an array can be far larger than the memory that it takes.
+const MOST_TEXTS: usize = 10_000;
+const MOST_TEXT_BYTES: usize = 1 << 20;
+
 /// Arguments of a call, and whom to tell.
 #[derive(Clone, Debug)]
 pub(crate) struct Call<'js> {
@@ -78,10 +82,25 @@ impl<'js> Call<'js> {
     /// Texts: an array of them, or one text in which commas separate; none where it is left out.
     pub(crate) fn texts(&self, at: usize) -> rquickjs::Result<Vec<String>> {
         let Some(value) = self.value(at) else { return Ok(Vec::new()) };
-        match value.as_array() {
-            Some(array) => array.iter::<Value<'js>>().map(|one| self.to_text(&one?)).collect(),
-            None => Ok(self.to_text(value)?.split(',').map(|one| one.trim().to_owned()).collect()),
+        let Some(array) = value.as_array() else {
+            return Ok(self.to_text(value)?.split(',').map(|one| one.trim().to_owned()).collect());
+        };
+        let most = || self.wrong(at, "must have 10,000 texts at most, of 1 MiB together");
+        // Asked as a number: rquickjs panics at an array that has more elements than an i32 counts.
+        let count: f64 = array.as_object().get("length")?;
+        if count > MOST_TEXTS as f64 {
+            return Err(most());
         }
+        let (mut texts, mut bytes) = (Vec::new(), 0);
+        for index in 0..count as usize {
+            let text = self.to_text(&array.get(index)?)?;
+            bytes += text.len();
+            if bytes > MOST_TEXT_BYTES {
+                return Err(most());
+            }
+            texts.push(text);
+        }
+        Ok(texts)
     }
 
     /// A value as JSON writes it.
@@ -161,4 +180,47 @@ impl<'js> Call<'js> {
 /// A value as JavaScript's `String(value)` writes it.
 pub(crate) fn text_of<'js>(ctx: &Ctx<'js>, value: &Value<'js>) -> rquickjs::Result<String> {
     Coerced::<String>::from_js(ctx, value.clone()).map(|text| text.0)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use rquickjs::{CatchResultExt, Context, Runtime};
+
+    use super::*;
+
+    /// What `work` makes of these arguments.
+    fn called<T>(arguments: &str, work: impl FnOnce(&Call<'_>) -> rquickjs::Result<T>) -> Result<T, String> {
+        let context = Context::full(&Runtime::new().unwrap()).unwrap();
+        context.with(|ctx| {
+            let arguments: Vec<Value<'_>> = ctx.eval(arguments).unwrap();
+            let call = Call::new(ctx.clone(), "f", "names[, number]", Rest(arguments));
+            work(&call).catch(&ctx).map_err(|error| error.to_string())
+        })
+    }
+
+    #[test]
+    fn arguments_are_taken_leniently() {
+        let texts = |arguments: &str| called(arguments, |call| call.texts(0)).unwrap();
+        assert_eq!(texts("[['a', 1, true]]"), ["a", "1", "true"]);
+        assert_eq!(texts("['a, b,c']"), ["a", "b", "c"]);
+        assert!(texts("[null]").is_empty() && texts("[]").is_empty());
+        let number = |arguments: &str| called(arguments, |call| call.optional_number(1));
+        assert_eq!(number("[0, ' 1e1 ']"), Ok(Some(10.0)));
+        assert_eq!(number("[0, undefined]"), Ok(None));
+        for wrong in ["'x'", "NaN", "'inf'", "true", "{}"] {
+            let error = number(&format!("[0, {wrong}]")).unwrap_err();
+            assert!(error.contains("f: argument 2 (number) must be a number"), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_array_of_texts_takes_no_more_memory_than_it_may() {
+        for many in ["[new Array(4e9)]", "[new Array(2000).fill('x'.repeat(1000))]"] {
+            let error = called(many, |call| call.texts(0)).unwrap_err();
+            assert!(error.contains("f: argument 1 (names) must have 10,000 texts at most"), "{error}");
+        }
+        let most = called("[new Array(10000).fill('x'.repeat(100))]", |call| call.texts(0));
+        assert_eq!(most.map(|texts| texts.len()), Ok(10_000));
+    }
 }
