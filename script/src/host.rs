@@ -1,6 +1,6 @@
 //! All scripts: which there are, their threads, and who asks them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -242,11 +242,6 @@ impl Running {
         object["file"] = self.file.display().to_string().into();
         object
     }
-
-    /// Whether it, or a file that it includes, is another one than it was made of.
-    fn has_changed(&self) -> bool {
-        lock(&self.files).iter().any(|(file, was)| written(file) != *was)
-    }
 }
 
 impl Inner {
@@ -255,9 +250,10 @@ impl Inner {
         let _turn = lock(&self.turn);
         let config = Arc::clone(&lock(&self.config));
         let meant = self.meant(&config);
+        let changed = self.changed();
         let stays = |name: &str, script: &Running| {
             let is_meant = meant.get(name).is_some_and(|meant| meant.file == script.file);
-            is_meant && *script.config == *config && !script.has_changed()
+            is_meant && *script.config == *config && !changed.contains(name)
         };
         let former = self.take_out(|name, script| !stays(name, script));
         for name in former.keys().filter(|name| !meant.contains_key(*name)) {
@@ -282,23 +278,35 @@ impl Inner {
             return;
         }
         let _turn = lock(&self.turn);
-        let mut changed = BTreeMap::new();
-        let former = self.take_out(|name, script| {
-            let has_changed = script.has_changed();
-            if has_changed {
-                let meant = Meant { file: script.file.clone(), app: script.app.clone() };
-                changed.insert(name.to_owned(), meant);
-            }
-            has_changed
-        });
+        let changed = self.changed();
         if changed.is_empty() {
             return;
         }
-        for (name, meant) in changed {
+        let mut meant = BTreeMap::new();
+        let former = self.take_out(|name, script| {
+            let goes = changed.contains(name);
+            if goes {
+                meant.insert(name.to_owned(), Meant { file: script.file.clone(), app: script.app.clone() });
+            }
+            goes
+        });
+        for (name, meant) in meant {
             tracing::info!("{name} has changed and starts anew");
             self.start(&name, meant, &config, counted(&former, &name));
         }
         self.tell();
+    }
+
+    /// Scripts of which a file, theirs or one that they include, is another one than they were made of. Nobody who asks a script
+    /// waits while a disk does.
+    fn changed(&self) -> BTreeSet<String> {
+        let all: Vec<(String, Files)> =
+            lock(&self.running).iter().map(|(name, is)| (name.clone(), Arc::clone(&is.files))).collect();
+        let has_changed = |files: &Files| {
+            let files = lock(files).clone();
+            files.iter().any(|(file, was)| written(file) != *was)
+        };
+        all.into_iter().filter(|(_, files)| has_changed(files)).map(|(name, _)| name).collect()
     }
 
     /// Ends these; what was counted of them, `None` of those that did not end in time. Nobody who asks other scripts
@@ -344,7 +352,7 @@ impl Inner {
             counters: Arc::clone(&counters),
             wanted: Arc::clone(&mailbox.wanted),
             files: Arc::clone(&files),
-            end: inbox.end.clone(),
+            end: inbox.end(),
         };
         let spawned = std::thread::Builder::new()
             .name(format!("script-{name}"))
@@ -433,7 +441,12 @@ mod tests {
         };
         let scripts = BTreeMap::from([
             ("ended".to_owned(), running(std::thread::spawn(|| {}))),
-            ("hangs".to_owned(), running(std::thread::spawn(move || drop(goes.recv())))),
+            (
+                "hangs".to_owned(),
+                running(std::thread::spawn(move || {
+                    let _ = goes.recv();
+                })),
+            ),
         ]);
         let ended = Arc::clone(&scripts["ended"].mailbox.counters);
         let hangs = Arc::clone(&scripts["hangs"].mailbox.counters);

@@ -52,5 +52,6 @@ pub use check::problems;
 pub use config::Config;
 pub use host::Scripts;
 pub use http::{Allow, NotAllow};
+pub use record::Maker;
 pub use request::{Reply, Request, RequestError};
 pub use world::Own;

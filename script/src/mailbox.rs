@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actions::capture::watch::PREFIX;
+use crossbeam::queue::ArrayQueue;
 use engine::{LoggedEvent, LoggedFlow};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::request::{Reply, Request, RequestError};
 use crate::status::{Counters, Taken};
@@ -39,10 +40,7 @@ impl Default for Wanted {
 
 /// Whether and of what one is told.
 #[derive(Debug, Default)]
-pub(crate) struct Subscription {
-    is_on: AtomicBool,
-    of: Mutex<Of>,
-}
+pub(crate) struct Subscription(Mutex<Option<Of>>);
 
 /// Definitions, by name.
 #[derive(Debug)]
@@ -52,12 +50,6 @@ pub(crate) enum Of {
     /// All but these, and but those that capture policies make for themselves: whoever asks for no name means what
     /// scripts and clients have defined.
     AllBut(BTreeSet<String>),
-}
-
-impl Default for Of {
-    fn default() -> Self {
-        Self::Named(BTreeSet::new())
-    }
 }
 
 impl Of {
@@ -72,25 +64,36 @@ impl Of {
 impl Subscription {
     /// From here on of these.
     pub(crate) fn set(&self, of: Of) {
-        *self.of.lock().unwrap_or_else(PoisonError::into_inner) = of;
-        self.is_on.store(true, Relaxed);
+        *self.lock() = Some(of);
     }
 
-    /// From here on of nothing.
+    /// From here on of nothing: when this returns, nothing more comes.
     pub(crate) fn clear(&self) {
-        self.is_on.store(false, Relaxed);
+        *self.lock() = None;
     }
 
-    fn wants(&self, name: &str) -> bool {
-        self.is_on.load(Relaxed) && self.of.lock().unwrap_or_else(PoisonError::into_inner).has(name)
+    fn lock(&self) -> MutexGuard<'_, Option<Of>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Things of one kind that wait for a script, so many at most.
+#[derive(Debug)]
+struct Queue<T>(ArrayQueue<Arc<T>>);
+
+/// What waits for a script and nobody waits for.
+#[derive(Debug)]
+struct Waiting {
+    flows: Queue<LoggedFlow>,
+    events: Queue<LoggedEvent>,
+    /// Whether anything has come since the script last looked.
+    came: Notify,
 }
 
 /// The sending side.
 #[derive(Clone, Debug)]
 pub(crate) struct Mailbox {
-    flows: Sender<Arc<LoggedFlow>>,
-    events: Sender<Arc<LoggedEvent>>,
+    waiting: Arc<Waiting>,
     requests: Sender<Asked>,
     pub(crate) wanted: Arc<Wanted>,
     pub(crate) counters: Arc<Counters>,
@@ -100,31 +103,38 @@ pub(crate) struct Mailbox {
 /// The script's side.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    pub(crate) flows: Receiver<Arc<LoggedFlow>>,
-    pub(crate) events: Receiver<Arc<LoggedEvent>>,
-    pub(crate) requests: Receiver<Asked>,
-    pub(crate) end: watch::Receiver<bool>,
+    waiting: Arc<Waiting>,
+    wanted: Arc<Wanted>,
+    requests: Receiver<Asked>,
+    end: watch::Receiver<bool>,
 }
 
 /// Queues of this many each.
 pub(crate) fn mailbox(queue: usize, counters: Arc<Counters>) -> (Mailbox, Inbox) {
     let queue = queue.max(1);
-    let (flows, flows_come) = channel(queue);
-    let (events, events_come) = channel(queue);
+    let (flows, events) = (Queue(ArrayQueue::new(queue)), Queue(ArrayQueue::new(queue)));
+    let waiting = Arc::new(Waiting { flows, events, came: Notify::new() });
     let (requests, requests_come) = channel(queue);
     let (end, ended) = watch::channel(false);
-    let mailbox = Mailbox { flows, events, requests, wanted: Arc::default(), counters, end: Arc::new(end) };
-    (mailbox, Inbox { flows: flows_come, events: events_come, requests: requests_come, end: ended })
+    let wanted = Arc::<Wanted>::default();
+    let inbox = Inbox {
+        waiting: Arc::clone(&waiting),
+        wanted: Arc::clone(&wanted),
+        requests: requests_come,
+        end: ended,
+    };
+    (Mailbox { waiting, requests, wanted, counters, end: Arc::new(end) }, inbox)
 }
 
 impl Mailbox {
     /// Takes what just came of flows and events.
     pub(crate) fn take(&self, records: &[Arc<LoggedFlow>], events: &[Arc<LoggedEvent>]) {
-        for record in records.iter().filter(|record| self.wanted.flows.wants(&record.name)) {
-            put(&self.flows, Arc::clone(record), &self.counters.flows);
-        }
-        for event in events.iter().filter(|event| self.wanted.events.wants(&event.event.threshold)) {
-            put(&self.events, Arc::clone(event), &self.counters.events);
+        let Self { waiting, wanted, counters, .. } = self;
+        let flows = waiting.flows.put(records, &wanted.flows, |record| &record.name, &counters.flows);
+        let events =
+            waiting.events.put(events, &wanted.events, |event| &event.event.threshold, &counters.events);
+        if flows || events {
+            waiting.came.notify_one();
         }
     }
 
@@ -157,27 +167,125 @@ impl Mailbox {
     }
 }
 
-fn put<T>(queue: &Sender<T>, one: T, counted: &Taken) {
-    match queue.try_send(one) {
-        Ok(()) => counted.received.fetch_add(1, Relaxed),
-        Err(_) => counted.lost.fetch_add(1, Relaxed),
-    };
+impl<T> Queue<T> {
+    /// Puts those of them that are wanted; whether there is one.
+    fn put(&self, all: &[Arc<T>], wanted: &Subscription, name: impl Fn(&T) -> &str, counted: &Taken) -> bool {
+        if all.is_empty() {
+            return false;
+        }
+        let of = wanted.lock();
+        let Some(of) = &*of else { return false };
+        let mut is_any = false;
+        for one in all.iter().filter(|one| of.has(name(one))) {
+            let count = match self.0.push(Arc::clone(one)) {
+                Ok(()) => &counted.received,
+                Err(_) => &counted.lost,
+            };
+            count.fetch_add(1, Relaxed);
+            is_any = true;
+        }
+        is_any
+    }
+}
+
+impl Inbox {
+    /// Whether the script is to end: whoever could say so has said so, or has gone.
+    pub(crate) fn is_over(&self) -> bool {
+        !matches!(self.end.has_changed(), Ok(false))
+    }
+
+    /// The flow record that has waited longest.
+    pub(crate) fn flow(&self) -> Option<Arc<LoggedFlow>> {
+        self.waiting.flows.0.pop()
+    }
+
+    /// The event that has waited longest.
+    pub(crate) fn event(&self) -> Option<Arc<LoggedEvent>> {
+        self.waiting.events.0.pop()
+    }
+
+    /// What to wait for; what has come before is to be looked for first.
+    pub(crate) fn comes(&mut self) -> Comes<'_> {
+        Comes { news: &self.waiting.came, requests: &mut self.requests, end: &mut self.end }
+    }
+
+    /// Says when the script is to end, to whoever runs it.
+    pub(crate) fn end(&self) -> watch::Receiver<bool> {
+        self.end.clone()
+    }
+
+    /// A request; `None` while no other is there, or when nobody is left who could ask.
+    pub(crate) fn request(&mut self) -> Option<Asked> {
+        self.requests.try_recv().ok()
+    }
+}
+
+/// What an [`Inbox`] is waited for by.
+pub(crate) struct Comes<'i> {
+    /// Flow records or events.
+    pub(crate) news: &'i Notify,
+    pub(crate) requests: &'i mut Receiver<Asked>,
+    /// The end.
+    pub(crate) end: &'i mut watch::Receiver<bool>,
+}
+
+impl Drop for Inbox {
+    /// A script that has ended is told nothing more, and what waits for it is let go.
+    fn drop(&mut self) {
+        self.wanted.flows.clear();
+        self.wanted.events.clear();
+        while self.flow().is_some() {}
+        while self.event().is_some() {}
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use tables::question::{Address, Owner, Source};
+
     use super::*;
+
+    fn record(name: &str) -> Arc<LoggedFlow> {
+        Arc::new(LoggedFlow {
+            id: 0,
+            name: name.into(),
+            owner: Owner { agent: Address::V4(Ipv4Addr::LOCALHOST), source: Source::Agent },
+            keys: String::new(),
+            value: 1.0,
+            values: Vec::new(),
+            start_ms: 0,
+            end_ms: 0,
+        })
+    }
 
     #[test]
     fn who_names_nothing_is_not_told_what_nobody_asked_for() {
-        let told = Subscription::default();
-        assert!(!told.wants("pairs"));
-        told.set(Of::AllBut(BTreeSet::from(["flows".to_owned()])));
-        let wanted = |names: &[&str]| names.iter().map(|name| told.wants(name)).collect::<Vec<_>>();
-        assert_eq!(wanted(&["pairs", "flows", "fs_capture_block_0"]), [true, false, false]);
-        told.set(Of::Named(BTreeSet::from(["flows".to_owned()])));
-        assert_eq!(wanted(&["pairs", "flows", "fs_capture_block_0"]), [false, true, false]);
-        told.clear();
-        assert!(!told.wants("flows"));
+        let all = Of::AllBut(BTreeSet::from(["flows".to_owned()]));
+        let has = |of: &Of| ["pairs", "flows", "fs_capture_block_0"].map(|name| of.has(name));
+        assert_eq!(has(&all), [true, false, false]);
+        assert_eq!(has(&Of::Named(BTreeSet::from(["flows".to_owned()]))), [false, true, false]);
+    }
+
+    #[test]
+    fn what_finds_a_queue_full_is_lost_and_counted() {
+        let (mailbox, inbox) = mailbox(3, Arc::default());
+        let (pair, other) = (record("pairs"), record("flows"));
+        let put = |count| mailbox.take(&vec![Arc::clone(&pair); count], &[]);
+        let counted = || (mailbox.counters.flows.received(), mailbox.counters.flows.lost());
+        put(1);
+        assert_eq!(counted(), (0, 0), "nobody has asked for it");
+        mailbox.wanted.flows.set(Of::Named(BTreeSet::from(["pairs".to_owned()])));
+        mailbox.take(&[Arc::clone(&other)], &[]);
+        put(5);
+        assert_eq!(counted(), (3, 2));
+        assert!(inbox.flow().is_some());
+        put(2);
+        assert_eq!(counted(), (4, 3));
+        drop(inbox);
+        // What waited is let go, and what comes for nobody is not said to have found no place.
+        put(1);
+        assert_eq!((counted(), Arc::strong_count(&pair)), ((4, 3), 1));
     }
 }

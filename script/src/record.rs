@@ -3,57 +3,85 @@
 //! Setting the attributes of an object one by one takes longer than most handlers do. So a function of the script's own
 //! engine makes them from its arguments: an object of a known shape.
 
+use std::fmt::Write as _;
+use std::sync::Arc;
+
 use engine::LoggedFlow;
 use rquickjs::function::Args;
-use rquickjs::{Ctx, Function, Object, Persistent};
+use rquickjs::{Ctx, Function, Object, Persistent, String as JsString, Undefined};
 use tables::question::Source;
 
 use crate::runtime::evaluate;
 
-/// The maker. What an agent has of itself, not of a data source, has no `dataSource`.
+/// The maker. What an agent has of itself, not of a data source, has no `dataSource`, and what has one value no `values`.
 const MAKER: &str = "\
-(function(agent, dataSource, flowID, name, flowKeys, value, start, end) {
-  return dataSource === undefined
+(function(agent, dataSource, flowID, name, flowKeys, value, start, end, values) {
+  var rec = dataSource === undefined
     ? {agent, flowID, name, flowKeys, value, start, end}
     : {agent, dataSource, flowID, name, flowKeys, value, start, end};
+  return values === undefined ? rec : {...rec, values};
 })";
 
-/// Makes objects of records.
-pub(crate) struct Maker(Persistent<Function<'static>>);
+/// Makes objects of records. None may be left when the runtime of its context ends.
+pub struct Maker {
+    make: Persistent<Function<'static>>,
+    /// The name of the last one, which is most often that of the next.
+    name: Option<(Arc<str>, Persistent<JsString<'static>>)>,
+    /// Where texts are written.
+    text: String,
+}
 
 impl Maker {
     /// One for the context of a script.
     ///
     /// # Errors
     /// There is no memory for it.
-    pub(crate) fn new(ctx: &Ctx<'_>) -> rquickjs::Result<Self> {
+    pub fn new(ctx: &Ctx<'_>) -> rquickjs::Result<Self> {
         let maker = evaluate(ctx, "native", MAKER)?;
         let maker = maker.into_function().ok_or(rquickjs::Error::Unknown)?;
-        Ok(Self(Persistent::save(ctx, maker)))
+        Ok(Self { make: Persistent::save(ctx, maker), name: None, text: String::new() })
     }
 
     /// The object of a record.
     ///
     /// # Errors
     /// There is no memory for it.
-    pub(crate) fn make<'js>(&self, ctx: &Ctx<'js>, record: &LoggedFlow) -> rquickjs::Result<Object<'js>> {
-        let mut args = Args::new(ctx.clone(), 8);
-        args.push_arg(record.owner.agent.to_string())?;
+    pub fn make<'js>(&mut self, ctx: &Ctx<'js>, record: &LoggedFlow) -> rquickjs::Result<Object<'js>> {
+        let mut args = Args::new(ctx.clone(), 9);
+        args.push_arg(self.written(&record.owner.agent))?;
         match &record.owner.source {
-            Source::Agent => args.push_arg(rquickjs::Undefined)?,
-            source => args.push_arg(source.to_string())?,
+            Source::Agent => args.push_arg(Undefined)?,
+            Source::Named(name) => args.push_arg(&**name)?,
+            Source::Of(source) => args.push_arg(self.written(source))?,
         }
         args.push_arg(record.id as f64)?;
-        args.push_arg(&*record.name)?;
+        args.push_arg(self.name(ctx, &record.name)?)?;
         args.push_arg(record.keys.as_str())?;
         args.push_arg(record.value)?;
         args.push_arg(record.start_ms as f64)?;
         args.push_arg(record.end_ms as f64)?;
-        let object: Object<'js> = self.0.clone().restore(ctx)?.call_arg(args)?;
         if !record.values.is_empty() {
-            object.set("values", record.values.as_slice())?;
+            args.push_arg(record.values.as_slice())?;
         }
-        Ok(object)
+        self.make.clone().restore(ctx)?.call_arg(args)
+    }
+
+    fn written(&mut self, what: &impl std::fmt::Display) -> &str {
+        self.text.clear();
+        // A text takes all that is written.
+        let _ = write!(self.text, "{what}");
+        &self.text
+    }
+
+    fn name<'js>(&mut self, ctx: &Ctx<'js>, name: &Arc<str>) -> rquickjs::Result<JsString<'js>> {
+        if let Some((last, text)) = &self.name
+            && last == name
+        {
+            return text.clone().restore(ctx);
+        }
+        let text = JsString::from_str(ctx.clone(), name)?;
+        self.name = Some((Arc::clone(name), Persistent::save(ctx, text.clone())));
+        Ok(text)
     }
 }
 
@@ -73,7 +101,7 @@ mod tests {
     fn a_record_is_that_of_rest() {
         let runtime = Runtime::new().unwrap();
         let context = Context::full(&runtime).unwrap();
-        let maker = context.with(|ctx| Maker::new(&ctx).unwrap());
+        let mut maker = context.with(|ctx| Maker::new(&ctx).unwrap());
         let agent = Address::V4(Ipv4Addr::new(10, 0, 0, 1));
         for (source, values) in [
             (Source::Of(DataSource { class: 0, index: 7 }), vec![]),

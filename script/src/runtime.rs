@@ -19,8 +19,8 @@ use crate::source::{Columns, Source};
 /// Stack of a script, bytes; that of its thread has to be larger.
 const STACK: usize = 1 << 20;
 
-/// Rejections that nobody handled, told at once.
-const MOST_REJECTIONS: usize = 16;
+/// What promises of one call have thrown, told with its words.
+const MOST_TOLD: usize = 16;
 
 /// How long promises that have come to no end within a call are gone on with: after that call, where each that is met is
 /// interrupted, and after every further one, as long as there are any.
@@ -41,13 +41,26 @@ pub(crate) struct Js {
     runtime: Runtime,
     context: Context,
     clock: Rc<Clock>,
-    rejected: Rc<RefCell<Rejected>>,
+    rejected: Rc<RefCell<Vec<Rejected>>>,
+    promised: RefCell<Promised>,
     /// Whether promises of an earlier call have come to no end.
     endless: Cell<bool>,
 }
 
-/// Promises that were rejected, with what is said of them, until somebody handles them.
-type Rejected = Vec<(u64, String)>;
+/// What promises have thrown and nobody has caught.
+#[derive(Debug, Default)]
+pub(crate) struct Promised {
+    pub(crate) thrown: Vec<Thrown>,
+    /// How many others there were.
+    pub(crate) others: u64,
+}
+
+/// A rejection that nobody has handled yet.
+struct Rejected {
+    /// The promise's identity.
+    promise: u64,
+    text: String,
+}
 
 /// How long the call that runs may take.
 struct Clock {
@@ -85,19 +98,23 @@ impl Js {
         });
         let asked = Rc::clone(&clock);
         runtime.set_interrupt_handler(Some(Box::new(move || asked.is_over())));
-        let rejected = Rc::<RefCell<Rejected>>::default();
+        let rejected = Rc::<RefCell<Vec<Rejected>>>::default();
         let told = Rc::clone(&rejected);
         runtime.set_host_promise_rejection_tracker(Some(Box::new(
             move |ctx, promise, reason, is_handled| {
-                let mut hasher = DefaultHasher::new();
-                promise.hash(&mut hasher);
-                let promise = hasher.finish();
+                let promise = identity(&promise);
                 if is_handled {
-                    told.borrow_mut().retain(|(rejected, _)| *rejected != promise);
-                } else if told.borrow().len() < MOST_REJECTIONS {
-                    // What is thrown may have a toString of its own, which may reject further ones.
-                    let says = said(&ctx, &reason).unwrap_or_default();
-                    told.borrow_mut().push((promise, says));
+                    let mut told = told.borrow_mut();
+                    if let Some(at) = told.iter().rposition(|one| one.promise == promise) {
+                        told.remove(at);
+                    }
+                } else if told.borrow().len() < MOST_TOLD {
+                    // Making a text of it may run the script, which may reject others.
+                    let text = said(&ctx, &reason).unwrap_or_default();
+                    let mut told = told.borrow_mut();
+                    if told.len() < MOST_TOLD {
+                        told.push(Rejected { promise, text });
+                    }
                 }
             },
         )));
@@ -106,7 +123,8 @@ impl Js {
             let notes: Value<'_> = ctx.eval(NOTES)?;
             ctx.globals().prop(THROWN, Property::from(notes))
         })?;
-        Ok(Self { runtime, context, clock, rejected, endless: Cell::new(false) })
+        let promised = RefCell::default();
+        Ok(Self { runtime, context, clock, rejected, promised, endless: Cell::new(false) })
     }
 
     /// Runs this with the time of one call, and what it has promised to do afterwards.
@@ -117,68 +135,82 @@ impl Js {
         &self,
         work: impl for<'js> FnOnce(&Ctx<'js>) -> rquickjs::Result<T>,
     ) -> Result<T, Thrown> {
-        self.call_or(|ctx| work(ctx).catch(ctx))
+        self.call_at(Instant::now(), work)
+    }
+
+    /// The same, for who knows what time it is.
+    ///
+    /// # Errors
+    /// What the script did not catch.
+    pub(crate) fn call_at<T>(
+        &self,
+        now: Instant,
+        work: impl for<'js> FnOnce(&Ctx<'js>) -> rquickjs::Result<T>,
+    ) -> Result<T, Thrown> {
+        self.clock.interrupted.set(false);
+        self.clock.deadline.set(now + self.clock.limit);
+        let came = self.context.with(|ctx| work(&ctx).catch(&ctx).map_err(|error| self.thrown(&ctx, error)));
+        if self.runtime.is_job_pending() || !self.rejected.borrow().is_empty() {
+            self.jobs();
+        }
+        came
     }
 
     /// Runs a script's text; `name` is what its exceptions call it.
     ///
     /// # Errors
-    /// It cannot be parsed, or what it did not catch.
+    /// It cannot be parsed, or what it and its promises did not catch.
     pub(crate) fn evaluate(&self, name: &str, text: &str) -> Result<(), Thrown> {
-        self.call(|ctx| evaluate(ctx, name, text).map(|_| ()))
+        self.call(|ctx| evaluate(ctx, name, text).map(|_| ()))?;
+        match self.promised().and_then(|promised| promised.thrown.into_iter().next()) {
+            Some(thrown) => Err(thrown),
+            None => Ok(()),
+        }
     }
 
-    fn call_or<T>(
-        &self,
-        work: impl for<'js> FnOnce(&Ctx<'js>) -> Result<T, CaughtError<'js>>,
-    ) -> Result<T, Thrown> {
-        self.clock.interrupted.set(false);
-        self.clock.deadline.set(Instant::now() + self.clock.limit);
-        let came = self.context.with(|ctx| work(&ctx).map_err(|error| self.thrown(&ctx, error)));
-        self.jobs()?;
-        came
-    }
-
-    /// How long ago the last call began.
-    pub(crate) fn spent(&self) -> Duration {
-        (Instant::now() + self.clock.limit).saturating_duration_since(self.clock.deadline.get())
-    }
-
-    /// What promises have left to do.
-    fn jobs(&self) -> Result<(), Thrown> {
+    /// What promises have left to do; what they throw is kept for [`Js::promised`].
+    fn jobs(&self) {
         let was_endless = self.endless.get();
-        let mut came = Ok(());
+        let mut promised = Promised::default();
         let mut stop = was_endless.then(|| Instant::now() + BEYOND);
         while self.runtime.is_job_pending() {
+            let is_told = self.clock.interrupted.get();
             match stop {
                 None if self.clock.is_over() => {
-                    came = Err(self.late());
+                    if !is_told {
+                        promised.add(self.late());
+                    }
                     stop = Some(Instant::now() + BEYOND);
                 }
                 Some(stop) if Instant::now() >= stop => break,
                 _ => {}
             }
-            if let Err(error) = self.runtime.execute_pending_job() {
-                let thrown = error.0.with(|ctx| {
-                    let error = rquickjs::Error::Exception;
-                    self.thrown(&ctx, CaughtError::from_error(&ctx, error))
-                });
-                came = came.and(Err(thrown));
+            let Err(error) = self.runtime.execute_pending_job() else { continue };
+            let thrown = error.0.with(|ctx| {
+                let error = rquickjs::Error::Exception;
+                self.thrown(&ctx, CaughtError::from_error(&ctx, error))
+            });
+            // Beyond the end of a call each is interrupted, and one was told.
+            if stop.is_none() {
+                promised.add(thrown);
             }
         }
         self.endless.set(self.runtime.is_job_pending());
         let rejected = std::mem::take(&mut *self.rejected.borrow_mut());
-        if was_endless {
-            // Whose these are nobody can tell: they are no failure of this call.
-            return Ok(());
+        for Rejected { text, .. } in rejected {
+            let text = format!("a rejected promise that nobody handled: {text}");
+            promised.add(Thrown { text, value: None, interrupted: false });
         }
-        match rejected.into_iter().next() {
-            Some((_, text)) if came.is_ok() => {
-                let text = format!("a rejected promise that nobody handled: {text}");
-                Err(Thrown { text, value: None, interrupted: false })
-            }
-            _ => came,
+        // Where promises of an earlier call go on, nobody can tell whose these are: they are no failure of this call.
+        if !was_endless {
+            *self.promised.borrow_mut() = promised;
         }
+    }
+
+    /// What promises of the last call have thrown; `None` where that is nothing.
+    pub(crate) fn promised(&self) -> Option<Promised> {
+        let mut promised = self.promised.borrow_mut();
+        (!promised.thrown.is_empty()).then(|| std::mem::take(&mut *promised))
     }
 
     fn thrown<'js>(&self, ctx: &Ctx<'js>, error: CaughtError<'js>) -> Thrown {
@@ -215,6 +247,15 @@ impl Js {
     }
 }
 
+impl Promised {
+    fn add(&mut self, thrown: Thrown) {
+        match self.thrown.len() < MOST_TOLD {
+            true => self.thrown.push(thrown),
+            false => self.others += 1,
+        }
+    }
+}
+
 impl Clock {
     /// Whether what runs has to be interrupted; asked every few thousand steps of the script.
     fn is_over(&self) -> bool {
@@ -246,6 +287,13 @@ pub(crate) fn evaluate<'js>(ctx: &Ctx<'js>, name: &str, text: &str) -> rquickjs:
     options.strict = false;
     options.filename = Some(name.to_owned());
     ctx.eval_with_options(&*source.text, options)
+}
+
+/// What tells a value from all others that are there.
+fn identity(value: &Value<'_>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// What a thrown value says: `elb.js:12:5 ReferenceError: x is not defined`.
@@ -356,6 +404,35 @@ mod tests {
         }
         assert_eq!(thrown(&js, "throw 'not_found'").value.as_deref(), Some("not_found"));
         assert_eq!(js.evaluate("x.js", "Promise.reject(1).catch(() => 0)"), Ok(()));
+    }
+
+    #[test]
+    fn promises_that_throw_are_told_each_and_keep_no_other_one_waiting() {
+        let js = js(Limits::default());
+        let call = |text: &'static str| {
+            js.call(|ctx| ctx.eval::<Value<'_>, _>(text).map(|_| ())).unwrap();
+            js.promised().unwrap_or_default()
+        };
+        let texts = |told: Promised| told.thrown.into_iter().map(|thrown| thrown.text).collect::<Vec<_>>();
+        let told = texts(call(
+            "var n = 0; queueMicrotask(() => { throw 'a' }); queueMicrotask(() => n++); Promise.reject('b')",
+        ));
+        assert_eq!(told, ["a", "a rejected promise that nobody handled: b"]);
+        assert_eq!(js.evaluate("x.js", "if (n !== 1) throw n"), Ok(()));
+        // Handling one does not excuse another one, not even when that one was told before.
+        let told = texts(call("var p = Promise.reject('c'), q = Promise.reject('d'); p.catch(() => 0)"));
+        assert_eq!(told, ["a rejected promise that nobody handled: d"]);
+        let told = texts(call("Promise.reject('e'); q.catch(() => 0)"));
+        assert_eq!(told, ["a rejected promise that nobody handled: e"]);
+        // A reason that rejects another promise when it is written.
+        let told = texts(call("Promise.reject({toString() { Promise.reject('f'); return 'g' }})"));
+        assert_eq!(told, ["f", "g"].map(|why| format!("a rejected promise that nobody handled: {why}")));
+        let many = call("for (var i = 0; i < 100; i++) queueMicrotask(() => { throw i })");
+        assert_eq!((many.thrown.len(), many.others), (MOST_TOLD, 100 - MOST_TOLD as u64));
+        // The call's own exception stays, and is told beside the others.
+        let own = js.call(|ctx| ctx.eval::<Value<'_>, _>("Promise.reject('h'); throw 'i'").map(|_| ()));
+        assert_eq!(own.unwrap_err().text, "i");
+        assert_eq!(texts(js.promised().unwrap()), ["a rejected promise that nobody handled: h"]);
     }
 
     #[test]

@@ -13,23 +13,23 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::call::Call;
-use crate::mailbox::{Asked, Inbox};
+use crate::mailbox::{Asked, Comes, Inbox};
 use crate::record::Maker;
 use crate::request::{Reply, Request, RequestError};
 use crate::runtime::{Js, Thrown};
-use crate::script::{Kept, Parts, Script, Then};
+use crate::script::{Handlers, Kept, Parts, Script, Then};
 use crate::source::Header;
 use crate::status::Counters;
 use crate::{catalogue, functions};
 
-/// Things done one after the other before tasks of the script get a turn.
-const TURN: u32 = 64;
-
-/// Records that a script is given one after the other before it looks round, where each takes less than [`SHORT`].
-const TOGETHER: u32 = 8;
-
-/// A call that takes less is counted with those that follow.
+/// Records that a script is given one after the other before it looks round, and how long that takes at most, but for the
+/// last of them.
+const TOGETHER: usize = 64;
 const SHORT: Duration = Duration::from_millis(1);
+
+/// How long a script that has always something to do keeps its tasks waiting, and its counters as they were, but for a call
+/// that takes longer.
+const ROUND: Duration = Duration::from_millis(10);
 
 /// How often the memory of its values is counted, which walks all of them.
 const MEMORY_EVERY: Duration = Duration::from_secs(5);
@@ -57,9 +57,8 @@ pub(crate) fn run(parts: Parts, inbox: Inbox) {
     let counters = Arc::clone(&parts.counters);
     let name = Arc::clone(&parts.name);
     let came = start(parts, inbox);
-    match &came {
-        Ok(()) => {}
-        Err(why) => tracing::error!(about = &*name, "{name}: {why}"),
+    if let Err(why) = &came {
+        tracing::error!(about = &*name, "{name}: {why}");
     }
     counters.end(came);
 }
@@ -68,12 +67,22 @@ fn start(parts: Parts, inbox: Inbox) -> Result<(), String> {
     let text = std::fs::read_to_string(&parts.file)
         .map_err(|error| format!("{} cannot be read: {error}", parts.file.display()))?;
     let limits = parts.world.config.limits;
-    let js = Js::new(&limits, inbox.end.clone()).map_err(|error| error.to_string())?;
+    let js = Js::new(&limits, inbox.end()).map_err(|error| error.to_string())?;
     let (script, ends) = Script::new(parts).map_err(|error| format!("no thread of its own: {error}"))?;
     script.world.shared.definitions.begin(&script.name);
     let records = js.call(Maker::new).map_err(|thrown| thrown.text)?;
-    let mut thread =
-        Thread { js: &js, script: &script, inbox, ends, records, turn: 0, was_due: false, counted: None };
+    let mut thread = Thread {
+        js: &js,
+        script: &script,
+        inbox,
+        ends,
+        records,
+        turn: 0,
+        was_due: false,
+        round: None,
+        spent_ms: 0,
+        counted: None,
+    };
     let came = thread.work(&text);
     // Nothing that holds a value may be left when the runtime ends.
     drop(thread);
@@ -87,9 +96,14 @@ struct Thread<'t> {
     inbox: Inbox,
     ends: UnboundedReceiver<Then>,
     records: Maker,
+    /// What is looked for first: flows, events, requests and ends of tasks take turns.
     turn: u32,
     /// Whether what was done last was due by the clock.
     was_due: bool,
+    /// When its tasks had their turn.
+    round: Option<Instant>,
+    /// Processor time that was counted, milliseconds.
+    spent_ms: u64,
     /// When its memory was counted.
     counted: Option<Instant>,
 }
@@ -101,7 +115,7 @@ impl Thread<'_> {
         let installed = self.js.call(|ctx| install(ctx, script, header.wrap_globals.as_deref()));
         script.counters.says(header.json());
         let began = installed.and_then(|()| self.js.evaluate(&script.name, text));
-        self.count();
+        self.count(Instant::now());
         if let Err(thrown) = began {
             return Err(thrown.text);
         }
@@ -118,12 +132,16 @@ impl Thread<'_> {
                     self.flows(record);
                     continue;
                 }
-                Next::Event(event) => self.told(|handlers| &handlers.event, |ctx| self::event(ctx, &event)),
+                Next::Event(event) => {
+                    let handler = self.handler(|handlers| &handlers.event);
+                    told(self.js, Instant::now(), handler, |ctx| self::event(ctx, &event))
+                }
                 Next::Request((request, answer)) => {
                     let reply = self.answer(&request);
+                    self.came(Ok(()));
                     // Whoever asked may have gone.
                     let _ = answer.send(reply);
-                    Ok(())
+                    continue;
                 }
                 Next::Ended(then) => {
                     self.script.handlers.borrow_mut().running -= 1;
@@ -132,76 +150,75 @@ impl Thread<'_> {
                 Next::Timer(call) => self.js.call(|ctx| call(ctx)),
                 Next::Interval => self.interval(),
             };
-            if let Err(thrown) = came {
-                self.threw(&thrown);
-            }
-            self.count();
+            self.came(came);
         }
+        self.count(Instant::now());
         Ok(())
     }
 
-    /// Calls the handler of records with this one and, as long as that is soon done, with those behind it: looking round for
-    /// what else waits takes as long as many a handler.
+    /// Calls the handler of records with this one and with those behind it, for a short time: looking round for what else
+    /// waits takes as long as many a handler.
     fn flows(&mut self, first: Arc<LoggedFlow>) {
-        let (mut record, mut taken) = (first, 1);
-        loop {
-            let came = self.told(|handlers| &handlers.flow, |ctx| self.records.make(ctx, &record));
-            if let Err(thrown) = came {
-                self.threw(&thrown);
-            }
-            // So does asking for the thread's time: short calls are counted together.
-            if self.js.spent() >= SHORT {
-                return self.count();
-            }
-            if taken == TOGETHER {
-                return;
-            }
-            match self.inbox.flows.try_recv() {
-                Ok(next) => (record, taken) = (next, taken + 1),
-                Err(_) => return,
-            }
+        let (mut next, mut taken, mut now) = (Some(first), 0, Instant::now());
+        let until = now + SHORT;
+        while let Some(record) = next {
+            let handler = self.handler(|handlers| &handlers.flow);
+            let records = &mut self.records;
+            let came = told(self.js, now, handler, |ctx| records.make(ctx, &record));
+            self.came(came);
+            now = Instant::now();
+            taken += 1;
+            let is_over = taken == TOGETHER || now >= until;
+            next = if is_over { None } else { self.inbox.flow() };
         }
     }
 
     /// What is to be done next. What waits is taken by turns, so that none keeps another one waiting: a handler that takes
     /// longer than its interval is always due, and comes only every second time.
     fn next(&mut self) -> Next {
-        self.turn = self.turn.wrapping_add(1);
-        // Whoever could say that it is to end has gone, or has said so.
-        if !matches!(self.inbox.end.has_changed(), Ok(false)) {
+        if self.inbox.is_over() {
             return Next::End;
         }
-        if self.turn.is_multiple_of(TURN) {
+        let now = Instant::now();
+        if self.round.is_none_or(|at| now.duration_since(at) >= ROUND) {
+            self.round = Some(now);
             self.script.wait(tokio::task::yield_now());
-            self.count();
+            self.count(now);
         }
         if !self.was_due
-            && let Some(due) = self.due()
+            && let Some(due) = self.due(now)
         {
             self.was_due = true;
             return due;
         }
         self.was_due = false;
-        for kind in 0..4 {
-            let Inbox { flows, events, requests, .. } = &mut self.inbox;
-            let found = match (self.turn + kind) % 4 {
-                0 => flows.try_recv().ok().map(Next::Flow),
-                1 => events.try_recv().ok().map(Next::Event),
-                2 => requests.try_recv().ok().map(Next::Request),
-                _ => self.ends.try_recv().ok().map(Next::Ended),
-            };
-            if let Some(found) = found {
-                return found;
-            }
+        if let Some(next) = self.waiting() {
+            return next;
         }
-        // Nothing waits.
-        if let Some(due) = self.due() {
+        if let Some(due) = self.due(now) {
             self.was_due = true;
             return due;
         }
-        self.count();
+        self.idle(now)
+    }
+
+    /// What waits, of each kind in turn.
+    fn waiting(&mut self) -> Option<Next> {
+        self.turn = self.turn.wrapping_add(1);
+        (0..4).find_map(|kind| match self.turn.wrapping_add(kind) % 4 {
+            0 => self.inbox.flow().map(Next::Flow),
+            1 => self.inbox.event().map(Next::Event),
+            2 => self.inbox.request().map(Next::Request),
+            _ => self.ends.try_recv().ok().map(Next::Ended),
+        })
+    }
+
+    /// Waits until something comes or is due.
+    fn idle(&mut self, now: Instant) -> Next {
+        self.count(now);
         let at = self.script.handlers.borrow().next();
-        let Self { inbox: Inbox { flows, events, requests, end }, ends, script, .. } = self;
+        let Self { inbox, ends, script, .. } = self;
+        let Comes { news, requests, end } = inbox.comes();
         let clock = async {
             match at {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -211,23 +228,18 @@ impl Thread<'_> {
         script.wait(async {
             tokio::select! {
                 _ = end.changed() => Next::End,
-                Some(record) = flows.recv() => Next::Flow(record),
-                Some(event) = events.recv() => Next::Event(event),
+                () = news.notified() => Next::Nothing,
                 Some(asked) = requests.recv() => Next::Request(asked),
                 Some(then) = ends.recv() => Next::Ended(then),
                 () = clock => Next::Nothing,
-                else => Next::End,
             }
         })
     }
 
     /// What the clock says is to be done, the longest due first.
-    fn due(&self) -> Option<Next> {
+    fn due(&self, now: Instant) -> Option<Next> {
         let mut handlers = self.script.handlers.borrow_mut();
-        let (first, now) = (handlers.next()?, Instant::now());
-        if first > now {
-            return None;
-        }
+        let first = handlers.next().filter(|first| *first <= now)?;
         match handlers.interval.as_mut().filter(|interval| interval.next == first) {
             Some(interval) => {
                 interval.next += interval.every;
@@ -240,21 +252,8 @@ impl Thread<'_> {
         }
     }
 
-    fn handler(&self, of: impl Fn(&crate::script::Handlers) -> &Option<Kept>) -> Option<Kept> {
+    fn handler(&self, of: impl Fn(&Handlers) -> &Option<Kept>) -> Option<Kept> {
         of(&self.script.handlers.borrow()).clone()
-    }
-
-    /// Calls a handler with what came.
-    fn told(
-        &self,
-        of: impl Fn(&crate::script::Handlers) -> &Option<Kept>,
-        make: impl for<'js> FnOnce(&Ctx<'js>) -> rquickjs::Result<Object<'js>>,
-    ) -> Result<(), Thrown> {
-        let Some(handler) = self.handler(of) else { return Ok(()) };
-        self.js.call(|ctx| {
-            let one = make(ctx)?;
-            handler.restore(ctx)?.call::<_, Value<'_>>((one,)).map(|_| ())
-        })
     }
 
     fn interval(&self) -> Result<(), Thrown> {
@@ -282,6 +281,18 @@ impl Thread<'_> {
         }))
     }
 
+    /// Tells what a call has not caught, and then what its promises have not.
+    fn came(&self, came: Result<(), Thrown>) {
+        if let Err(thrown) = came {
+            self.threw(&thrown);
+        }
+        let Some(promised) = self.js.promised() else { return };
+        for thrown in &promised.thrown {
+            self.threw(thrown);
+        }
+        self.script.counters.exceptions.fetch_add(promised.others, Relaxed);
+    }
+
     fn threw(&self, thrown: &Thrown) {
         let Counters { interrupted, .. } = &*self.script.counters;
         interrupted.fetch_add(u64::from(thrown.interrupted), Relaxed);
@@ -291,17 +302,31 @@ impl Thread<'_> {
     }
 
     /// Counts the thread's time and, now and then, the memory of its values.
-    fn count(&mut self) {
+    fn count(&mut self, now: Instant) {
         let spent = clock_gettime(ClockId::ThreadCPUTime);
         let ms = spent.tv_sec as u64 * 1000 + spent.tv_nsec as u64 / 1_000_000;
         let counters = &self.script.counters;
-        counters.cpu_ms.store(ms, Relaxed);
-        let now = Instant::now();
+        counters.cpu_ms.fetch_add(ms - self.spent_ms, Relaxed);
+        self.spent_ms = ms;
         if self.counted.is_none_or(|at| now.duration_since(at) >= MEMORY_EVERY) {
             self.counted = Some(now);
             counters.memory_bytes.store(self.js.memory_bytes(), Relaxed);
         }
     }
+}
+
+/// Calls a handler, where there is one, with what came.
+fn told(
+    js: &Js,
+    now: Instant,
+    handler: Option<Kept>,
+    make: impl for<'js> FnOnce(&Ctx<'js>) -> rquickjs::Result<Object<'js>>,
+) -> Result<(), Thrown> {
+    let Some(handler) = handler else { return Ok(()) };
+    js.call_at(now, |ctx| {
+        let one = make(ctx)?;
+        handler.restore(ctx)?.call::<_, Value<'_>>((one,)).map(|_| ())
+    })
 }
 
 /// Makes our functions globals of a script, or properties of one global object whose name is `wrap`.

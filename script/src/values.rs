@@ -19,12 +19,15 @@ const MOST_STORED: usize = 4 << 20;
 /// Bytes of a name at most.
 const LONGEST_NAME: usize = 1000;
 
+/// What is stored, by owner and by file.
+type Stores = BTreeMap<(String, Option<PathBuf>), Arc<Mutex<Store>>>;
+
 /// All of them.
 #[derive(Debug, Default)]
 pub(crate) struct Values {
     shared: Mutex<Kept>,
-    /// By owner and by file: the operator may move them while the collector runs.
-    stores: Mutex<BTreeMap<(String, Option<PathBuf>), Arc<Mutex<Store>>>>,
+    /// The operator may move them while the collector runs.
+    stores: Mutex<Stores>,
 }
 
 /// Values by name, and what they take.

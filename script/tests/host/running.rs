@@ -1,12 +1,19 @@
 //! How scripts begin, go on and end.
 
 use std::io::Read;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use engine::{LoggedEvent, LoggedFlow, News};
 use script::{Request, RequestError};
 use serde_json::json;
+use tables::outbox::ThresholdEvent;
+use tables::question::{Address, Owner, Source};
 
 use crate::support::{Host, get, until};
 
@@ -135,6 +142,69 @@ fn a_clock_that_is_always_due_keeps_nobody_waiting() {
 }
 
 #[test]
+fn every_record_and_event_comes_once_and_in_its_order() {
+    const EACH: u64 = 1000;
+    let host = Host::start(&[(
+        "order.js",
+        "var seen = {flows: 0, events: 0, wrong: 0};\n\
+         setFlowHandler(function(rec) { if (rec.flowID !== seen.flows++) seen.wrong++; }, ['pairs']);\n\
+         setEventHandler(function(evt) { if (evt.eventID !== seen.events++) seen.wrong++; }, ['busy']);\n\
+         setHttpHandler(function() { return seen; });",
+    )]);
+    assert_eq!(host.get("order.js")["flows"], 0);
+    let records: Vec<_> = (0..EACH).map(|id| record(id, "pairs")).collect();
+    let events: Vec<_> = (0..EACH).map(|id| event(id, "busy")).collect();
+    host.scripts.take(&News { records: &records, events: &events });
+    until("all have come", || {
+        let seen = host.get("order.js");
+        assert_eq!(seen["wrong"], 0, "{seen}");
+        seen["flows"] == EACH && seen["events"] == EACH
+    });
+    let status = host.status("order.js");
+    assert_eq!((&status["flowsReceived"], &status["flowsLost"]), (&json!(EACH), &json!(0)));
+    assert_eq!((&status["eventsReceived"], &status["eventsLost"]), (&json!(EACH), &json!(0)));
+}
+
+#[test]
+fn a_flood_of_everything_keeps_nobody_waiting() {
+    // What is due by the clock, records, events and requests all wait at once, and whichever comes first in a turn is not
+    // always the same.
+    let host = Host::start(&[(
+        "flood.js",
+        "var seen = {timers: 0, flows: 0, events: 0, intervals: 0};\n\
+         function again() { seen.timers++; setTimeout(again, 0); }\n\
+         again();\n\
+         setIntervalHandler(function() { seen.intervals++; }, 0.01);\n\
+         setFlowHandler(function(rec) { seen.flows++; }, ['pairs']);\n\
+         setEventHandler(function(evt) { seen.events++; }, ['busy']);\n\
+         setHttpHandler(function() { return seen; });",
+    )]);
+    let (records, events) = (vec![record(0, "pairs"); 100], vec![event(0, "busy"); 100]);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Relaxed) {
+                host.scripts.take(&News { records: &records, events: &events });
+                std::thread::sleep(Duration::from_micros(50));
+            }
+        });
+        let seen = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            let first = host.get("flood.js");
+            until("all go on", || {
+                let seen = host.get("flood.js");
+                ["timers", "flows", "events", "intervals"]
+                    .iter()
+                    .all(|of| seen[of].as_u64() >= first[of].as_u64().map(|n| n + 3))
+            });
+        }));
+        is_over.store(true, Relaxed);
+        seen.unwrap();
+    });
+    let status = host.status("flood.js");
+    assert!(status["flowsLost"].as_u64() > Some(0) && status["eventsLost"].as_u64() > Some(0), "{status}");
+}
+
+#[test]
 fn one_that_never_ends_does_not_hold_up_the_end() {
     let host = Host::start(&[("forever.js", "while (true) {}")]);
     until("it runs", || host.is_alive("forever.js"));
@@ -175,4 +245,33 @@ fn one_whose_file_has_changed_starts_anew() {
         host.is_alive("v.js") && host.ask("v.js", get()).is_ok_and(|reply| reply.body == b"2")
     });
     assert_eq!(host.status("v.js")["starts"], 2);
+}
+
+const OWNER: Owner = Owner { agent: Address::V4(Ipv4Addr::LOCALHOST), source: Source::Agent };
+
+fn record(id: u64, name: &str) -> Arc<LoggedFlow> {
+    Arc::new(LoggedFlow {
+        id,
+        name: name.into(),
+        owner: OWNER,
+        keys: "10.0.0.1".to_owned(),
+        value: 1.0,
+        values: Vec::new(),
+        start_ms: 0,
+        end_ms: 0,
+    })
+}
+
+fn event(id: u64, threshold: &str) -> Arc<LoggedEvent> {
+    let event = ThresholdEvent {
+        threshold: threshold.into(),
+        owner: OWNER,
+        metric: "ifinutilization".to_owned(),
+        limit: 80.0,
+        value: 90.0,
+        flow_key: None,
+        values: Vec::new(),
+        at_us: 0,
+    };
+    Arc::new(LoggedEvent { id, at_ms: 0, event })
 }
