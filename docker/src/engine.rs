@@ -123,9 +123,9 @@ impl Engine {
         let call = "GET /events";
         let mut connection = Connection::open(&self.endpoint, self.limits).await?;
         let greeting = self.negotiate(&mut connection).await?;
-        let path = events_path(greeting.version.api, since.or(greeting.date));
+        let path = events_path(greeting.version.api, beginning(since, greeting.date));
         let answer = self.in_time(call, connection.get(&path, call)).await?;
-        Ok(Events::new(self.endpoint.clone(), answer.into_body(), connection, self.limits.line_bytes))
+        Ok(Events::new(self.endpoint.clone(), answer.into_body(), connection, greeting.date))
     }
 
     /// Stops a container: its signal, and after its grace period the kill. One that does not run is stopped already.
@@ -313,6 +313,18 @@ fn date(answer: &Response<Incoming>) -> Option<EventTime> {
     let text = answer.headers().get(header::DATE)?.to_str().ok()?;
     let time: SystemTime = httpdate::parse_http_date(text).ok()?;
     EventTime::of_system(time)
+}
+
+/// Where a stream is to begin. An engine whose clock was set back has not come as far as what is wanted: there it is where the
+/// clock stands.
+fn beginning(since: Option<EventTime>, date: Option<EventTime>) -> Option<EventTime> {
+    match (since, date) {
+        // Its time is in whole seconds.
+        (Some(since), Some(date)) if since.as_nanos() >= date.as_nanos().saturating_add(1_000_000_000) => {
+            Some(date)
+        }
+        _ => since.or(date),
+    }
 }
 
 /// The path that registers for events, with the filters that the engine is to use.

@@ -201,13 +201,25 @@ impl Action {
 pub struct Events {
     endpoint: Endpoint,
     lines: Lines,
+    engine_time: Option<EventTime>,
     /// `None` when it has ended.
     stream: Option<(Incoming, Connection)>,
 }
 
 impl Events {
-    pub(crate) fn new(endpoint: Endpoint, body: Incoming, connection: Connection, line_bytes: usize) -> Self {
-        Self { endpoint, lines: Lines::new(line_bytes), stream: Some((body, connection)) }
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        body: Incoming,
+        connection: Connection,
+        engine_time: Option<EventTime>,
+    ) -> Self {
+        let lines = Lines::new(connection.limits().line_bytes);
+        Self { endpoint, lines, engine_time, stream: Some((body, connection)) }
+    }
+
+    /// The time by the engine's clock just before it registered, in whole seconds; absent when it did not tell.
+    pub fn engine_time(&self) -> Option<EventTime> {
+        self.engine_time
     }
 
     /// Waits for the next event; `None` at the end of the stream, and ever after. Nothing is lost when the future is

@@ -2,7 +2,7 @@
 
 use std::future::pending;
 use std::hash::{BuildHasher as _, RandomState};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use docker::{Container, Endpoint, Engine, Error, Event, EventTime, Events, Id, Limits, Listed};
 use rustix::process::{Resource, getrlimit};
@@ -218,9 +218,10 @@ impl Following {
     fn answered(&mut self, answer: Answer, exporter: &mut Exporter, now: Instant) {
         match answer {
             Answer::Registered(Ok(events)) => {
+                let time = events.engine_time();
                 self.events = Some(events);
                 self.stream += 1;
-                self.give(Input::Registered(wall_clock()), exporter, now);
+                self.give(Input::Registered(time), exporter, now);
             }
             Answer::Registered(Err(error)) => self.lost(&error.to_string(), exporter, now),
             Answer::Listed(stream, _) if stream != self.stream || self.events.is_none() => {}
@@ -347,12 +348,6 @@ fn room(files: Option<u64>) -> usize {
     let files = files.unwrap_or(u64::MAX);
     let each = (files - OTHER_FILES.min(files / 4)) / FILES_EACH;
     usize::try_from(each).unwrap_or(usize::MAX).min(MOST_CONTAINERS)
-}
-
-/// This host's clock, which is the engine's too.
-fn wall_clock() -> EventTime {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    EventTime::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

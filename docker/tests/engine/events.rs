@@ -276,13 +276,18 @@ fn events_begin_at_the_engines_own_time_or_where_the_last_ones_ended() {
     });
     block_on(async {
         let mut engine = Engine::new(stand_in.endpoint(), Limits::default());
-        engine.events(None).await.unwrap();
-        let last = EventTime::from_nanos(1_772_360_431_999_999_999);
+        let events = engine.events(None).await.unwrap();
+        let time = EventTime::from_nanos(1_772_360_430_000_000_000);
+        assert_eq!(events.engine_time(), Some(time));
+        let last = EventTime::from_nanos(1_772_360_430_899_999_999);
         engine.events(Some(last.after())).await.unwrap();
+        let before_it_was_set_back = EventTime::from_nanos(1_772_364_030_000_000_000);
+        engine.events(Some(before_it_was_set_back)).await.unwrap();
     });
     let asked = stand_in.asked();
     assert!(asked[1].ends_with("&since=1772360430.000000000"), "{asked:?}");
-    assert!(asked[3].ends_with("&since=1772360432.000000000"), "{asked:?}");
+    assert!(asked[3].ends_with("&since=1772360430.900000000"), "{asked:?}");
+    assert!(asked[5].ends_with("&since=1772360430.000000000"), "{asked:?}");
     assert!(asked[3].starts_with("/v1.41/events?filters=%7B%22type%22:%5B%22container%22%5D"), "{asked:?}");
-    assert_eq!(stand_in.connections(), 2);
+    assert_eq!(stand_in.connections(), 3);
 }

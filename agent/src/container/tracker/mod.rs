@@ -50,8 +50,8 @@ pub struct Options {
 /// What has happened.
 #[derive(Debug)]
 pub enum Input {
-    /// The engine has registered for events; with the time by this host's clock.
-    Registered(EventTime),
+    /// The engine has registered for events; with the time by its clock, where it tells that.
+    Registered(Option<EventTime>),
     /// There are no events any more, or there never were.
     StreamLost,
     /// The containers that run or are paused.
@@ -221,6 +221,8 @@ enum Phase {
 #[derive(Debug)]
 struct Running {
     started_at: Option<EventTime>,
+    /// No event of this run is earlier; absent when that cannot be said.
+    not_before: Option<EventTime>,
     watched: bool,
     /// Whether the engine is asked if it still runs.
     checking: bool,
@@ -301,8 +303,10 @@ impl Tracker {
         self.options.polling = polling;
     }
 
-    fn registered(&mut self, time: EventTime) {
-        self.recent.at_least(time);
+    fn registered(&mut self, time: Option<EventTime>) {
+        if let Some(time) = time {
+            self.engine_time(time);
+        }
         if std::mem::replace(&mut self.registered, self.inputs) > 0 {
             for entry in self.entries.values_mut() {
                 match &mut entry.phase {
@@ -314,6 +318,21 @@ impl Tracker {
         }
         self.list_asked = self.inputs;
         self.effects.push(Effect::List);
+    }
+
+    /// When the engine's clock was set back, what was before says nothing of what is after it: a run that begins now is not
+    /// one of those that were told because they began by a later time.
+    fn engine_time(&mut self, time: EventTime) {
+        if !self.recent.is_set_back(time) {
+            return;
+        }
+        for entry in self.entries.values_mut() {
+            match &mut entry.phase {
+                Phase::Past(told, _) => told.until = None,
+                Phase::Asked(asked) => asked.told.iter_mut().for_each(|told| told.until = None),
+                Phase::Running(running) => running.not_before = None,
+            }
+        }
     }
 
     fn stream_lost(&mut self) {
@@ -368,6 +387,7 @@ impl Tracker {
             return;
         }
         self.counts.events += 1;
+        self.engine_time(event.time);
         let Event { id, action, name, time, .. } = event;
         match action {
             Action::Start => self.event_start(id, &name, time),
@@ -407,7 +427,7 @@ impl Tracker {
                 self.thaw(id, time);
             }
             // Of an earlier run.
-            Some(Phase::Running(running)) if running.started_at.is_some_and(|start| time < start) => {}
+            Some(Phase::Running(running)) if running.not_before.is_some_and(|start| time < start) => {}
             Some(Phase::Running(running)) if running.watched => self.check(id),
             Some(Phase::Running(_)) => self.end(id, Die::Come),
             Some(Phase::Past(told, _)) if told.until.is_some_and(|until| time < until) => {}
@@ -429,7 +449,7 @@ impl Tracker {
 
     fn event_pause(&mut self, id: Id, paused: bool, time: EventTime) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        if let Phase::Running(Running { started_at: Some(start), .. }) = &entry.phase
+        if let Phase::Running(Running { not_before: Some(start), .. }) = &entry.phase
             && time < *start
         {
             return;
@@ -601,7 +621,8 @@ impl Tracker {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let Phase::Asked(asked) = &entry.phase else { return };
         let started_at = asked.opening;
-        entry.phase = Phase::Running(Running { started_at, watched, checking: false, samples: 1 });
+        let running = Running { started_at, not_before: started_at, watched, checking: false, samples: 1 };
+        entry.phase = Phase::Running(running);
         self.counts.firsts += 1;
         self.sample(id, Cause::First);
         self.set_due(id, Some(now + SECOND_SAMPLE));
@@ -616,7 +637,7 @@ impl Tracker {
     /// A running container has ended.
     fn end(&mut self, id: Id, die: Die) {
         let Some(Entry { phase: Phase::Running(running), .. }) = self.entries.get(&id) else { return };
-        let told = Told { until: running.started_at, die };
+        let told = Told { until: running.not_before, die };
         self.last_sample(id, true);
         self.effects.push(Effect::Close(id));
         self.make_past(id, told);

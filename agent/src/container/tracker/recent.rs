@@ -1,4 +1,5 @@
-//! Events that were seen lately: after a lost stream the engine tells its last ones again.
+//! Events that were seen lately: after a lost stream the engine tells its last ones again. With them, how far the engine's
+//! clock has come.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -12,6 +13,10 @@ const REMEMBERED: usize = 1_024;
 /// than they happened.
 const OVERLAP_NS: u64 = 1_000_000_000;
 
+/// What is so much earlier than the last event was not late: the clock was set back, nanoseconds. More than the overlap, and
+/// than the second to which an engine's own time is cut.
+const SET_BACK_NS: u64 = 2_000_000_000;
+
 /// The last events.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
@@ -23,7 +28,6 @@ pub(super) struct Recent {
 impl Recent {
     /// Remembers an event; false when it was there already.
     pub(super) fn is_new(&mut self, event: &Event) -> bool {
-        self.at_least(event.time);
         let mut hasher = DefaultHasher::new();
         event.id.hash(&mut hasher);
         event.time.hash(&mut hasher);
@@ -41,9 +45,12 @@ impl Recent {
         true
     }
 
-    /// A time up to which nothing is wanted again.
-    pub(super) fn at_least(&mut self, time: EventTime) {
-        self.last = self.last.max(Some(time));
+    /// It is this time by the engine's clock, or a little later; gives whether the clock was set back since the last one.
+    pub(super) fn is_set_back(&mut self, time: EventTime) -> bool {
+        let set_back =
+            self.last.is_some_and(|last| last.as_nanos().saturating_sub(time.as_nanos()) > SET_BACK_NS);
+        self.last = if set_back { Some(time) } else { self.last.max(Some(time)) };
+        set_back
     }
 
     /// From when on the next stream is to tell.

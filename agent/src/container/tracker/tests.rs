@@ -255,7 +255,7 @@ impl World {
         let at = self.tick();
         self.since.get_or_insert(at);
         (0..self.containers.len()).for_each(|n| self.see_exit(n));
-        self.give(Input::Registered(EventTime::from_nanos(at)));
+        self.give(Input::Registered(Some(EventTime::from_nanos(at))));
     }
 
     fn lose(&mut self) {
@@ -588,6 +588,48 @@ fn a_restart_keeps_the_data_source() {
 }
 
 #[test]
+fn a_container_is_followed_through_a_clock_that_was_set_back() {
+    const HOUR_NS: u64 = 3_600_000_000_000;
+    // Told by the first event after it, or by the engine's time when the stream begins anew.
+    for lost in [false, true] {
+        let mut world = World::new(3, false, true);
+        world.clock += 2 * HOUR_NS;
+        world.register();
+        world.serve_list();
+        world.return_list();
+        for set_back in [true, false, true] {
+            world.start(0);
+            world.deliver();
+            answer(&mut world);
+            world.pause(0);
+            world.deliver();
+            assert_eq!(world.samples.last().unwrap().state, RunState::Paused);
+            if set_back {
+                world.clock -= HOUR_NS / 2;
+            }
+            if lost {
+                world.lose();
+                world.register();
+                world.serve_list();
+                world.return_list();
+            }
+            world.pause(0);
+            world.deliver();
+            assert_eq!(world.samples.last().unwrap().state, RunState::Running);
+            world.exit(0);
+            world.see_exit(0);
+            world.notice(0);
+            world.deliver();
+            assert_eq!(world.causes(0).last(), Some(&Cause::Last));
+        }
+        world.start(0);
+        world.settle();
+        world.check_order();
+        assert_eq!(world.causes(0).len(), 7, "{:?}", world.causes(0));
+    }
+}
+
+#[test]
 fn an_engine_that_hangs_is_asked_again_and_what_ended_is_told_without_it() {
     let mut world = ready();
     world.start(0);
@@ -617,7 +659,7 @@ fn a_lost_stream_is_awaited_longer_and_longer_until_it_is_back() {
     };
     let waits: Vec<u128> = (0..8).map(|_| wait()).collect();
     assert_eq!(waits, [200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
-    tracker.on(Input::Registered(EventTime::from_nanos(7_000_000_000)), now);
+    tracker.on(Input::Registered(Some(EventTime::from_nanos(7_000_000_000))), now);
     tracker.on(Input::Listed(Vec::new()), now);
     let effects = tracker.on(Input::StreamLost, now);
     let [Effect::Register { after, since }] = effects[..] else { panic!("{effects:?}") };
