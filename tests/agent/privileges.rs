@@ -1,4 +1,5 @@
-//! The agent without root: a user with access to the engine's socket and one capability.
+//! The agent without root: a user with access to the engine's socket and one capability. And one that sees no process but
+//! its own.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -74,4 +75,34 @@ fn without_root_containers_are_followed_and_counted_all_the_same() {
     // What it may not do is said once.
     assert_eq!(agent.lines("CAP_SYS_ADMIN").len(), 1, "{}", agent.log());
     agent.end();
+}
+
+/// As in a container without `--pid=host`, or elsewhere than its engine.
+#[test]
+fn where_no_process_is_to_be_seen_the_engines_word_is_told() {
+    require(&["unshare"]);
+    let _turn = turn();
+    let (lab, receiver) = (shared(), Receiver::start());
+    let mut hidden: Command = command("unshare");
+    hidden.args(["--pid", "--fork", "--kill-child", "--mount-proc"]).arg(agent::program());
+    let (endpoint, collector) = (endpoint_of(lab), receiver.to());
+    let arguments = ["--docker", &endpoint, "--collector", &collector, "--polling", "1"];
+    let mut agent = Agent::start_by(hidden, &arguments);
+    agent.wait_for_engine();
+    let ids = ["one", "two"].map(|name| lab.run(&["--name", name, "--cpus", "1"], &["sleep", "1000"]));
+    for id in &ids {
+        let told = receiver.wait_for(id, "three samples", |samples| Some(samples.get(2)?.clone()));
+        // It runs, and what it uses is not known.
+        assert_eq!((told.state(), told.cpu_ms()), (1, u64::from(u32::MAX)), "{told:#?}");
+        assert_eq!((told.numbers["vcpu_cpuCount"], told.macs.len()), (1, 1), "{told:#?}");
+        assert_eq!(told.formats, [2001, 2101, 2002, 2000]);
+    }
+    lab.remove(&[&ids[0], &ids[1]]);
+    for id in &ids {
+        receiver.wait_for_state(id, 5);
+        let ends = receiver.of(id).iter().filter(|sample| sample.state() == 5).count();
+        assert_eq!(ends, 1);
+    }
+    agent.wait_for_counter("finderscope_agent_containers", 0);
+    assert_eq!(agent.lines("--pid=host").len(), 1, "{}", agent.log());
 }

@@ -71,7 +71,7 @@ pub struct Blocks {
 }
 
 /// The open files of a container's control groups.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Files {
     cpu: Option<(Version, File)>,
     memory: Option<(Version, File)>,

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use decode::DataSource;
 use docker::{Container, Id};
 use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::adapters::{self, Adapter};
@@ -67,12 +68,15 @@ struct Lacks {
     namespaces: bool,
     counters: bool,
     watches: bool,
+    processes: bool,
 }
 
 #[derive(Debug)]
 struct Open {
     index: u32,
     pid: u32,
+    /// The processors of its host; all ones where these are not known.
+    host_processors: u32,
     hostname: String,
     /// Leaves the set of watched ones with it.
     _watch: Option<OwnedFd>,
@@ -88,10 +92,44 @@ struct Open {
     at_end: Option<AtEnd>,
 }
 
+impl Open {
+    /// Of a container of which nothing is open.
+    fn new(container: &Container, index: u32, host_processors: u32) -> Self {
+        Self {
+            index,
+            pid: container.pid.unwrap_or_default(),
+            host_processors,
+            hostname: container.hostname.clone(),
+            _watch: None,
+            files: Files::default(),
+            network: None,
+            names: None,
+            adapters: Vec::new(),
+            adapter_bytes: Vec::new(),
+            processors: processors(container, host_processors),
+            memory_bytes: container.memory_limit_bytes,
+            at_end: None,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct AtEnd {
     cpu_ns: Option<u64>,
     seen: Option<network::Seen>,
+}
+
+/// What came of opening a container's counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// They are open, and its end will be seen.
+    Watched,
+    /// They are open; its end is the engine's to tell.
+    Unwatched,
+    /// It has ended: nobody is in its control groups any more.
+    Ended,
+    /// Its process is not to be seen: it has ended, or it is hidden.
+    Unseen,
 }
 
 impl Population {
@@ -133,29 +171,27 @@ impl Population {
         self.unseen
     }
 
-    /// Opens the counters of a container that runs. Gives whether its end will be seen; `None` when its process is not
-    /// there any more.
-    pub fn open(&mut self, container: &Container, index: u32) -> Option<bool> {
-        let pid = container.pid?;
+    /// Opens the counters of a container that runs.
+    pub fn open(&mut self, container: &Container, index: u32) -> Opened {
+        let Some(pid) = container.pid else { return Opened::Unseen };
         // The watch comes first: what is found after it is about a process that it is for, or one before it.
-        let watch = match Pid::from_raw(i32::try_from(pid).ok()?)
-            .map(|pid| pidfd_open(pid, PidfdFlags::empty()))?
-        {
-            Ok(watch) => Some(watch),
-            Err(rustix::io::Errno::SRCH) => {
-                self.not_seen(container, pid);
-                return None;
-            }
-            Err(error) => {
-                if !std::mem::replace(&mut self.lacks.watches, true) {
-                    tracing::warn!("ends of containers are known from the engine only: pidfd_open: {error}");
-                }
-                None
-            }
+        let watch = match i32::try_from(pid).ok().and_then(Pid::from_raw) {
+            Some(process) => pidfd_open(process, PidfdFlags::empty()),
+            None => Err(Errno::SRCH),
         };
-        let Some(membership) = self.membership(&container.id, pid) else {
-            self.not_seen(container, pid);
-            return None;
+        if let Err(error) = watch
+            && error != Errno::SRCH
+            && !std::mem::replace(&mut self.lacks.watches, true)
+        {
+            tracing::warn!("ends of containers are known from the engine only: pidfd_open: {error}");
+        }
+        let found = match watch {
+            Err(Errno::SRCH) => None,
+            _ => self.membership(&container.id, pid),
+        };
+        let Some(membership) = found else {
+            self.unseen += 1;
+            return if self.left(&container.id).is_some() { Opened::Ended } else { Opened::Unseen };
         };
         self.remember(&membership, &container.id);
         let files = Files::open(&self.root, &self.hierarchies, &membership);
@@ -168,40 +204,37 @@ impl Population {
         }
         let network =
             if self.shares_the_hosts(container, pid) { None } else { Network::open(&self.root, pid) };
-        let watch = watch.filter(|watch| {
+        let watch = watch.ok().filter(|watch| {
             let data = epoll::EventData::new_u64(index.into());
             epoll::add(&self.epoll, watch, data, epoll::EventFlags::IN).is_ok()
         });
-        let watched = watch.is_some();
-        let open = Open {
-            index,
-            pid,
-            hostname: container.hostname.clone(),
-            _watch: watch,
-            files,
-            network,
-            names: None,
-            adapters: Vec::new(),
-            adapter_bytes: Vec::new(),
-            processors: processors(container, self.capacity.processors),
-            memory_bytes: container.memory_limit_bytes,
-            at_end: None,
-        };
-        self.ids.insert(index, container.id);
+        let opened = if watch.is_some() { Opened::Watched } else { Opened::Unwatched };
+        let open = Open::new(container, index, self.capacity.processors);
+        self.insert(container, Open { _watch: watch, files, network, ..open });
+        opened
+    }
+
+    /// Takes in a container that runs as the engine says, although its process is not to be seen. What the engine says of it
+    /// is all that is known.
+    pub fn open_unseen(&mut self, container: &Container, index: u32) {
+        if !std::mem::replace(&mut self.lacks.processes, true) {
+            tracing::warn!(
+                "container {} runs, but its process {} is not to be seen here, so that its counters are not known; if that \
+                 is so for all containers, the agent needs --pid=host, or to run on the engine's host",
+                container.id.short(),
+                container.pid.unwrap_or_default()
+            );
+        }
+        // Whose processors they are is not known either.
+        self.insert(container, Open::new(container, index, u32::MAX));
+    }
+
+    fn insert(&mut self, container: &Container, open: Open) {
+        self.ids.insert(open.index, container.id);
         self.open.insert(container.id, open);
         let mac = |mac| Adapter { mac, peer: None };
         let told = container.networks.iter().filter_map(|network| network.mac).map(mac).collect();
         self.set_adapters(container.id, told);
-        Some(watched)
-    }
-
-    fn not_seen(&mut self, container: &Container, pid: u32) {
-        self.unseen += 1;
-        tracing::info!(
-            "the process {pid} of container {} is gone before its counters could be opened (if that is so for all \
-             containers, the agent does not see the host's processes: it needs --pid=host)",
-            container.id.short()
-        );
     }
 
     fn membership(&self, id: &Id, pid: u32) -> Option<Membership> {
@@ -233,7 +266,7 @@ impl Population {
     /// What a container may use has changed.
     pub fn update(&mut self, container: &Container) {
         if let Some(open) = self.open.get_mut(&container.id) {
-            open.processors = processors(container, self.capacity.processors);
+            open.processors = processors(container, open.host_processors);
             open.memory_bytes = container.memory_limit_bytes;
         }
     }
@@ -306,15 +339,16 @@ impl Population {
     }
 
     /// What a container has used that was over before its counters could be opened: its groups are there for some
-    /// milliseconds more, where those of others were. `None` when they are gone, or when a process is in them.
+    /// milliseconds more. `None` when they are gone, or when a process is in them.
     fn left_over(&mut self, id: &Id) -> Option<Usage> {
-        let places = self.places.iter();
-        places.map(|place| place.of(id)).find_map(|place| {
-            if !self.hierarchies.is_deserted(&self.root, &place) {
-                return None;
-            }
-            Some(Files::open(&self.root, &self.hierarchies, &place).read(&mut self.scratch))
-        })
+        let files = Files::open(&self.root, &self.hierarchies, &self.left(id)?);
+        Some(files.read(&mut self.scratch))
+    }
+
+    /// The groups of a container, where those of others were, when nobody is in them.
+    fn left(&self, id: &Id) -> Option<Membership> {
+        let mut places = self.places.iter().map(|place| place.of(id));
+        places.find(|place| self.hierarchies.is_deserted(&self.root, place))
     }
 
     /// The adapters are listed when interfaces have come or gone. Where the namespace may not be entered, the engine's

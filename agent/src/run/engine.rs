@@ -1,5 +1,6 @@
 //! The engine, asked as the tracker wants it: each question is a task with a connection that is kept for the next one.
 
+use std::collections::VecDeque;
 use std::future::pending;
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::task::JoinSet;
 
 use super::{capacity, root, watched};
-use crate::container::population::Population;
+use crate::container::population::{Opened, Population};
 use crate::container::records;
 use crate::container::tracker::{Cause, Counts, Effect, Input, Options, Sample, Tracker};
 use crate::export::Exporter;
@@ -272,9 +273,20 @@ impl Following {
         }
     }
 
+    fn open(&mut self, container: &Container) -> Input {
+        let id = container.id;
+        let index = self.tracker.index(&id);
+        match index.map_or(Opened::Unseen, |index| self.population.get_mut().open(container, index)) {
+            Opened::Watched => Input::Opened { id, watched: true },
+            Opened::Unwatched => Input::Opened { id, watched: false },
+            Opened::Ended => Input::NotOpened(id),
+            Opened::Unseen => Input::Unseen(id),
+        }
+    }
+
     /// Gives the tracker an input, and does what it wants.
     fn give(&mut self, input: Input, exporter: &mut Exporter, now: Instant) {
-        let mut effects: std::collections::VecDeque<Effect> = self.tracker.on(input, now).into();
+        let mut effects: VecDeque<Effect> = self.tracker.on(input, now).into();
         let mut flush = false;
         while let Some(effect) = effects.pop_front() {
             match effect {
@@ -282,16 +294,15 @@ impl Following {
                 Effect::List => self.list(),
                 Effect::Inspect(id) => self.inspect(id),
                 Effect::Open(container) => {
-                    let index = self.tracker.index(&container.id);
-                    let opened = index.and_then(|index| self.population.get_mut().open(&container, index));
-                    let input = match opened {
-                        Some(watched) => Input::Opened { id: container.id, watched },
-                        None => Input::NotOpened(container.id),
-                    };
-                    // The answer's effects come before those that wait.
-                    for effect in self.tracker.on(input, now).into_iter().rev() {
-                        effects.push_front(effect);
+                    let input = self.open(&container);
+                    next(&mut effects, self.tracker.on(input, now));
+                }
+                Effect::OpenUnseen(container) => {
+                    let id = container.id;
+                    if let Some(index) = self.tracker.index(&id) {
+                        self.population.get_mut().open_unseen(&container, index);
                     }
+                    next(&mut effects, self.tracker.on(Input::Opened { id, watched: false }, now));
                 }
                 Effect::Update(container) => self.population.get_mut().update(&container),
                 Effect::Sample(sample) => flush |= self.sample(&sample, exporter, now),
@@ -340,6 +351,13 @@ impl Following {
             let answer = engine.inspect(&id).await;
             (engine, Answer::Inspected(id, answer))
         });
+    }
+}
+
+/// What comes before the effects that wait.
+fn next(waiting: &mut VecDeque<Effect>, effects: Vec<Effect>) {
+    for effect in effects.into_iter().rev() {
+        waiting.push_front(effect);
     }
 }
 

@@ -259,8 +259,31 @@ fn version_1_tells_what_is_left_when_its_group_is_empty() {
     assert_eq!(population.left_over(&id()), None, "it cannot be told whether it is empty");
     processes("4711\n");
     assert_eq!(population.left_over(&id()), None);
+    let gone = Container { pid: Some(u32::MAX >> 2), ..container() };
+    assert_eq!(population.open(&gone, 100_000), Opened::Unseen, "a later run may be in it");
     processes("");
     assert_eq!(population.left_over(&id()), Some(of_v1()));
+    assert_eq!(population.open(&gone, 100_000), Opened::Ended);
+}
+
+#[test]
+fn of_a_container_that_cannot_be_seen_the_engines_word_is_taken() {
+    let capacity = Capacity { processors: 2, memory_bytes: None };
+    let tree = Tree::new(V2_MOUNT, "");
+    let mut population =
+        Population::new(Root::new(tree.folder.path()), capacity, String::new(), false).unwrap();
+    let attached =
+        docker::Attached { name: String::new(), mac: Some([2, 0, 0, 0, 0, 9]), ipv4: None, ipv6: None };
+    let hidden = Container { pid: Some(u32::MAX >> 2), networks: vec![attached], ..container() };
+    assert_eq!(population.open(&hidden, 100_000), Opened::Unseen);
+    population.open_unseen(&hidden, 100_000);
+    assert_eq!(population.by_mac(&[2, 0, 0, 0, 0, 9]), Some(records::source(100_000)));
+    let processors = |population: &Population| population.open[&id()].processors;
+    assert_eq!(processors(&population), u32::MAX, "those of another host perhaps");
+    population.update(&Container { nano_cpus: Some(12_000_000_000), ..hidden });
+    assert_eq!(processors(&population), 12, "more than this host has");
+    population.close(&id());
+    assert!(population.is_empty() && population.by_mac(&[2, 0, 0, 0, 0, 9]).is_none());
 }
 
 #[test]
@@ -274,9 +297,9 @@ fn a_process_that_is_not_the_containers_is_not_opened() {
     let opened = population.open(&stranger, 100_000);
     other.kill().and_then(|()| other.wait()).unwrap();
     assert!(!own_group.contains(ID));
-    assert_eq!(opened, None);
+    assert_eq!(opened, Opened::Unseen);
     let gone = Container { pid: Some(u32::MAX >> 2), ..container() };
-    assert_eq!(population.open(&gone, 100_000), None);
+    assert_eq!(population.open(&gone, 100_000), Opened::Unseen);
     assert_eq!((population.len(), population.unseen()), (0, 2));
     assert!(population.ended().is_empty());
 }

@@ -53,6 +53,8 @@ pub(super) struct Asked {
     pub(super) told: Option<Told>,
     /// The beginning of the run that is being opened.
     pub(super) opening: Option<EventTime>,
+    /// Whether the process of that run was not to be seen.
+    pub(super) unseen: bool,
     /// Whether a new stream began meanwhile: a `die` may have been lost before it.
     doubtful: bool,
     /// How many inputs there had been when it became so.
@@ -100,6 +102,20 @@ impl Asked {
     pub(super) fn again(&self, told: Told) -> Self {
         let started = self.started.filter(|time| self.live && Some(*time) > told.until);
         Self { live: true, started, told: Some(told), ..Self::default() }
+    }
+
+    /// After an answer that showed a run whose process was not to be seen: it has ended, or it is hidden. Runs before it were
+    /// told with that answer.
+    pub(super) fn unseen(&self) -> Self {
+        let before = |start: EventTime| EventTime::from_nanos(start.as_nanos().saturating_sub(1));
+        let told = Told { until: self.opening.map(before), die: Die::Come };
+        Self { opening: self.opening, unseen: true, doubtful: self.doubtful, ..self.again(told) }
+    }
+
+    /// The engine has shown the run that began then.
+    pub(super) fn shown(&mut self, started_at: Option<EventTime>) {
+        self.unseen &= self.opening == started_at;
+        self.opening = started_at;
     }
 
     /// Listed as running.

@@ -71,8 +71,11 @@ pub enum Input {
         /// Whether [`Input::Exited`] will come.
         watched: bool,
     },
-    /// The process of [`Effect::Open`] is not there any more. To be given before anything else.
+    /// The container of [`Effect::Open`] has ended. To be given before anything else.
     NotOpened(Id),
+    /// The process of [`Effect::Open`] is not to be seen: it has ended, or it is hidden from this process. To be given before
+    /// anything else.
+    Unseen(Id),
     /// The process of a watched container has ended.
     Exited(Id),
     /// It is the time of [`Tracker::due`].
@@ -95,6 +98,9 @@ pub enum Effect {
     Inspect(Id),
     /// Open the counters of a container, and watch its process.
     Open(Box<Container>),
+    /// As `Open`, of a container that runs as the engine says again, although its process is not to be seen: there is nothing
+    /// to be opened or watched.
+    OpenUnseen(Box<Container>),
     /// What a container may use has changed.
     Update(Box<Container>),
     /// Read the counters and send them.
@@ -269,6 +275,7 @@ impl Tracker {
             Input::InspectFailed(id) => self.inspect_failed(id, now),
             Input::Opened { id, watched } => self.opened(id, watched, now),
             Input::NotOpened(id) => self.not_opened(id),
+            Input::Unseen(id) => self.unseen(id),
             Input::Exited(id) => self.end(id, Die::Due),
             Input::Due => self.due_now(now),
         }
@@ -536,7 +543,7 @@ impl Tracker {
             Phase::Asked(asked) if !asked.is_answered_by(asked_at) => {}
             Phase::Asked(asked) => {
                 let verdict = asked.answered(&container);
-                asked.opening = container.started_at;
+                asked.shown(container.started_at);
                 if entry.named <= asked_at {
                     container.name.clone_into(&mut entry.name);
                 }
@@ -586,7 +593,7 @@ impl Tracker {
         let over = !matches!(verdict.next, Next::Again(_));
         self.unopened(id, verdict.ends, over);
         match verdict.next {
-            Next::Open => self.effects.extend(container.map(Effect::Open)),
+            Next::Open => self.effects.extend(container.map(|container| self.opening(container))),
             Next::Past(told) => self.make_past(id, told),
             Next::Again(told) => {
                 if let Some(Entry { phase: Phase::Asked(asked), .. }) = self.entries.get_mut(&id) {
@@ -598,6 +605,13 @@ impl Tracker {
                 self.alive = self.alive.saturating_sub(1);
                 self.remove(id);
             }
+        }
+    }
+
+    fn opening(&self, container: Box<Container>) -> Effect {
+        match self.entries.get(&container.id).map(|entry| &entry.phase) {
+            Some(Phase::Asked(asked)) if asked.unseen => Effect::OpenUnseen(container),
+            _ => Effect::Open(container),
         }
     }
 
@@ -632,6 +646,14 @@ impl Tracker {
         let Some(Entry { phase: Phase::Asked(asked), .. }) = self.entries.get(&id) else { return };
         let next = asked.after_its_end(asked.opening);
         self.judge(id, Verdict { ends: 1, next }, None);
+    }
+
+    /// The engine is asked once more: it knows whether the container has ended.
+    fn unseen(&mut self, id: Id) {
+        if let Some(Entry { phase: Phase::Asked(asked), .. }) = self.entries.get_mut(&id) {
+            *asked = asked.unseen().since(self.inputs);
+            self.inspects.want(id);
+        }
     }
 
     /// A running container has ended.

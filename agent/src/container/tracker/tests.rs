@@ -29,7 +29,23 @@ struct World {
     samples: Vec<Sample>,
     /// Whether events that were not delivered are lost with the stream.
     forgetful: bool,
-    watching: bool,
+    sight: Sight,
+}
+
+/// What can be seen of processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sight {
+    /// Their ends, and what they have left.
+    All,
+    /// Their ends.
+    Ends,
+    /// That they are there, and what they have left.
+    Presence,
+    Nothing,
+}
+
+fn sight() -> impl Strategy<Value = Sight> {
+    prop::sample::select(vec![Sight::All, Sight::Ends, Sight::Presence, Sight::Nothing])
 }
 
 enum Served {
@@ -87,7 +103,7 @@ fn container(n: usize, model: &Model) -> Container {
 }
 
 impl World {
-    fn new(containers: usize, forgetful: bool, watching: bool) -> Self {
+    fn new(containers: usize, forgetful: bool, sight: Sight) -> Self {
         let start = Instant::now();
         let model = |n| Model { name: format!("c{n}"), ..Model::default() };
         let mut world = Self {
@@ -105,7 +121,7 @@ impl World {
             inspects: Vec::new(),
             samples: Vec::new(),
             forgetful,
-            watching,
+            sight,
         };
         let effects = world.tracker.start();
         world.act(effects);
@@ -142,6 +158,9 @@ impl World {
                     self.inspects.push((id, None));
                 }
                 Effect::Open(container) => self.open(&container),
+                Effect::OpenUnseen(container) => {
+                    self.give(Input::Opened { id: container.id, watched: false });
+                }
                 Effect::Sample(sample) => self.samples.push(sample),
                 Effect::Close(id) => self.model(id).watched = None,
                 Effect::Update(_) | Effect::Release { .. } => {}
@@ -155,13 +174,16 @@ impl World {
 
     fn open(&mut self, container: &Container) {
         let run = container.pid.unwrap() as usize - 1;
-        let watching = self.watching;
+        let sight = self.sight;
+        let watched = matches!(sight, Sight::All | Sight::Ends);
         let model = self.model(container.id);
-        let input = if model.runs[run].alive {
-            model.watched = watching.then_some(run);
-            Input::Opened { id: container.id, watched: watching }
-        } else {
+        let input = if sight != Sight::Nothing && model.runs[run].alive {
+            model.watched = watched.then_some(run);
+            Input::Opened { id: container.id, watched }
+        } else if matches!(sight, Sight::All | Sight::Presence) {
             Input::NotOpened(container.id)
+        } else {
+            Input::Unseen(container.id)
         };
         self.give(input);
     }
@@ -435,8 +457,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn run(steps: &[Step], forgetful: bool, watching: bool) -> World {
-    let mut world = World::new(3, forgetful, watching);
+fn run(steps: &[Step], forgetful: bool, sight: Sight) -> World {
+    let mut world = World::new(3, forgetful, sight);
     for step in steps {
         match *step {
             Step::Start(n) => world.start(n),
@@ -466,22 +488,24 @@ proptest! {
 
     #[test]
     fn every_run_has_one_last_sample_and_at_most_one_first(
-        steps in prop::collection::vec(step(), 1..120), watching: bool,
+        steps in prop::collection::vec(step(), 1..120), sight in sight(),
     ) {
-        let world = run(&steps, false, watching);
+        let world = run(&steps, false, sight);
         world.check_order();
         world.check_counts();
     }
 
     #[test]
-    fn none_is_left_behind_when_events_are_lost(steps in prop::collection::vec(step(), 1..120), watching: bool) {
-        run(&steps, true, watching).check_order();
+    fn none_is_left_behind_when_events_are_lost(
+        steps in prop::collection::vec(step(), 1..120), sight in sight(),
+    ) {
+        run(&steps, true, sight).check_order();
     }
 }
 
 /// A world that has registered and listed.
 fn ready() -> World {
-    let mut world = World::new(3, false, true);
+    let mut world = World::new(3, false, Sight::All);
     world.register();
     world.serve_list();
     world.return_list();
@@ -495,7 +519,7 @@ fn answer(world: &mut World) {
 
 #[test]
 fn the_list_waits_for_the_registration_and_inspection_for_the_list() {
-    let mut world = World::new(3, false, true);
+    let mut world = World::new(3, false, Sight::All);
     world.start(0);
     assert!(world.register.is_some() && !world.list_wanted && world.inspects.is_empty());
     world.register();
@@ -571,6 +595,33 @@ fn a_container_that_was_over_before_it_was_opened_has_a_last_sample_only() {
 }
 
 #[test]
+fn a_container_whose_process_is_hidden_runs_as_the_engine_says() {
+    let mut world = World::new(3, false, Sight::Nothing);
+    world.start(0);
+    world.register();
+    world.serve_list();
+    world.return_list();
+    answer(&mut world);
+    assert_eq!(world.causes(0), [], "the engine is asked again");
+    answer(&mut world);
+    assert_eq!((world.causes(0), world.tracker.alive()), (vec![Cause::First], 1));
+    // Of one that is over the second answer says so.
+    world.start(1);
+    world.deliver();
+    answer(&mut world);
+    world.exit(1);
+    world.notice(1);
+    answer(&mut world);
+    world.settle();
+    assert_eq!((world.causes(0), world.causes(1)), (vec![Cause::First], vec![Cause::Last]));
+    world.exit(0);
+    world.settle();
+    world.check_order();
+    world.check_counts();
+    assert_eq!(world.causes(0), [Cause::First, Cause::Last]);
+}
+
+#[test]
 fn a_restart_keeps_the_data_source() {
     let mut world = ready();
     for _ in 0..2 {
@@ -592,7 +643,7 @@ fn a_container_is_followed_through_a_clock_that_was_set_back() {
     const HOUR_NS: u64 = 3_600_000_000_000;
     // Told by the first event after it, or by the engine's time when the stream begins anew.
     for lost in [false, true] {
-        let mut world = World::new(3, false, true);
+        let mut world = World::new(3, false, Sight::All);
         world.clock += 2 * HOUR_NS;
         world.register();
         world.serve_list();
