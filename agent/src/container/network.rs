@@ -55,24 +55,26 @@ pub struct Seen {
 #[derive(Debug)]
 pub struct Network {
     file: File,
-    had_interfaces: bool,
+    /// How many interfaces it had last.
+    interfaces: usize,
 }
 
 impl Network {
     /// Opens the counters of the process's network namespace; `None` when they cannot be read.
     pub fn open(root: &Root, pid: u32) -> Option<Self> {
         let file = File::open(root.of_process(pid, "net/dev")).ok()?;
-        Some(Self { file, had_interfaces: false })
+        Some(Self { file, interfaces: 0 })
     }
 
-    /// The values now; `None` when they are not known: also when the interfaces have been taken away and their counters
-    /// with them.
-    pub fn read(&mut self, scratch: &mut Scratch) -> Option<Seen> {
+    /// The values now, or when the container has `ended`; `None` when they are not known: an engine takes the interfaces away
+    /// one by one, and their counters with them.
+    pub fn read(&mut self, scratch: &mut Scratch, ended: bool) -> Option<Seen> {
         let seen = parse(scratch.text(&self.file)?)?;
-        if self.had_interfaces && seen.interfaces == 0 {
+        let fewest = if ended { self.interfaces } else { self.interfaces.min(1) };
+        if seen.interfaces < fewest {
             return None;
         }
-        self.had_interfaces |= seen.interfaces > 0;
+        self.interfaces = seen.interfaces;
         Some(seen)
     }
 }
@@ -157,15 +159,18 @@ mod tests {
         std::fs::write(&path, HEAD).unwrap();
         let mut network = Network::open(&root, 7).unwrap();
         let mut scratch = Scratch::default();
-        assert_eq!(
-            network.read(&mut scratch).map(|seen| seen.interfaces),
-            Some(0),
-            "a container without a network"
-        );
-        std::fs::write(&path, format!("{HEAD} eth0: 1 2 0 0 0 0 0 0 3 4 0 0 0 0 0 0\n")).unwrap();
-        assert_eq!(network.read(&mut scratch).map(|seen| seen.traffic.sent.bytes), Some(3));
-        std::fs::write(&path, HEAD).unwrap();
-        assert_eq!(network.read(&mut scratch), None);
+        let mut sent = |text: &str, ended| {
+            std::fs::write(&path, text).unwrap();
+            network.read(&mut scratch, ended).map(|seen| seen.traffic.sent.bytes)
+        };
+        let one = format!("{HEAD} eth0: 1 2 0 0 0 0 0 0 3 4 0 0 0 0 0 0\n");
+        let two = format!("{one} eth1: 1 2 0 0 0 0 0 0 5 4 0 0 0 0 0 0\n");
+        assert_eq!(sent(HEAD, true), Some(0), "a container without a network");
+        assert_eq!(sent(&two, false), Some(8));
+        assert_eq!(sent(&one, true), None, "the engine has taken one away, and is about to take the other");
+        assert_eq!(sent(&one, false), Some(3), "it was disconnected from a network");
+        assert_eq!(sent(&one, true), Some(3));
+        assert_eq!(sent(HEAD, false), None);
         assert!(Network::open(&root, 8).is_none());
     }
 }

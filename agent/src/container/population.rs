@@ -319,17 +319,19 @@ impl Population {
             let usage = if sample.newest { self.left_over(id) } else { None };
             return (usage.unwrap_or_default(), None);
         };
-        let AtEnd { cpu_ns, seen } = match open.at_end {
-            Some(at_end) => at_end,
-            None => AtEnd {
+        let stopped = *state == RunState::Stopped;
+        let at_end = open.at_end.unwrap_or_else(|| {
+            let network = open.network.as_mut();
+            AtEnd {
                 cpu_ns: open.files.read_cpu(&mut self.scratch),
-                seen: open.network.as_mut().and_then(|network| network.read(&mut self.scratch)),
-            },
-        };
+                seen: network.and_then(|network| network.read(&mut self.scratch, stopped)),
+            }
+        });
+        let AtEnd { cpu_ns, seen } = at_end;
         let usage = open.files.read_others(cpu_ns, &mut self.scratch);
         if let Some(seen) = seen
             && open.names != Some(seen.names)
-            && *state != RunState::Stopped
+            && !stopped
         {
             open.names = Some(seen.names);
             let pid = open.pid;
@@ -422,7 +424,7 @@ fn note_ends(
         if let Some(open) = open.get_mut(id) {
             open.at_end.get_or_insert_with(|| AtEnd {
                 cpu_ns: open.files.read_cpu(scratch),
-                seen: open.network.as_mut().and_then(|network| network.read(scratch)),
+                seen: open.network.as_mut().and_then(|network| network.read(scratch, true)),
             });
         }
     }
