@@ -154,6 +154,7 @@ fn what_a_container_is_and_uses_is_what_docker_and_the_kernel_say() {
     let limited =
         lab.run(&options, &["sh", "-c", "dd if=/dev/zero of=/tmp/x bs=1M count=8 2>&1; sleep 1000"]);
     let hosts = lab.run(&["--name", "hosts", "--network", "host"], &["sleep", "1000"]);
+    let joins = lab.run(&["--name", "joins", "--network", "container:hosts"], &["sleep", "1000"]);
     let path = |id: &str| format!("{}/{id}", lab.cgroup());
     wait_until("the container's file", || {
         lab.docker(&["logs", &limited]).contains("8+0 records out").then_some(())
@@ -177,8 +178,11 @@ fn what_a_container_is_and_uses_is_what_docker_and_the_kernel_say() {
     let sample = receiver.wait_for_state(&hosts, 1);
     // Its traffic is the host's, and cannot be told from it.
     assert!(!sample.formats.contains(&2104), "{sample:?}");
+    receiver.wait_for(&joins, "a sample without the host's traffic", |samples| {
+        (!samples.last()?.formats.contains(&2104)).then_some(())
+    });
     assert_eq!(sample.numbers["vcpu_cpuCount"], std::thread::available_parallelism().unwrap().get() as u64);
-    lab.remove(&[&limited, &hosts]);
+    lab.remove(&[&limited, &joins, &hosts]);
     receiver.wait_for_state(&limited, 5);
     receiver.wait_for_state(&hosts, 5);
     agent.end();

@@ -78,6 +78,8 @@ struct Open {
     /// The processors of its host; all ones where these are not known.
     host_processors: u32,
     hostname: String,
+    /// The container whose network it uses.
+    joined: Option<Id>,
     /// Leaves the set of watched ones with it.
     _watch: Option<OwnedFd>,
     files: Files,
@@ -100,6 +102,7 @@ impl Open {
             pid: container.pid.unwrap_or_default(),
             host_processors,
             hostname: container.hostname.clone(),
+            joined: container.network_mode.strip_prefix("container:").and_then(|id| id.parse().ok()),
             _watch: None,
             files: Files::default(),
             network: None,
@@ -315,6 +318,11 @@ impl Population {
 
     fn read(&mut self, sample: &Sample) -> (Usage, Option<network::Traffic>) {
         let Sample { id, state, .. } = sample;
+        if self.joins_the_hosts(id)
+            && let Some(open) = self.open.get_mut(id)
+        {
+            open.network = None;
+        }
         let Some(open) = self.open.get_mut(id) else {
             let usage = if sample.newest { self.left_over(id) } else { None };
             return (usage.unwrap_or_default(), None);
@@ -338,6 +346,12 @@ impl Population {
             self.list_adapters(*id, pid);
         }
         (usage, seen.map(|seen| seen.traffic))
+    }
+
+    /// Whether a container uses the network of another one, which is the host's. The other may be opened later.
+    fn joins_the_hosts(&self, id: &Id) -> bool {
+        let joined = self.open.get(id).and_then(|open| open.joined);
+        joined.and_then(|joined| self.open.get(&joined)).is_some_and(|joined| joined.network.is_none())
     }
 
     /// What a container has used that was over before its counters could be opened: its groups are there for some
@@ -379,7 +393,8 @@ impl Population {
     fn set_adapters(&mut self, id: Id, adapters: Vec<Adapter>) {
         self.forget_adapters(&id);
         let Some(open) = self.open.get_mut(&id) else { return };
-        for adapter in &adapters {
+        // The packets of a network that several use are those of whose network it is.
+        for adapter in adapters.iter().filter(|_| open.joined.is_none()) {
             self.macs.insert(adapter.mac, open.index);
             if let Some(peer) = adapter.peer {
                 self.peers.insert(peer, open.index);

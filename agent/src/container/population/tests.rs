@@ -303,3 +303,58 @@ fn a_process_that_is_not_the_containers_is_not_opened() {
     assert_eq!((population.len(), population.unseen()), (0, 2));
     assert!(population.ended().is_empty());
 }
+
+#[test]
+fn a_network_that_two_containers_use_is_of_one_of_them() {
+    let capacity = Capacity { processors: 2, memory_bytes: None };
+    let tree = Tree::new(V2_MOUNT, "");
+    let mut population =
+        Population::new(Root::new(tree.folder.path()), capacity, String::new(), false).unwrap();
+    let mac = [2, 0, 0, 0, 0, 9];
+    let adapter = || vec![Adapter { mac, peer: Some(77) }];
+    let joins =
+        Container { network_mode: format!("container:{ID}"), id: Id::from_bytes([7; 32]), ..container() };
+    population.open_unseen(&container(), 100_000);
+    population.open_unseen(&joins, 100_001);
+    population.set_adapters(id(), adapter());
+    population.set_adapters(joins.id, adapter());
+    let owner = Some(records::source(100_000));
+    assert_eq!((population.by_mac(&mac), population.by_ifindex(77)), (owner, owner));
+    population.close(&joins.id);
+    assert_eq!((population.by_mac(&mac), population.by_ifindex(77)), (owner, owner));
+}
+
+#[test]
+fn of_a_container_that_joins_the_hosts_network_no_traffic_is_told() {
+    let capacity = Capacity { processors: 2, memory_bytes: None };
+    let tree = Tree::new(V2_MOUNT, "");
+    let traffic = "Inter-|\n face |\n eth0: 1 2 0 0 0 0 0 0 3 4 0 0 0 0 0 0\n";
+    tree.write(&format!("proc/{}/net/dev", std::process::id()), traffic);
+    for name in [id(), Id::from_bytes([7; 32])] {
+        tree.write(
+            &format!("sys/fs/cgroup/docker/{name}/cgroup.procs"),
+            &format!("{}\n", std::process::id()),
+        );
+    }
+    let mut population =
+        Population::new(Root::new(tree.folder.path()), capacity, String::new(), false).unwrap();
+    let joins =
+        Container { network_mode: format!("container:{ID}"), id: Id::from_bytes([7; 32]), ..container() };
+    let sample = Sample {
+        id: joins.id,
+        index: 100_001,
+        name: String::new(),
+        state: RunState::Running,
+        cause: super::super::tracker::Cause::Interval,
+        newest: true,
+    };
+    // The list of an engine has the newest first.
+    assert_eq!(population.open(&joins, 100_001), Opened::Watched);
+    for (mode, told) in [("bridge", Some(3)), ("host", None)] {
+        let joined = Container { network_mode: mode.to_owned(), ..container() };
+        assert_eq!(population.open(&joined, 100_000), Opened::Watched);
+        let sent = population.read(&sample).1.map(|traffic| traffic.sent.bytes);
+        assert_eq!(sent, told, "the other's network is {mode}");
+        population.close(&id());
+    }
+}
