@@ -181,9 +181,9 @@ impl Following {
         self.tracker.due()
     }
 
-    pub(super) fn set_polling(&mut self, polling: Duration) {
+    pub(super) fn set_polling(&mut self, polling: Duration, now: Instant) {
         self.counters = !polling.is_zero();
-        self.tracker.set_polling(if self.counters { polling } else { NO_POLLING });
+        self.tracker.set_polling(if self.counters { polling } else { NO_POLLING }, now);
     }
 
     /// Does what is due, the ends of processes first.

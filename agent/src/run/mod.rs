@@ -315,7 +315,7 @@ impl Agent {
         if settings.polling != self.settings.polling
             && let Some(containers) = &mut self.containers
         {
-            containers.set_polling(settings.polling);
+            containers.set_polling(settings.polling, now);
         }
         let (docker, status) = (self.settings.docker.take(), self.settings.status.take());
         let Settings { sub_agent, uuid, .. } = self.settings;

@@ -305,9 +305,20 @@ impl Tracker {
         self.entries.get(id).map(|entry| entry.index)
     }
 
-    /// Samples are taken in another interval from each container's next one on.
-    pub fn set_polling(&mut self, polling: Duration) {
+    /// Samples are taken in another interval from each container's next one on, which is not later than that interval.
+    pub fn set_polling(&mut self, polling: Duration, now: Instant) {
         self.options.polling = polling;
+        let runs = |id: &Id| matches!(self.entries.get(id), Some(Entry { phase: Phase::Running(_), .. }));
+        let later: Vec<Id> = self
+            .timers
+            .iter()
+            .filter(|(at, id)| *at > now + polling && runs(id))
+            .map(|(_, id)| *id)
+            .collect();
+        for id in later {
+            let due = now + self.phase();
+            self.set_due(id, Some(due));
+        }
     }
 
     fn registered(&mut self, time: Option<EventTime>) {

@@ -564,6 +564,27 @@ fn phases_are_spread_over_half_of_the_interval() {
 }
 
 #[test]
+fn another_interval_holds_at_once() {
+    let mut world = ready();
+    // As without counters: a day.
+    world.tracker.set_polling(Duration::from_secs(86_400), world.now);
+    for n in 0..3 {
+        world.start(n);
+        world.deliver();
+        answer(&mut world);
+    }
+    world.pass(SECOND_SAMPLE);
+    assert!(world.tracker.due().unwrap() > world.now + POLLING);
+    world.tracker.set_polling(POLLING, world.now);
+    let sampled = world.samples.len();
+    world.pass(POLLING);
+    assert_eq!(world.samples.len(), sampled + 3);
+    let due = world.tracker.due().unwrap();
+    world.tracker.set_polling(Duration::from_secs(86_400), world.now);
+    assert_eq!(world.tracker.due(), Some(due), "the next one is sent all the same");
+}
+
+#[test]
 fn of_runs_that_were_over_before_an_answer_the_last_is_the_newest() {
     let mut world = ready();
     for _ in 0..3 {
