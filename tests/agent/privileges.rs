@@ -71,6 +71,14 @@ fn without_root_containers_are_followed_and_counted_all_the_same() {
         assert_eq!(mac.len(), 1, "{first:#?}");
         lab.remove(&[id]);
     }
+    // When it is connected to another network the engine is asked again.
+    lab.docker(&["network", "create", "further"]);
+    let id = lab.run(&["--name", "connected"], &["sleep", "1000"]);
+    receiver.wait_for(&id, "its adapter", |samples| (samples.last()?.macs.len() == 1).then_some(()));
+    lab.docker(&["network", "connect", "further", &id]);
+    receiver.wait_for(&id, "both adapters", |samples| (samples.last()?.macs.len() == 2).then_some(()));
+    lab.remove(&[&id]);
+    lab.docker(&["network", "rm", "further"]);
     agent.wait_for_counter("finderscope_agent_containers", 0);
     // What it may not do is said once.
     assert_eq!(agent.lines("CAP_SYS_ADMIN").len(), 1, "{}", agent.log());

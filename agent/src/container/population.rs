@@ -122,6 +122,14 @@ struct AtEnd {
     seen: Option<network::Seen>,
 }
 
+/// What was read of a container.
+struct Read {
+    usage: Usage,
+    traffic: Option<network::Traffic>,
+    /// Whether its adapters are the engine's to tell, and have changed.
+    ask: bool,
+}
+
 /// What came of opening a container's counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opened {
@@ -235,9 +243,7 @@ impl Population {
     fn insert(&mut self, container: &Container, open: Open) {
         self.ids.insert(open.index, container.id);
         self.open.insert(container.id, open);
-        let mac = |mac| Adapter { mac, peer: None };
-        let told = container.networks.iter().filter_map(|network| network.mac).map(mac).collect();
-        self.set_adapters(container.id, told);
+        self.set_adapters(container.id, told(container));
     }
 
     fn membership(&self, id: &Id, pid: u32) -> Option<Membership> {
@@ -266,8 +272,11 @@ impl Population {
             || namespace(pid).is_some_and(|own| namespace(1).is_some_and(|host| host == own))
     }
 
-    /// What a container may use has changed.
+    /// What the engine says of a container may have changed.
     pub fn update(&mut self, container: &Container) {
+        if self.lacks.namespaces {
+            self.set_adapters(container.id, told(container));
+        }
         if let Some(open) = self.open.get_mut(&container.id) {
             open.processors = processors(container, open.host_processors);
             open.memory_bytes = container.memory_limit_bytes;
@@ -289,9 +298,10 @@ impl Population {
         note_ends(epoll, ids, open, scratch)
     }
 
-    /// Reads the counters of a container, and gives the sample to the exporter.
-    pub fn send(&mut self, sample: &Sample, exporter: &mut Exporter, now: std::time::Instant) {
-        let (usage, traffic) = self.read(sample);
+    /// Reads the counters of a container, and gives the sample to the exporter. Gives whether the engine is to be asked what
+    /// its adapters are now.
+    pub fn send(&mut self, sample: &Sample, exporter: &mut Exporter, now: std::time::Instant) -> bool {
+        let Read { usage, traffic, ask } = self.read(sample);
         let open = self.open.get(&sample.id);
         let name = open.map(|open| &open.hostname).filter(|name| self.by_hostname && !name.is_empty());
         let identity = host::Identity {
@@ -314,9 +324,10 @@ impl Population {
             memory_bytes: limit.into_iter().flatten().min(),
         };
         known.with_records(|records| exporter.counters(records::source(sample.index), records, now));
+        ask
     }
 
-    fn read(&mut self, sample: &Sample) -> (Usage, Option<network::Traffic>) {
+    fn read(&mut self, sample: &Sample) -> Read {
         let Sample { id, state, .. } = sample;
         if self.joins_the_hosts(id)
             && let Some(open) = self.open.get_mut(id)
@@ -325,7 +336,7 @@ impl Population {
         }
         let Some(open) = self.open.get_mut(id) else {
             let usage = if sample.newest { self.left_over(id) } else { None };
-            return (usage.unwrap_or_default(), None);
+            return Read { usage: usage.unwrap_or_default(), traffic: None, ask: false };
         };
         let stopped = *state == RunState::Stopped;
         let at_end = open.at_end.unwrap_or_else(|| {
@@ -337,15 +348,18 @@ impl Population {
         });
         let AtEnd { cpu_ns, seen } = at_end;
         let usage = open.files.read_others(cpu_ns, &mut self.scratch);
+        let mut ask = false;
         if let Some(seen) = seen
             && open.names != Some(seen.names)
             && !stopped
         {
-            open.names = Some(seen.names);
+            // What the engine said when the container was opened holds until its interfaces change.
+            let changed = open.names.replace(seen.names).is_some();
             let pid = open.pid;
             self.list_adapters(*id, pid);
+            ask = changed && self.lacks.namespaces;
         }
-        (usage, seen.map(|seen| seen.traffic))
+        Read { usage, traffic: seen.map(|seen| seen.traffic), ask }
     }
 
     /// Whether a container uses the network of another one, which is the host's. The other may be opened later.
@@ -466,6 +480,12 @@ impl AsRawFd for Population {
     fn as_raw_fd(&self) -> RawFd {
         self.epoll.as_raw_fd()
     }
+}
+
+/// The adapters that the engine tells of.
+fn told(container: &Container) -> Vec<Adapter> {
+    let mac = |mac| Adapter { mac, peer: None };
+    container.networks.iter().filter_map(|network| network.mac).map(mac).collect()
 }
 
 /// How many processors a container may use, rounded up: the least of its limit, its quota, its set and the host's.

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::{capacity, root, watched};
 use crate::container::population::{Opened, Population};
 use crate::container::records;
-use crate::container::tracker::{Cause, Counts, Effect, Input, Options, Sample, Tracker};
+use crate::container::tracker::{Cause, Counts, Effect, Input, Options, Tracker};
 use crate::export::Exporter;
 use crate::host::Host;
 use crate::sampler::MOST_INTERFACES;
@@ -305,7 +305,14 @@ impl Following {
                     next(&mut effects, self.tracker.on(Input::Opened { id, watched: false }, now));
                 }
                 Effect::Update(container) => self.population.get_mut().update(&container),
-                Effect::Sample(sample) => flush |= self.sample(&sample, exporter, now),
+                Effect::Sample(sample) if self.counters => {
+                    if self.population.get_mut().send(&sample, exporter, now) {
+                        next(&mut effects, self.tracker.on(Input::Changed(sample.id), now));
+                    }
+                    // Those of the interval may wait for others.
+                    flush |= sample.cause != Cause::Interval;
+                }
+                Effect::Sample(_) => {}
                 Effect::Close(id) => self.population.get_mut().close(&id),
                 Effect::Release { index } => exporter.forget(records::source(index)),
             }
@@ -313,15 +320,6 @@ impl Following {
         if flush {
             exporter.flush(now);
         }
-    }
-
-    /// Sends a sample; gives whether it may not wait.
-    fn sample(&mut self, sample: &Sample, exporter: &mut Exporter, now: Instant) -> bool {
-        if !self.counters {
-            return false;
-        }
-        self.population.get_mut().send(sample, exporter, now);
-        sample.cause != Cause::Interval
     }
 
     fn engine(&mut self) -> Engine {

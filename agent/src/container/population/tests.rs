@@ -324,6 +324,11 @@ fn a_network_that_two_containers_use_is_of_one_of_them() {
     assert_eq!((population.by_mac(&mac), population.by_ifindex(77)), (owner, owner));
 }
 
+fn sample(id: Id, index: u32) -> Sample {
+    let (state, cause) = (RunState::Running, super::super::tracker::Cause::Interval);
+    Sample { id, index, name: String::new(), state, cause, newest: true }
+}
+
 #[test]
 fn of_a_container_that_joins_the_hosts_network_no_traffic_is_told() {
     let capacity = Capacity { processors: 2, memory_bytes: None };
@@ -340,21 +345,47 @@ fn of_a_container_that_joins_the_hosts_network_no_traffic_is_told() {
         Population::new(Root::new(tree.folder.path()), capacity, String::new(), false).unwrap();
     let joins =
         Container { network_mode: format!("container:{ID}"), id: Id::from_bytes([7; 32]), ..container() };
-    let sample = Sample {
-        id: joins.id,
-        index: 100_001,
-        name: String::new(),
-        state: RunState::Running,
-        cause: super::super::tracker::Cause::Interval,
-        newest: true,
-    };
+    let sample = sample(joins.id, 100_001);
     // The list of an engine has the newest first.
     assert_eq!(population.open(&joins, 100_001), Opened::Watched);
     for (mode, told) in [("bridge", Some(3)), ("host", None)] {
         let joined = Container { network_mode: mode.to_owned(), ..container() };
         assert_eq!(population.open(&joined, 100_000), Opened::Watched);
-        let sent = population.read(&sample).1.map(|traffic| traffic.sent.bytes);
+        let sent = population.read(&sample).traffic.map(|traffic| traffic.sent.bytes);
         assert_eq!(sent, told, "the other's network is {mode}");
         population.close(&id());
     }
+}
+
+#[test]
+fn where_namespaces_may_not_be_entered_the_engine_is_asked_when_interfaces_change() {
+    let capacity = Capacity { processors: 2, memory_bytes: None };
+    let own = std::process::id();
+    let tree = Tree::new(V2_MOUNT, "");
+    let interfaces = |names: &[&str]| {
+        let line = |name: &&str| format!(" {name}: 1 2 0 0 0 0 0 0 3 4 0 0 0 0 0 0\n");
+        let lines: String = names.iter().map(line).collect();
+        tree.write(&format!("proc/{own}/net/dev"), &format!("Inter-|\n face |\n{lines}"));
+    };
+    interfaces(&["eth0"]);
+    tree.write(&format!("sys/fs/cgroup/docker/{ID}/cgroup.procs"), &format!("{own}\n"));
+    let mut population =
+        Population::new(Root::new(tree.folder.path()), capacity, String::new(), false).unwrap();
+    population.lacks.namespaces = true;
+    let attached = |last| docker::Attached {
+        name: String::new(),
+        mac: Some([2, 0, 0, 0, 0, last]),
+        ipv4: None,
+        ipv6: None,
+    };
+    let of = |networks| Container { networks, ..container() };
+    assert_eq!(population.open(&of(vec![attached(1)]), 100_000), Opened::Watched);
+    let sample = sample(id(), 100_000);
+    assert!(!population.read(&sample).ask, "it was asked just before");
+    interfaces(&["eth0", "eth1"]);
+    assert!(population.read(&sample).ask);
+    assert!(!population.read(&sample).ask, "once");
+    population.update(&of(vec![attached(1), attached(2)]));
+    assert_eq!(population.by_mac(&[2, 0, 0, 0, 0, 2]), Some(records::source(100_000)));
+    assert_eq!(population.open[&id()].adapters.len(), 2);
 }

@@ -78,6 +78,8 @@ pub enum Input {
     Unseen(Id),
     /// The process of a watched container has ended.
     Exited(Id),
+    /// What the engine said of a container that runs may not hold any more.
+    Changed(Id),
     /// It is the time of [`Tracker::due`].
     Due,
 }
@@ -277,6 +279,7 @@ impl Tracker {
             Input::NotOpened(id) => self.not_opened(id),
             Input::Unseen(id) => self.unseen(id),
             Input::Exited(id) => self.end(id, Die::Due),
+            Input::Changed(id) => self.check(id),
             Input::Due => self.due_now(now),
         }
         while let Some(id) = self.inspects.next(self.inputs) {
@@ -569,8 +572,10 @@ impl Tracker {
             Phase::Running(running) => {
                 running.checking = false;
                 if container.started_at == running.started_at && runs(&container) {
-                    self.describe(id, &container.name, container.state == State::Paused, asked_at);
+                    let (name, paused) = (container.name.clone(), container.state == State::Paused);
+                    // First, so that a sample of another name or state has what else is new.
                     self.effects.push(Effect::Update(container));
+                    self.describe(id, &name, paused, asked_at);
                 } else if !running.watched {
                     let name = container.name.clone();
                     self.end(id, Die::Doubtful);
