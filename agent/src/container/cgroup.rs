@@ -22,15 +22,28 @@ pub struct Scratch {
 impl Scratch {
     /// The text of a file from its beginning; `None` when it cannot be read. What is not UTF-8 ends it.
     pub fn text(&mut self, file: &File) -> Option<&str> {
+        self.text_by(|room, at| file.read_at(room, at))
+    }
+
+    fn text_by(&mut self, mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>) -> Option<&str> {
         let mut filled = 0;
+        let mut whole = false;
         loop {
             if self.bytes.len() < filled + 4_096 {
                 self.bytes.resize(filled + 8_192, 0);
             }
-            match file.read_at(self.bytes.get_mut(filled..)?, filled as u64) {
+            let room = self.bytes.get_mut(filled..)?;
+            let most = room.len();
+            match read(room, filled as u64) {
                 Ok(0) => break,
-                Ok(read) => filled += read,
+                Ok(read) => {
+                    filled += read;
+                    // The kernel makes all of a control group's file at once, so that the rest would have come with it.
+                    whole = read < most;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // The group was removed just after.
+                Err(_) if whole => break,
                 Err(_) => return None,
             }
             if filled >= LONGEST_FILE {
@@ -226,4 +239,33 @@ fn of_devices_v2(text: &str) -> Blocks {
         *sum = sum.wrapping_add(number(count).unwrap_or(0));
     }
     blocks
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    /// What is read of a file that its group is removed from after so many pieces.
+    fn until_it_is_gone(pieces: &[usize]) -> Option<usize> {
+        let mut left = pieces.iter();
+        let mut scratch = Scratch::default();
+        let text = scratch.text_by(|room, _| match left.next() {
+            Some(piece) => {
+                let length = (*piece).min(room.len());
+                room.get_mut(..length).unwrap().fill(b'7');
+                Ok(length)
+            }
+            None => Err(io::ErrorKind::NotFound.into()),
+        });
+        text.map(str::len)
+    }
+
+    #[test]
+    fn what_was_read_whole_is_known_also_when_its_group_is_gone_a_moment_later() {
+        assert_eq!(until_it_is_gone(&[]), None);
+        assert_eq!(until_it_is_gone(&[9]), Some(9));
+        assert_eq!(until_it_is_gone(&[8_192]), None, "there may have been more");
+        assert_eq!(until_it_is_gone(&[8_192, 100]), Some(8_292));
+    }
 }
