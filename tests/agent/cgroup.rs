@@ -13,7 +13,8 @@ impl Cpu {
         let v1 = ["cpuacct", "cpu,cpuacct"]
             .map(|tree| PathBuf::from(format!("/sys/fs/cgroup/{tree}/{cgroup}/cpuacct.usage")));
         let v2 = PathBuf::from(format!("/sys/fs/cgroup/{cgroup}/cpu.stat"));
-        let file = v1.into_iter().chain([v2.clone()]).find_map(|path| File::open(path).ok());
+        let beside = PathBuf::from(format!("/sys/fs/cgroup/unified/{cgroup}/cpu.stat"));
+        let file = v1.into_iter().chain([v2.clone(), beside]).find_map(|path| File::open(path).ok());
         Self(file.unwrap_or_else(|| panic!("no cpuacct.usage of {cgroup}, and no {}", v2.display())))
     }
 

@@ -1,5 +1,6 @@
-# home.sh FOLDER CGROUP: becomes the process whose mount -n namespace the engine lives in, with a /run of its own, so that
-# the engine meets no other engine's sockets and leaves no mount. Runs in that namespace and in the network's.
+# home.sh FOLDER CGROUP [VERSION]: becomes the process whose mount namespace the engine lives in, with a /run of its own, so
+# that the engine meets no other engine's sockets and leaves no mount. Runs in that namespace and in the network's. With
+# version 2 there are no other control groups in it.
 set -e
 folder=$1 cgroup=$2
 echo $$ >"$cgroup/cgroup.procs"
@@ -12,5 +13,9 @@ for kept in /run/systemd/resolve /run/resolvconf /run/NetworkManager; do
     mount -n --bind "$kept" "$folder$kept"
 done
 mount -n --move "$folder/run" /run
+if [ "$3" = 2 ] && [ ! -e /sys/fs/cgroup/cgroup.procs ]; then
+    umount -n -l /sys/fs/cgroup
+    mount -n -t cgroup2 finderscope /sys/fs/cgroup
+fi
 touch "$folder/home"
 exec sleep infinity

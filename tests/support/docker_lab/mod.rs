@@ -39,6 +39,8 @@ pub(crate) struct Lab {
     /// The cgroup of its containers; that of the engine has `-engine` behind it.
     name: String,
     flags: Vec<String>,
+    /// The engine's own cgroup, in its mount namespace.
+    engine_cgroup: PathBuf,
     network: Namespace,
     /// Holds the mount namespace.
     home: Child,
@@ -60,13 +62,29 @@ impl Lab {
 
     /// A lab of a test's own, no swarm, whose engine has these further options. It ends when it is dropped.
     pub(crate) fn own(flags: &[&str]) -> Self {
+        Self::own_with(&cgroups(), &cgroups(), "", flags)
+    }
+
+    /// As [`Lab::own`], where there are no control groups but those of version 2. On a host with both, these have the
+    /// processor time of containers, and what version 1 does not hold: nothing else that the agent tells.
+    pub(crate) fn own_with_version_2() -> Self {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let mut fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        let found = fields.find(|fields| fields.get(2) == Some(&"cgroup2"));
+        let found = found.expect("control groups of version 2 are mounted").swap_remove(1);
+        Self::own_with(Path::new(found), Path::new("/sys/fs/cgroup"), "2", &[])
+    }
+
+    /// The hierarchy that the engine's own processes are put into, outside and inside of its mount namespace.
+    fn own_with(cgroups: &Path, inside: &Path, version: &str, flags: &[&str]) -> Self {
         static LABS: AtomicUsize = AtomicUsize::new(0);
         require_root("docker_engine");
         let programs = Programs::find();
         let number = LABS.fetch_add(1, Ordering::Relaxed);
         let name = format!("finderscope-{}-{number}", std::process::id());
         let folder = temporary_folder().keep();
-        let cgroup = cgroups().join(format!("{name}-engine"));
+        let engine = format!("{name}-engine");
+        let (cgroup, engine_cgroup) = (cgroups.join(&engine), inside.join(&engine));
         // Before there is anything to end.
         let end = script(END, &[Path::new(&name), &folder]);
         let end = quiet(end, Stdio::piped()).spawn().unwrap();
@@ -77,10 +95,10 @@ impl Lab {
             let mut home = Command::new("unshare");
             home.args(["--mount", "--propagation", "private", "sh", "-c", HOME, "home"]);
             let log = log_of(&folder);
-            quiet(home, Stdio::null()).arg(&folder).arg(&cgroup).stderr(log).spawn().unwrap()
+            quiet(home, Stdio::null()).arg(&folder).arg(&cgroup).arg(version).stderr(log).spawn().unwrap()
         });
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut lab = Self { programs, folder, name, flags, network, home, engine: None, end };
+        let mut lab = Self { programs, folder, name, flags, engine_cgroup, network, home, engine: None, end };
         wait_until("the engine's mounts", || lab.folder.join("home").exists().then_some(()));
         certificates::write(&lab.certs());
         fs::write(lab.folder.join("daemon.json"), "{}").unwrap();
@@ -107,6 +125,13 @@ impl Lab {
     /// The engine's network namespace, where its bridges and its TLS port are.
     pub(crate) fn network(&self) -> &Namespace {
         &self.network
+    }
+
+    /// What runs a program, to be given its path, in the engine's mount namespace.
+    pub(crate) fn at_home(&self) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--mount=/proc/{}/ns/mnt", self.home.id()));
+        command
     }
 
     /// Runs the docker client; what it says. Panics unless it succeeds.
@@ -180,7 +205,7 @@ impl Lab {
         let mut engine = Command::new("nsenter");
         engine.arg(namespace("mount", "mnt")).arg(namespace("net", "net"));
         engine.args(["sh", "-c", "echo $$ >\"$0/cgroup.procs\" && exec \"$@\""]);
-        engine.arg(cgroups().join(format!("{}-engine", self.name))).arg(self.programs.path("dockerd"));
+        engine.arg(&self.engine_cgroup).arg(self.programs.path("dockerd"));
         engine.args(self.engine_options()).args(&self.flags);
         self.programs.prepare(&mut engine);
         engine.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).process_group(0);
