@@ -15,8 +15,10 @@ mod recent;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests;
+mod timers;
+mod words;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use docker::{Action, Container, Event, EventTime, Id, Listed, State};
@@ -25,6 +27,8 @@ use asked::{Asked, Die, Next, Told, Verdict, runs};
 use indexes::Indexes;
 use inspects::Inspects;
 use recent::Recent;
+use timers::Timers;
+pub use words::{Cause, Counts, Effect, Input, Options, RunState, Sample};
 
 /// After the first sample, so that there are rates at once.
 const SECOND_SAMPLE: Duration = Duration::from_secs(1);
@@ -32,171 +36,17 @@ const SECOND_SAMPLE: Duration = Duration::from_secs(1);
 const SHORTEST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// How the tracker behaves.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Between two samples of a container.
-    pub polling: Duration,
-    /// How many containers have counters at once; further ones are refused and counted.
-    pub containers: usize,
-    /// How many containers are inspected at once.
-    pub inspects: usize,
-    /// The longest wait before a lost stream is registered for again.
-    pub longest_wait: Duration,
-    /// Where the random phases begin.
-    pub seed: u64,
-}
-
-/// What has happened.
-#[derive(Debug)]
-pub enum Input {
-    /// The engine has registered for events; with the time by its clock, where it tells that.
-    Registered(Option<EventTime>),
-    /// There are no events any more, or there never were.
-    StreamLost,
-    /// The containers that run or are paused.
-    Listed(Vec<Listed>),
-    /// An event.
-    Event(Event),
-    /// The answer to [`Effect::Inspect`].
-    Inspected(Box<Container>),
-    /// There is no such container.
-    Gone(Id),
-    /// The engine could not answer.
-    InspectFailed(Id),
-    /// The counters of [`Effect::Open`] are open; `watched` when its end will be seen. To be given before anything else.
-    Opened {
-        /// Of which container.
-        id: Id,
-        /// Whether [`Input::Exited`] will come.
-        watched: bool,
-    },
-    /// The container of [`Effect::Open`] has ended. To be given before anything else.
-    NotOpened(Id),
-    /// The process of [`Effect::Open`] is not to be seen: it has ended, or it is hidden from this process. To be given before
-    /// anything else.
-    Unseen(Id),
-    /// The process of a watched container has ended.
-    Exited(Id),
-    /// What the engine said of a container that runs may not hold any more.
-    Changed(Id),
-    /// It is the time of [`Tracker::due`].
-    Due,
-}
-
-/// What is to be done.
-#[derive(Debug)]
-pub enum Effect {
-    /// Register for events.
-    Register {
-        /// From when on events are wanted.
-        since: Option<EventTime>,
-        /// When to begin.
-        after: Duration,
-    },
-    /// List the containers.
-    List,
-    /// Inspect a container.
-    Inspect(Id),
-    /// Open the counters of a container, and watch its process.
-    Open(Box<Container>),
-    /// As `Open`, of a container that runs as the engine says again, although its process is not to be seen: there is nothing
-    /// to be opened or watched.
-    OpenUnseen(Box<Container>),
-    /// What a container may use has changed.
-    Update(Box<Container>),
-    /// Read the counters and send them.
-    Sample(Sample),
-    /// Close the counters.
-    Close(Id),
-    /// The data source will not be used again.
-    Release {
-        /// Its index.
-        index: u32,
-    },
-}
-
-/// A sample that is due.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sample {
-    /// Of which container.
-    pub id: Id,
-    /// Its data source's index.
-    pub index: u32,
-    /// Its name.
-    pub name: String,
-    /// What it is doing.
-    pub state: RunState,
-    /// Why now.
-    pub cause: Cause,
-    /// Whether no later run of the container is known to have ended.
-    pub newest: bool,
-}
-
-/// The state of a container in a sample (sFlow Host Structures, `virDomainState`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunState {
-    /// It runs.
-    Running = 1,
-    /// It is frozen.
-    Paused = 3,
-    /// It has ended.
-    Stopped = 5,
-}
-
-/// Why a sample is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// The container is new.
-    First,
-    /// The container is no longer new: there are rates from here on.
-    Second,
-    /// Its time has come.
-    Interval,
-    /// Its state or name has changed.
-    Change,
-    /// It has ended.
-    Last,
-}
-
-/// What the tracker has counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Events taken.
-    pub events: u64,
-    /// Events that had come before.
-    pub duplicates: u64,
-    /// Streams that were lost.
-    pub streams_lost: u64,
-    /// Lists taken.
-    pub lists: u64,
-    /// Inspections that failed, and are repeated.
-    pub inspect_failures: u64,
-    /// First samples.
-    pub firsts: u64,
-    /// Last samples.
-    pub lasts: u64,
-    /// Last samples of containers that had ended before their counters could be opened.
-    pub unopened: u64,
-    /// Containers that were refused because there are too many.
-    pub refused: u64,
-}
-
 /// The state machine.
 #[derive(Debug)]
 pub struct Tracker {
     options: Options,
     entries: BTreeMap<Id, Entry>,
-    /// How many entries are not past.
-    alive: usize,
-    /// When something is due for whom.
-    timers: BTreeSet<(Instant, Id)>,
+    timers: Timers,
     inspects: Inspects,
     recent: Recent,
-    /// Past entries, the oldest first, with the number of the input that made them so.
-    past: VecDeque<(Id, u64)>,
+    /// The entries that are past, by the input that made them so: the oldest first.
+    past: BTreeSet<(u64, Id)>,
     indexes: Indexes,
-    random: u64,
     inputs: u64,
     list_asked: u64,
     /// The input that began the stream; 0 before the first.
@@ -215,7 +65,6 @@ struct Entry {
     paused: bool,
     /// The input that last told the pause, and when that was for the engine.
     frozen: (u64, Option<EventTime>),
-    due: Option<Instant>,
     phase: Phase,
 }
 
@@ -223,6 +72,7 @@ struct Entry {
 enum Phase {
     Asked(Asked),
     Running(Running),
+    /// With the input that made it so.
     Past(Told, u64),
 }
 
@@ -243,13 +93,11 @@ impl Tracker {
         Self {
             options,
             entries: BTreeMap::new(),
-            alive: 0,
-            timers: BTreeSet::new(),
+            timers: Timers::new(options.seed),
             inspects: Inspects::new(options.inspects),
             recent: Recent::default(),
-            past: VecDeque::new(),
+            past: BTreeSet::new(),
             indexes: Indexes::default(),
-            random: options.seed,
             inputs: 0,
             list_asked: 0,
             registered: 0,
@@ -290,7 +138,7 @@ impl Tracker {
 
     /// When [`Input::Due`] is to be given.
     pub fn due(&self) -> Option<Instant> {
-        self.timers.first().map(|(at, _)| *at)
+        self.timers.first().map(|(at, _)| at)
     }
 
     /// What was counted.
@@ -300,7 +148,7 @@ impl Tracker {
 
     /// How many containers run or are being asked about.
     pub fn alive(&self) -> usize {
-        self.alive
+        self.entries.len() - self.past.len()
     }
 
     /// The data source's index of a container that is known.
@@ -311,16 +159,11 @@ impl Tracker {
     /// Samples are taken in another interval from each container's next one on, which is not later than that interval.
     pub fn set_polling(&mut self, polling: Duration, now: Instant) {
         self.options.polling = polling;
-        let runs = |id: &Id| matches!(self.entries.get(id), Some(Entry { phase: Phase::Running(_), .. }));
-        let later: Vec<Id> = self
-            .timers
-            .iter()
-            .filter(|(at, id)| *at > now + polling && runs(id))
-            .map(|(_, id)| *id)
-            .collect();
-        for id in later {
-            let due = now + self.phase();
-            self.set_due(id, Some(due));
+        let Self { timers, entries, .. } = self;
+        let runs = |id: &Id| matches!(entries.get(id), Some(Entry { phase: Phase::Running(_), .. }));
+        for id in timers.after(now + polling).filter(runs).collect::<Vec<_>>() {
+            let due = now + timers.phase(polling);
+            timers.set(id, due);
         }
     }
 
@@ -504,7 +347,7 @@ impl Tracker {
 
     /// Asks the engine about a container that may run.
     fn ask(&mut self, id: Id, name: &str, asked: Asked) {
-        if self.alive >= self.options.containers {
+        if self.alive() >= self.options.containers {
             self.counts.refused += 1;
             return;
         }
@@ -512,6 +355,9 @@ impl Tracker {
         let asked = asked.since(inputs);
         match self.entries.get_mut(&id) {
             Some(entry) => {
+                if let Phase::Past(_, of) = entry.phase {
+                    self.past.remove(&(of, id));
+                }
                 name.clone_into(&mut entry.name);
                 entry.named = inputs;
                 entry.paused = false;
@@ -522,19 +368,11 @@ impl Tracker {
                 let index = self.indexes.take(&id);
                 let name = name.to_owned();
                 let phase = Phase::Asked(asked);
-                let entry = Entry {
-                    index,
-                    name,
-                    named: inputs,
-                    paused: false,
-                    frozen: (inputs, None),
-                    due: None,
-                    phase,
-                };
+                let entry =
+                    Entry { index, name, named: inputs, paused: false, frozen: (inputs, None), phase };
                 self.entries.insert(id, entry);
             }
         }
-        self.alive += 1;
         self.inspects.want(id);
     }
 
@@ -617,10 +455,7 @@ impl Tracker {
                     self.inspects.want(id);
                 }
             }
-            Next::Never => {
-                self.alive = self.alive.saturating_sub(1);
-                self.remove(id);
-            }
+            Next::Never => self.remove(id),
         }
     }
 
@@ -643,7 +478,7 @@ impl Tracker {
         self.unopened(id, ends, over.is_some());
         match over {
             Some(told) => self.make_past(id, told),
-            None => self.set_due(id, Some(now + wait)),
+            None => self.timers.set(id, now + wait),
         }
     }
 
@@ -655,7 +490,7 @@ impl Tracker {
         entry.phase = Phase::Running(running);
         self.counts.firsts += 1;
         self.sample(id, Cause::First);
-        self.set_due(id, Some(now + SECOND_SAMPLE));
+        self.timers.set(id, now + SECOND_SAMPLE);
     }
 
     fn not_opened(&mut self, id: Id) {
@@ -682,8 +517,8 @@ impl Tracker {
     }
 
     fn due_now(&mut self, now: Instant) {
-        while let Some((at, id)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
-            self.set_due(id, None);
+        while let Some((at, id)) = self.timers.first().filter(|(at, _)| *at <= now) {
+            self.timers.clear(id);
             let Some(entry) = self.entries.get_mut(&id) else { continue };
             match &mut entry.phase {
                 Phase::Past(..) => {}
@@ -695,26 +530,13 @@ impl Tracker {
                         self.inspects.want(id);
                     }
                     self.sample(id, if second { Cause::Second } else { Cause::Interval });
-                    let next = if second { now + self.phase() } else { at + self.options.polling };
+                    let polling = self.options.polling;
+                    let next = if second { now + self.timers.phase(polling) } else { at + polling };
                     // After a pause of the whole host the samples that are missing are not made up for.
-                    self.set_due(id, Some(if next > now { next } else { now + self.options.polling }));
+                    self.timers.set(id, if next > now { next } else { now + polling });
                 }
             }
         }
-    }
-
-    /// From the second sample to the third: at random, so that containers that were found together are not polled
-    /// together; and half of the interval at least, because collectors forget a container that has been silent for three
-    /// times as long as it was before.
-    fn phase(&mut self) -> Duration {
-        // splitmix64
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let part = ((z ^ (z >> 31)) >> 32) as f64 / f64::from(u32::MAX);
-        let shortest = (self.options.polling / 2).max(SECOND_SAMPLE).min(self.options.polling);
-        shortest + (self.options.polling - shortest).mul_f64(part)
     }
 
     /// Takes over a name and a pause from a list or an answer, unless an event has told something newer.
@@ -775,36 +597,24 @@ impl Tracker {
 
     /// The container is remembered with its data source until it is removed, or until too many came after it.
     fn make_past(&mut self, id: Id, told: Told) {
-        let stamp = self.inputs;
-        self.set_due(id, None);
+        self.timers.clear(id);
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        entry.phase = Phase::Past(told, stamp);
-        self.alive = self.alive.saturating_sub(1);
-        self.past.push_back((id, stamp));
-        while self.past.len() > self.options.containers {
-            let Some((oldest, stamp)) = self.past.pop_front() else { break };
-            let is_it = |entry: &Entry| matches!(entry.phase, Phase::Past(_, of) if of == stamp);
-            if self.entries.get(&oldest).is_some_and(is_it) {
-                self.remove(oldest);
-            }
+        entry.phase = Phase::Past(told, self.inputs);
+        self.past.insert((self.inputs, id));
+        if self.past.len() > self.options.containers
+            && let Some((_, oldest)) = self.past.first().copied()
+        {
+            self.remove(oldest);
         }
     }
 
     fn remove(&mut self, id: Id) {
-        self.set_due(id, None);
-        if let Some(entry) = self.entries.remove(&id) {
-            self.indexes.release(entry.index);
-            self.effects.push(Effect::Release { index: entry.index });
+        self.timers.clear(id);
+        let Some(entry) = self.entries.remove(&id) else { return };
+        if let Phase::Past(_, of) = entry.phase {
+            self.past.remove(&(of, id));
         }
-    }
-
-    fn set_due(&mut self, id: Id, due: Option<Instant>) {
-        let Some(entry) = self.entries.get_mut(&id) else { return };
-        if let Some(before) = std::mem::replace(&mut entry.due, due) {
-            self.timers.remove(&(before, id));
-        }
-        if let Some(due) = due {
-            self.timers.insert((due, id));
-        }
+        self.indexes.release(entry.index);
+        self.effects.push(Effect::Release { index: entry.index });
     }
 }

@@ -553,8 +553,8 @@ fn samples_come_at_once_after_a_second_and_then_by_the_interval() {
 
 #[test]
 fn phases_are_spread_over_half_of_the_interval() {
-    let mut tracker = Tracker::new(options());
-    let phases: Vec<f64> = (0..1000).map(|_| tracker.phase().as_secs_f64()).collect();
+    let mut timers = Timers::new(1);
+    let phases: Vec<f64> = (0..1000).map(|_| timers.phase(POLLING).as_secs_f64()).collect();
     let within = |from: f64, to: f64| phases.iter().filter(|at| (from..to).contains(*at)).count();
     assert_eq!(within(5.0, 10.01), 1000);
     assert!(
