@@ -3,7 +3,9 @@
 
 pub mod adapters;
 pub mod cgroup;
+mod limits;
 pub mod network;
+mod owners;
 pub mod place;
 pub mod population;
 pub mod records;

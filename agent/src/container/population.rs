@@ -14,7 +14,9 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::adapters::{self, Adapter};
 use super::cgroup::{Files, Scratch, Usage};
+use super::limits::processors;
 use super::network::{self, Network};
+use super::owners::Owners;
 use super::place::{Hierarchies, Membership, Place, Root};
 use super::records::{self, Known};
 use super::tracker::{RunState, Sample};
@@ -53,8 +55,7 @@ pub struct Population {
     open: HashMap<Id, Open>,
     /// Whom the kernel's words are about: an event of the watch carries the index.
     ids: HashMap<u32, Id>,
-    macs: HashMap<[u8; 6], u32>,
-    peers: HashMap<u32, u32>,
+    owners: Owners,
     /// Where the groups of containers were found, or are usually.
     places: VecDeque<Place>,
     scratch: Scratch,
@@ -158,8 +159,7 @@ impl Population {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             open: HashMap::new(),
             ids: HashMap::new(),
-            macs: HashMap::new(),
-            peers: HashMap::new(),
+            owners: Owners::default(),
             places: Place::usual().into(),
             scratch: Scratch::default(),
             lacks: Lacks::default(),
@@ -285,8 +285,8 @@ impl Population {
 
     /// Closes what is open of a container.
     pub fn close(&mut self, id: &Id) {
-        self.forget_adapters(id);
         if let Some(open) = self.open.remove(id) {
+            self.owners.forget(open.index, &open.adapters);
             self.ids.remove(&open.index);
         }
     }
@@ -405,30 +405,14 @@ impl Population {
     }
 
     fn set_adapters(&mut self, id: Id, adapters: Vec<Adapter>) {
-        self.forget_adapters(&id);
         let Some(open) = self.open.get_mut(&id) else { return };
         // The packets of a network that several use are those of whose network it is.
-        for adapter in adapters.iter().filter(|_| open.joined.is_none()) {
-            self.macs.insert(adapter.mac, open.index);
-            if let Some(peer) = adapter.peer {
-                self.peers.insert(peer, open.index);
-            }
+        if open.joined.is_none() {
+            self.owners.forget(open.index, &open.adapters);
+            self.owners.add(open.index, &adapters);
         }
         open.adapter_bytes = records::adapter_bytes(&adapters);
         open.adapters = adapters;
-    }
-
-    fn forget_adapters(&mut self, id: &Id) {
-        let Some(open) = self.open.get(id) else { return };
-        for adapter in &open.adapters {
-            // It may be another's by now.
-            if self.macs.get(&adapter.mac) == Some(&open.index) {
-                self.macs.remove(&adapter.mac);
-            }
-            if let Some(peer) = adapter.peer.filter(|peer| self.peers.get(peer) == Some(&open.index)) {
-                self.peers.remove(&peer);
-            }
-        }
     }
 }
 
@@ -462,11 +446,11 @@ fn note_ends(
 
 impl Who for Population {
     fn by_mac(&self, mac: &[u8; 6]) -> Option<DataSource> {
-        self.macs.get(mac).map(|index| records::source(*index))
+        self.owners.by_mac(mac).map(records::source)
     }
 
     fn by_ifindex(&self, ifindex: u32) -> Option<DataSource> {
-        self.peers.get(&ifindex).map(|index| records::source(*index))
+        self.owners.by_peer(ifindex).map(records::source)
     }
 }
 
@@ -488,27 +472,6 @@ fn told(container: &Container) -> Vec<Adapter> {
     container.networks.iter().filter_map(|network| network.mac).map(mac).collect()
 }
 
-/// How many processors a container may use, rounded up: the least of its limit, its quota, its set and the host's.
-fn processors(container: &Container, host: u32) -> u32 {
-    let nano = container.nano_cpus.map(|nano| nano.div_ceil(1_000_000_000));
-    let period = container.cpu_period_us.unwrap_or(100_000).max(1);
-    let quota = container.cpu_quota_us.map(|quota| quota.div_ceil(period));
-    let limits = [nano, quota, set_size(&container.cpuset_cpus)];
-    let least = limits.into_iter().flatten().min().and_then(|least| u32::try_from(least).ok());
-    least.map_or(host, |least| least.clamp(1, host.max(1)))
-}
-
-/// How many processors a list such as `0-3,8` has; `None` for an empty one, or one that is not understood.
-fn set_size(list: &str) -> Option<u64> {
-    let mut size = 0_u64;
-    for part in list.trim().split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last) = (first.trim().parse::<u32>().ok()?, last.trim().parse::<u32>().ok()?);
-        size += u64::from(last.checked_sub(first)?) + 1;
-    }
-    Some(size)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
-mod tests;
+pub(super) mod tests;

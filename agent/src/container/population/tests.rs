@@ -164,7 +164,7 @@ fn files_that_were_opened_are_read_after_their_folder_is_gone() {
     assert_eq!(files.read(&mut Scratch::default()), of_v2());
 }
 
-fn container() -> Container {
+pub(in super::super) fn container() -> Container {
     Container {
         id: id(),
         name: "web".to_owned(),
@@ -182,27 +182,6 @@ fn container() -> Container {
         networks: Vec::new(),
         labels: BTreeMap::new(),
         cgroup_parent: String::new(),
-    }
-}
-
-#[test]
-fn processors_are_the_least_limit_rounded_up() {
-    let of = |change: &dyn Fn(&mut Container)| {
-        let mut container = container();
-        change(&mut container);
-        processors(&container, 8)
-    };
-    assert_eq!(of(&|_| {}), 8, "no limit");
-    assert_eq!(of(&|c| c.nano_cpus = Some(1_500_000_000)), 2);
-    assert_eq!(of(&|c| c.nano_cpus = Some(1)), 1);
-    assert_eq!(of(&|c| c.nano_cpus = Some(64_000_000_000)), 8, "more than there are");
-    assert_eq!(of(&|c| c.cpu_quota_us = Some(250_000)), 3, "of the usual period");
-    assert_eq!(of(&|c| (c.cpu_quota_us, c.cpu_period_us) = (Some(50_000), Some(25_000))), 2);
-    assert_eq!(of(&|c| c.cpuset_cpus = "0-2,7".to_owned()), 4);
-    let both = |c: &mut Container| (c.nano_cpus, c.cpuset_cpus) = (Some(3_000_000_000), "5".to_owned());
-    assert_eq!(of(&both), 1);
-    for unclear in ["x", "3-1", "1-", ","] {
-        assert_eq!(set_size(unclear), None, "{unclear}");
     }
 }
 
