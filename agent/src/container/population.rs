@@ -19,7 +19,7 @@ use super::network::{self, Network};
 use super::owners::Owners;
 use super::place::{Hierarchies, Membership, Place, Root};
 use super::records::{self, Known};
-use super::tracker::{RunState, Sample};
+use super::tracker::{Cause, RunState, Sample};
 use crate::export::Exporter;
 use crate::host;
 use crate::sampler::Who;
@@ -76,8 +76,8 @@ struct Lacks {
 struct Open {
     index: u32,
     pid: u32,
-    /// The processors of its host; all ones where these are not known.
-    host_processors: u32,
+    /// The processors of its host; absent when its process is not to be seen, and so perhaps not on this one.
+    host_processors: Option<u32>,
     hostname: String,
     /// The container whose network it uses.
     joined: Option<Id>,
@@ -97,7 +97,7 @@ struct Open {
 
 impl Open {
     /// Of a container of which nothing is open.
-    fn new(container: &Container, index: u32, host_processors: u32) -> Self {
+    fn new(container: &Container, index: u32, host_processors: Option<u32>) -> Self {
         Self {
             index,
             pid: container.pid.unwrap_or_default(),
@@ -110,7 +110,7 @@ impl Open {
             names: None,
             adapters: Vec::new(),
             adapter_bytes: Vec::new(),
-            processors: processors(container, host_processors),
+            processors: processors(container, host_processors.unwrap_or(u32::MAX)),
             memory_bytes: container.memory_limit_bytes,
             at_end: None,
         }
@@ -220,7 +220,7 @@ impl Population {
             epoll::add(&self.epoll, watch, data, epoll::EventFlags::IN).is_ok()
         });
         let opened = if watch.is_some() { Opened::Watched } else { Opened::Unwatched };
-        let open = Open::new(container, index, self.capacity.processors);
+        let open = Open::new(container, index, Some(self.capacity.processors));
         self.insert(container, Open { _watch: watch, files, network, ..open });
         opened
     }
@@ -228,16 +228,23 @@ impl Population {
     /// Takes in a container that runs as the engine says, although its process is not to be seen. What the engine says of it
     /// is all that is known.
     pub fn open_unseen(&mut self, container: &Container, index: u32) {
-        if !std::mem::replace(&mut self.lacks.processes, true) {
+        self.insert(container, Open::new(container, index, None));
+    }
+
+    /// A process that is not to be seen after a second more has not just ended.
+    fn say_what_is_hidden(&mut self, sample: &Sample) {
+        let hidden = self.open.get(&sample.id).filter(|open| open.host_processors.is_none());
+        if let Some(open) = hidden
+            && sample.cause == Cause::Second
+            && !std::mem::replace(&mut self.lacks.processes, true)
+        {
             tracing::warn!(
                 "container {} runs, but its process {} is not to be seen here, so that its counters are not known; if that \
                  is so for all containers, the agent needs --pid=host, or to run on the engine's host",
-                container.id.short(),
-                container.pid.unwrap_or_default()
+                sample.id.short(),
+                open.pid
             );
         }
-        // Whose processors they are is not known either.
-        self.insert(container, Open::new(container, index, u32::MAX));
     }
 
     fn insert(&mut self, container: &Container, open: Open) {
@@ -278,7 +285,7 @@ impl Population {
             self.set_adapters(container.id, told(container));
         }
         if let Some(open) = self.open.get_mut(&container.id) {
-            open.processors = processors(container, open.host_processors);
+            open.processors = processors(container, open.host_processors.unwrap_or(u32::MAX));
             open.memory_bytes = container.memory_limit_bytes;
         }
     }
@@ -301,6 +308,7 @@ impl Population {
     /// Reads the counters of a container, and gives the sample to the exporter. Gives whether the engine is to be asked what
     /// its adapters are now.
     pub fn send(&mut self, sample: &Sample, exporter: &mut Exporter, now: std::time::Instant) -> bool {
+        self.say_what_is_hidden(sample);
         let Read { usage, traffic, ask } = self.read(sample);
         let open = self.open.get(&sample.id);
         let name = open.map(|open| &open.hostname).filter(|name| self.by_hostname && !name.is_empty());

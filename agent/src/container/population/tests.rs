@@ -304,7 +304,7 @@ fn a_network_that_two_containers_use_is_of_one_of_them() {
 }
 
 fn sample(id: Id, index: u32) -> Sample {
-    let (state, cause) = (RunState::Running, super::super::tracker::Cause::Interval);
+    let (state, cause) = (RunState::Running, Cause::Interval);
     Sample { id, index, name: String::new(), state, cause, newest: true }
 }
 
