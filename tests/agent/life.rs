@@ -203,13 +203,20 @@ fn what_a_container_is_and_uses_is_what_docker_and_the_kernel_say() {
         (said == cgroup).then_some(said)
     });
     assert!(same.0 > 0 && same.1 > 0, "{same:?}");
+    let all = std::thread::available_parallelism().unwrap().get();
+    let update = format!("update --cpus {all} --memory 128m --memory-swap 128m {limited}");
+    lab.docker(&update.split(' ').collect::<Vec<_>>());
+    receiver.wait_for(&limited, "its other limits", |samples| {
+        let limits = &samples.last()?.numbers;
+        (limits["vcpu_cpuCount"] == all as u64 && limits["vmem_maxMemory"] == 128 << 20).then_some(())
+    });
     let sample = receiver.wait_for_state(&hosts, 1);
     // Its traffic is the host's, and cannot be told from it.
     assert!(!sample.formats.contains(&2104), "{sample:?}");
     receiver.wait_for(&joins, "a sample without the host's traffic", |samples| {
         (!samples.last()?.formats.contains(&2104)).then_some(())
     });
-    assert_eq!(sample.numbers["vcpu_cpuCount"], std::thread::available_parallelism().unwrap().get() as u64);
+    assert_eq!(sample.numbers["vcpu_cpuCount"], all as u64);
     lab.remove(&[&limited, &joins, &hosts]);
     receiver.wait_for_state(&limited, 5);
     receiver.wait_for_state(&hosts, 5);
