@@ -142,7 +142,7 @@ impl Asked {
 
     pub(super) fn die(&mut self, time: EventTime) {
         // Of a run before the one that was told.
-        if self.told.is_some_and(|told| Some(time) < told.until) {
+        if self.told.is_some_and(|told| Some(time) <= told.until) {
             return;
         }
         self.live = false;

@@ -294,7 +294,7 @@ impl Tracker {
             Some(Phase::Running(running)) if running.not_before.is_some_and(|start| time < start) => {}
             Some(Phase::Running(running)) if running.watched => self.check(id),
             Some(Phase::Running(_)) => self.end(id, Die::Come),
-            Some(Phase::Past(told, _)) if told.until.is_some_and(|until| time < until) => {}
+            Some(Phase::Past(told, _)) if told.until.is_some_and(|until| time <= until) => {}
             Some(Phase::Past(told, _)) if told.die != Die::Come => told.die = Die::Come,
             Some(Phase::Past(told, _)) => {
                 let told = *told;

@@ -264,6 +264,12 @@ impl World {
         self.give(Input::Event(event));
     }
 
+    fn deliver_all(&mut self) {
+        while self.stream.is_some_and(|at| at < self.log.len()) {
+            self.deliver();
+        }
+    }
+
     fn register(&mut self) {
         let Some(since) = self.register.take() else { return };
         let from = |since: EventTime| {
@@ -357,9 +363,7 @@ impl World {
                 self.see_exit(n);
             }
             self.register();
-            while self.stream.is_some_and(|at| at < self.log.len()) {
-                self.deliver();
-            }
+            self.deliver_all();
             self.serve_list();
             self.return_list();
             while !self.inspects.is_empty() {
@@ -671,10 +675,10 @@ fn a_container_is_followed_through_a_clock_that_was_set_back() {
         world.return_list();
         for set_back in [true, false, true] {
             world.start(0);
-            world.deliver();
+            world.deliver_all();
             answer(&mut world);
             world.pause(0);
-            world.deliver();
+            world.deliver_all();
             assert_eq!(world.samples.last().unwrap().state, RunState::Paused);
             if set_back {
                 world.clock -= HOUR_NS / 2;
@@ -686,12 +690,12 @@ fn a_container_is_followed_through_a_clock_that_was_set_back() {
                 world.return_list();
             }
             world.pause(0);
-            world.deliver();
+            world.deliver_all();
             assert_eq!(world.samples.last().unwrap().state, RunState::Running);
             world.exit(0);
             world.see_exit(0);
             world.notice(0);
-            world.deliver();
+            world.deliver_all();
             assert_eq!(world.causes(0).last(), Some(&Cause::Last));
         }
         world.start(0);
