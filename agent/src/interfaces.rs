@@ -174,6 +174,18 @@ pub fn list(socket: impl AsFd) -> io::Result<Vec<Interface>> {
     Ok(interfaces.into_values().collect())
 }
 
+/// One interface of the namespace that the socket was opened in, without its addresses.
+///
+/// # Errors
+/// There is none with this index, or what else the kernel says.
+pub fn get(socket: impl AsFd, index: u32) -> io::Result<Interface> {
+    // An `ifinfomsg`.
+    let mut question = [0; 16];
+    question[4..8].copy_from_slice(&index.to_ne_bytes());
+    let answer = netlink::ask(socket, netlink::GET_LINK, &question)?;
+    link(&answer).ok_or_else(|| io::Error::other("the kernel's answer is no interface"))
+}
+
 /// What a datagram from [`follow`] says.
 pub fn changes(datagram: &[u8]) -> impl Iterator<Item = Change> + '_ {
     Messages::new(datagram).filter_map(change)

@@ -34,7 +34,9 @@ fn an_adapter_has_the_port_of_the_host_that_it_is_behind_and_none_in_an_overlay(
         ip(&format!(
             "link add port index 77 type veth peer name eth0 address 02:00:00:00:00:02 netns {inside}"
         ));
-        // A task of a swarm has another one, whose other half only the network's own namespace sees.
+        // A task of a swarm has another one, whose other half only the network's own namespace sees; what has its index here
+        // is somebody else's.
+        ip("link add other index 4711 type veth peer name others");
         let far = "far index 4711 type veth peer name eth1 address 02:00:00:00:00:03";
         ip(&format!("-n {} link add {far} netns {inside}", overlay.name()));
         adapters::of_process(&Root::new(Path::new("/")), process.id(), || ())

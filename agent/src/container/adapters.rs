@@ -5,13 +5,11 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::AsFd;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use rustix::net::netdevice::index_to_name;
-use rustix::net::{AddressFamily, SocketType};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::place::Root;
@@ -42,36 +40,38 @@ pub struct Adapter {
 /// The namespace may not be entered, or the process is gone.
 pub fn of_process(root: &Root, pid: u32, mut meanwhile: impl FnMut()) -> io::Result<Vec<Adapter>> {
     let namespace = File::open(root.of_process(pid, "ns/net"))?;
+    // A socket stays in the namespace that it was opened in.
+    let host = interfaces::open()?;
     let list = move || {
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-        interfaces::list(interfaces::open()?)
+        let inside = interfaces::list(interfaces::open()?)?;
+        Ok(inside.iter().filter_map(|interface| adapter(interface, &host)).take(MOST_ADAPTERS).collect())
     };
     let (tell, told) = mpsc::channel();
     let thread = thread::Builder::new().name("adapters".to_owned()).stack_size(STACK_BYTES);
     // Whoever asked may be gone, which is as well.
     thread.spawn(move || drop(tell.send(list())))?;
-    let inside = loop {
+    loop {
         match told.recv_timeout(TURN) {
-            Ok(listed) => break listed?,
+            Ok(listed) => return listed,
             Err(RecvTimeoutError::Timeout) => meanwhile(),
             Err(RecvTimeoutError::Disconnected) => {
                 return Err(io::Error::other("the list of interfaces could not be made"));
             }
         }
-    };
-    let mut adapters: Vec<_> = inside.iter().filter_map(adapter).take(MOST_ADAPTERS).collect();
-    let host = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)?;
-    for adapter in &mut adapters {
-        // In an overlay network of a swarm the other half is in a namespace of that network.
-        adapter.peer = adapter.peer.filter(|peer| index_to_name(&host, *peer).is_ok());
     }
-    Ok(adapters)
 }
 
-fn adapter(interface: &Interface) -> Option<Adapter> {
+fn adapter(interface: &Interface, host: impl AsFd) -> Option<Adapter> {
     if interface.kind == Kind::Loopback {
         return None;
     }
-    let peer = interface.link.filter(|_| interface.kind == Kind::Veth);
+    // In an overlay network of a swarm the other half is in a namespace of that network, and what has its index on the
+    // host is something else.
+    let is_half = |index: &u32| {
+        let there = interfaces::get(&host, *index);
+        there.is_ok_and(|there| there.kind == Kind::Veth && there.link == Some(interface.index))
+    };
+    let peer = interface.link.filter(|_| interface.kind == Kind::Veth).filter(is_half);
     Some(Adapter { mac: interface.mac?.0, peer })
 }
