@@ -59,6 +59,17 @@ fn build(lab: &Lab) {
     assert!(build.status.success(), "{}", String::from_utf8_lossy(&build.stderr));
 }
 
+/// Runs the manual's command with this collector, for packets of docker0 too; the container.
+fn run(lab: &Lab, collector: &str) -> String {
+    let socket = format!("{}:/", lab.socket().display());
+    let ours =
+        |word: String| word.replace("/var/run/docker.sock:/", &socket).replace("10.0.0.162", collector);
+    let words: Vec<String> = command().into_iter().skip(1).map(ours).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let further = ["--agent", "127.0.0.1", "--pcap", "docker0", "--sampling", "1", "--polling", "1"];
+    lab.docker(&[&words[..], &further].concat())
+}
+
 #[test]
 fn as_a_container_it_follows_samples_and_ends_as_the_manual_says() {
     let _turn = turn();
@@ -70,16 +81,7 @@ fn as_a_container_it_follows_samples_and_ends_as_the_manual_says() {
     let lab = shared();
     build(lab);
     let receiver = lab.network().inside(Receiver::start);
-    let socket = format!("{}:", lab.socket().display());
-    let mut words: Vec<String> = command();
-    for word in &mut words {
-        *word = word
-            .replace("/var/run/docker.sock:/", &format!("{socket}/"))
-            .replace("10.0.0.162", &receiver.to());
-    }
-    let words: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
-    let ours = ["--agent", "127.0.0.1", "--pcap", "docker0", "--sampling", "1", "--polling", "1"];
-    let id = lab.docker(&[&words[..], &ours].concat());
+    let id = run(lab, &receiver.to());
     let said = || {
         let output = lab.client().args(["logs", "finderscope-agent"]).output().unwrap();
         String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout)
@@ -90,15 +92,12 @@ fn as_a_container_it_follows_samples_and_ends_as_the_manual_says() {
     let process = lab.docker(&["inspect", "--format", "{{.State.Pid}}", &id]);
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
-    // CAP_NET_RAW.
-    assert_eq!((line("CapPrm:"), line("CapEff:"), line("CapBnd:")), {
-        let raw = "0000000000002000";
-        (raw, raw, raw)
-    });
+    let raw = "0000000000002000";
+    assert_eq!((line("CapPrm:"), line("CapEff:"), line("CapBnd:")), (raw, raw, raw));
     assert_eq!(line("NoNewPrivs:"), "1");
 
     let server = lab.run(&["--name", "server"], &["httpd", "-f", "-p", "80", "-h", "/www"]);
-    let template = "{{.NetworkSettings.IPAddress}}";
+    let template = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
     let address = lab.docker(&["inspect", "--format", template, &server]);
     let load = format!(
         "for n in 1 2 3 4 5 6 7 8 9 10; do wget -q -O /dev/null http://{address}/; done; burn 0.3; true"
