@@ -8,6 +8,8 @@ use crate::support::live::{turn, wait_until};
 
 const AT_ONCE: usize = 10;
 const EACH: usize = 10;
+/// Of how many of them the machine may be too busy to read something in time.
+const LATE: usize = 25;
 /// All ones.
 const NOT_KNOWN: u64 = u32::MAX as u64;
 
@@ -25,8 +27,8 @@ fn of_a_hundred_churning_containers_none_is_missed_and_none_left_behind() {
                 scope.spawn(move || {
                     let one = |n: usize| {
                         let name = format!("churn-{thread}-{n}");
-                        // From a third of a second to more than a second; every fifth has a network, which takes longer.
-                        let seconds = format!("{:.1}", 0.3 + ((thread + n) % 9) as f64 / 10.0);
+                        // From a fifth of a second to a second; every fifth has a network, which takes longer.
+                        let seconds = format!("{:.1}", 0.2 + ((thread + n) % 9) as f64 / 10.0);
                         let network = if (thread + n).is_multiple_of(5) { "bridge" } else { "none" };
                         let options = ["--rm", "--name", &name, "--network", network];
                         let id = lab.run(&options, &["sleep", &seconds]);
@@ -44,7 +46,7 @@ fn of_a_hundred_churning_containers_none_is_missed_and_none_left_behind() {
         (ended >= ids.len()).then_some(())
     });
     let samples = receiver.containers();
-    let (mut sources, mut unknown) = (BTreeMap::new(), 0);
+    let (mut sources, mut unknown, mut unopened) = (BTreeMap::new(), 0, 0);
     for (id, name) in &ids {
         let own = receiver.of(id);
         let states: Vec<u64> = own.iter().map(Counters::state).collect();
@@ -52,14 +54,19 @@ fn of_a_hundred_churning_containers_none_is_missed_and_none_left_behind() {
         assert!(running > 0 && states[..running].iter().all(|state| *state == 1), "{name}: {states:?}");
         assert_eq!(states[running], 5, "{name}: {states:?}");
         assert!(own.iter().all(|sample| sample.name == *name && sample.source == own[0].source), "{own:#?}");
-        // Where the machine was too busy to read them in time, last values are unknown, and not others.
-        let (last, before) = (own[running].cpu_ms(), own[running - 1].cpu_ms());
-        assert!(last == NOT_KNOWN || (before..60_000).contains(&last), "{name}: {own:#?}");
-        unknown += u32::from(last == NOT_KNOWN);
+        // Where the machine was too busy to read them in time, values are unknown, and not others: the last ones, or those
+        // of the beginning, when it was over before its counters were open.
+        let times: Vec<u64> = own.iter().map(Counters::cpu_ms).collect();
+        let known: Vec<u64> = times.iter().copied().filter(|time| *time != NOT_KNOWN).collect();
+        assert!(known.is_sorted() && known.iter().all(|time| *time < 60_000), "{name}: {own:#?}");
+        unknown += usize::from(times[running] == NOT_KNOWN);
+        unopened += usize::from(times[0] == NOT_KNOWN);
         assert_eq!(sources.insert(own[0].source, name), None, "two containers with one data source");
     }
-    eprintln!("the last processor time of {unknown} of them is unknown");
-    assert!(unknown <= 10, "{unknown}");
+    eprintln!(
+        "the last processor time of {unknown} of them is unknown; {unopened} were over before they were opened"
+    );
+    assert!(unknown <= LATE && unopened <= LATE, "{unknown}, {unopened}");
     let of_others: Vec<_> = samples.iter().filter(|sample| !sources.contains_key(&sample.source)).collect();
     assert!(of_others.is_empty(), "{of_others:#?}");
     agent.wait_for_counter("finderscope_agent_containers", 0);
@@ -67,12 +74,12 @@ fn of_a_hundred_churning_containers_none_is_missed_and_none_left_behind() {
         ("containers_open", 0),
         ("containers_started_total", 100),
         ("containers_ended_total", 100),
-        ("containers_unopened_total", 0),
         ("containers_refused_total", 0),
         ("reconnects_total", 0),
     ] {
         assert_eq!(agent.counter(&format!("finderscope_agent_{name}")), wanted, "{name}");
     }
+    assert!(agent.counter("finderscope_agent_containers_unopened_total") <= unopened as u64);
     // Beside connections to the engine that are kept for the next question.
     let after = std::fs::read_dir(format!("/proc/{}/fd", agent.id())).unwrap().count();
     assert!(after <= before + 8, "{before} descriptors before, {after} after");

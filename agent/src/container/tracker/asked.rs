@@ -40,6 +40,8 @@ const ENDS: usize = 64;
 pub(super) struct Asked {
     /// When it ended, for each `die` that came.
     dies: Vec<EventTime>,
+    /// Whether the first of the runs that ended began before anything was known of the container.
+    begun_before: bool,
     /// Whether it runs, by what came last.
     live: bool,
     /// Whether it was started since: the answer may be from before.
@@ -95,7 +97,7 @@ impl Asked {
 
     /// After a `die` of a run that was not known.
     pub(super) fn died(time: EventTime, told: Option<Told>) -> Self {
-        Self { dies: vec![time], told, ..Self::default() }
+        Self { dies: vec![time], begun_before: told.is_none(), told, ..Self::default() }
     }
 
     /// After an answer that may be from before the last start.
@@ -126,6 +128,11 @@ impl Asked {
     /// Since so many inputs.
     pub(super) fn since(self, inputs: u64) -> Self {
         Self { since: inputs, ..self }
+    }
+
+    /// Whether the run whose end is told next began since something is known of the container; to be asked once for each.
+    pub(super) fn next_began_meanwhile(&mut self) -> bool {
+        !std::mem::take(&mut self.begun_before)
     }
 
     /// Whether an answer to a question after so many inputs says anything: not one from before.

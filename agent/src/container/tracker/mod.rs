@@ -2,8 +2,8 @@
 //!
 //! Inputs come from the engine, from the processes' ends and from the clock; effects are what is to be asked, opened,
 //! sampled and closed. However events, lists, answers, ends and lost streams interleave, each run of a container has one
-//! first sample (none, when it was over before its counters could be opened) and one last sample, and none is left
-//! behind.
+//! first sample (none, when it began before anything was known of the container) and one last sample, and none is left
+//! behind. A run that was over before its counters could be opened has both at once.
 //!
 //! The end of a process that is watched is decided by the watch alone. Who gives inputs tells an end that can be seen
 //! before any registration, list or event that comes after it.
@@ -565,6 +565,15 @@ impl Tracker {
     fn unopened(&mut self, id: Id, ends: usize, over: bool) {
         for later in (0..ends).rev() {
             self.counts.unopened += 1;
+            let began = match self.entries.get_mut(&id).map(|entry| &mut entry.phase) {
+                Some(Phase::Asked(asked)) => asked.next_began_meanwhile(),
+                _ => true,
+            };
+            if began {
+                self.counts.firsts += 1;
+                // Nothing was read when it began.
+                self.sample_of(id, Cause::First, false);
+            }
             self.last_sample(id, over && later == 0);
         }
     }

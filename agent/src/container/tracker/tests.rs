@@ -414,7 +414,11 @@ impl World {
             let sure = ended.clone().filter(|run| !run.overtaken).count();
             let causes = self.causes(n);
             let lasts = causes.iter().filter(|cause| **cause == Cause::Last).count();
-            assert!((sure..=ended.count()).contains(&lasts), "container {n}: {causes:?}");
+            assert!((sure..=ended.clone().count()).contains(&lasts), "container {n}: {causes:?}");
+            // Only the run that was there before the agent can have its last sample alone.
+            let alone = lasts - causes.windows(2).filter(|two| *two == [Cause::First, Cause::Last]).count();
+            let before = ended.filter(|run| run.started_at < since).count();
+            assert!(alone <= before.min(1), "container {n}: {causes:?}");
         }
     }
 }
@@ -491,7 +495,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 4_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_run_has_one_last_sample_and_at_most_one_first(
+    fn every_run_has_one_first_and_one_last_sample(
         steps in prop::collection::vec(step(), 1..120), sight in sight(),
     ) {
         let world = run(&steps, false, sight);
@@ -603,11 +607,12 @@ fn of_runs_that_were_over_before_an_answer_the_last_is_the_newest() {
     let newest: Vec<bool> = world.samples.iter().map(|sample| sample.newest).collect();
     let (last, earlier) = newest.split_last().unwrap();
     assert!(*last && !earlier.is_empty() && !earlier.contains(&true), "{newest:?}");
-    assert!(world.samples.iter().all(|sample| sample.cause == Cause::Last));
+    let causes = world.causes(0);
+    assert!(causes.chunks(2).all(|run| run == [Cause::First, Cause::Last]), "{causes:?}");
 }
 
 #[test]
-fn a_container_that_was_over_before_it_was_opened_has_a_last_sample_only() {
+fn of_a_container_that_was_over_before_it_was_opened_beginning_and_end_are_told() {
     let mut world = ready();
     world.start(0);
     world.exit(0);
@@ -615,8 +620,26 @@ fn a_container_that_was_over_before_it_was_opened_has_a_last_sample_only() {
     answer(&mut world);
     world.notice(0);
     world.deliver();
+    assert_eq!(world.causes(0), [Cause::First, Cause::Last]);
+    let counts = world.tracker.counts();
+    assert_eq!((counts.firsts, counts.lasts, counts.unopened), (1, 1, 1));
+}
+
+#[test]
+fn a_run_from_before_the_agent_came_has_its_end_told_alone() {
+    let mut world = World::new(3, false, Sight::All);
+    world.start(0);
+    let events = world.log.len();
+    world.register();
+    world.serve_list();
+    world.exit(0);
+    world.notice(0);
+    world.remove(0);
+    assert_eq!(world.stream, Some(events), "its start was before the stream");
+    world.deliver();
+    answer(&mut world);
     assert_eq!(world.causes(0), [Cause::Last]);
-    assert_eq!(world.tracker.counts().unopened, 1);
+    assert_eq!(world.tracker.counts().firsts, 0);
 }
 
 #[test]
@@ -638,7 +661,7 @@ fn a_container_whose_process_is_hidden_runs_as_the_engine_says() {
     world.notice(1);
     answer(&mut world);
     world.settle();
-    assert_eq!((world.causes(0), world.causes(1)), (vec![Cause::First], vec![Cause::Last]));
+    assert_eq!((world.causes(0), world.causes(1)), (vec![Cause::First], vec![Cause::First, Cause::Last]));
     world.exit(0);
     world.settle();
     world.check_order();
@@ -720,7 +743,7 @@ fn an_engine_that_hangs_is_asked_again_and_what_ended_is_told_without_it() {
     world.notice(0);
     world.deliver();
     world.fail_inspect(0);
-    assert_eq!(world.causes(0), [Cause::Last]);
+    assert_eq!(world.causes(0), [Cause::First, Cause::Last]);
     assert_eq!(world.tracker.alive(), 0);
 }
 

@@ -144,11 +144,11 @@ pub struct Counts {
     pub lists: u64,
     /// Inspections that failed, and are repeated.
     pub inspect_failures: u64,
-    /// First samples.
+    /// First samples, those of `unopened` too.
     pub firsts: u64,
     /// Last samples.
     pub lasts: u64,
-    /// Last samples of containers that had ended before their counters could be opened.
+    /// Those of the last samples whose containers had ended before their counters could be opened.
     pub unopened: u64,
     /// Containers that were refused because there are too many.
     pub refused: u64,
