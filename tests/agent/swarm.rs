@@ -15,7 +15,8 @@ use super::cgroup::Cpu;
 use super::{agent_of, shared};
 use crate::support::agent::{Counters, Receiver};
 use crate::support::docker_lab::{IMAGE, Lab};
-use crate::support::live::{turn, wait_until};
+use crate::support::live::{require, temporary_folder, turn, wait_until};
+use crate::support::sfcapd::Sfcapd;
 use crate::support::{Collector, PATIENCE};
 
 /// The article's question, of a service called web.
@@ -171,10 +172,14 @@ fn ask(collector: &Collector) -> [(u64, f64); 3] {
 
 #[test]
 fn a_service_under_load_is_counted_and_measured_as_it_is_scaled() {
+    require(&["sfcapd", "nfdump"]);
     let _turn = turn();
     let (lab, receiver, collector) = (shared(), Receiver::start(), Collector::start(&[]));
-    let mut agent =
-        agent_of(lab, &receiver, &["--collector", &collector.sflow.to_string(), "--polling", "10"]);
+    let folder = temporary_folder();
+    let sfcapd = Sfcapd::start(folder.path());
+    let collectors = [collector.sflow.to_string(), format!("127.0.0.1:{}", sfcapd.port)];
+    let also = ["--collector", &collectors[0], "--collector", &collectors[1]];
+    let mut agent = agent_of(lab, &receiver, &[&also[..], &["--polling", "10"]].concat());
     let service = [
         "service",
         "create",
@@ -230,8 +235,14 @@ fn a_service_under_load_is_counted_and_measured_as_it_is_scaled() {
         assert!(states.len() >= 3 && states[..running].iter().all(|state| *state == 1), "{states:?}");
         assert_eq!(states[running], 5);
         assert!(samples.iter().all(|sample| sample.name.starts_with("web.")));
+        // The second one is not that of the interval, of which half has to go by: there are rates after a second.
+        let second = samples[1].at - samples[0].at;
+        assert!((800..4_500).contains(&second.as_millis()), "the second sample after {second:.3?}");
     }
     agent.end();
+    // To it none of the counters was bad or missing, and none a packet.
+    let (sums, missing) = sfcapd.end();
+    assert!(sums.is_empty() && missing == 0, "{missing} missing, {sums:?}");
 }
 
 /// Compares the answer with what the kernel has counted between the last two samples of each container.

@@ -70,7 +70,8 @@ impl Sfcapd {
         let by = "proto,srcip,dstip,srcport,dstport";
         let text = run("nfdump", &["-r", file, "-q", "-N", "-A", by, "-o", "csv"]);
         let mut sums = Sums::new();
-        for line in text.lines() {
+        // Where there was none it says that in words.
+        for line in text.lines().filter(|line| *line != "No matching flows") {
             let word: Vec<&str> = line.split(',').map(str::trim).collect();
             let protocol = protocol(word[7]);
             let ports = (port(protocol, word[5]), port(protocol, word[6]));
