@@ -197,7 +197,13 @@ fn pause_rename_and_restart_are_told_truly() {
 #[test]
 fn what_a_container_is_and_uses_is_what_docker_and_the_kernel_say() {
     let _turn = turn();
-    let (lab, receiver) = (shared(), Receiver::start());
+    let lab = shared();
+    // Where the ports of the engine's bridge are, as on a host.
+    lab.network().inside(|| is_and_uses(lab));
+}
+
+fn is_and_uses(lab: &Lab) {
+    let receiver = Receiver::start();
     // They are there before the agent is.
     let options = ["--cpus", "0.5", "--memory", "64m", "--name", "limited"];
     let limited =
