@@ -21,9 +21,10 @@ fn bytes_of(text: &str) -> (u64, u64) {
     (numbers[0], numbers[8])
 }
 
-/// What a sample says of bytes in and out.
-fn traffic(sample: &Counters) -> (u64, u64) {
-    (sample.numbers["vnio_bytes_in"], sample.numbers["vnio_bytes_out"])
+/// What a sample says of bytes in and out, where it does.
+fn traffic(sample: &Counters) -> Option<(u64, u64)> {
+    let number = |name| sample.numbers.get(name).copied();
+    Some((number("vnio_bytes_in")?, number("vnio_bytes_out")?))
 }
 
 #[test]
@@ -98,9 +99,11 @@ fn moments(lab: &Lab, receiver: &Receiver, mut agent: Agent, formats: &[u32]) {
         assert!(first.cpu_ms() < cpu_ms && exact_ms > 20, "{samples:#?}");
         let bytes = bytes_of(&text);
         assert!(bytes.0 > 100 && bytes.1 > 100, "{text}");
-        assert_eq!(traffic(&last), bytes, "{text}");
+        // As the cgroup, the interface may be gone before they are read.
+        let told = traffic(&last);
+        assert!(told.is_none_or(|told| told == bytes), "{told:?}: {text}");
         lab.remove(&[&id]);
-        exact += u32::from(is_exact && is_prompt);
+        exact += u32::from(is_exact && is_prompt && told.is_some());
         if exact == 3 {
             break;
         }
