@@ -393,6 +393,8 @@ impl Tracker {
         match &mut entry.phase {
             Phase::Past(..) => {}
             Phase::Asked(asked) if !asked.is_answered_by(asked_at) => {}
+            // The end of what is not to be seen may have been lost with the last stream, after this question.
+            Phase::Asked(asked) if asked.unseen && asked_at < self.registered => self.inspects.want(id),
             Phase::Asked(asked) => {
                 let verdict = asked.answered(&container);
                 asked.shown(container.started_at);
