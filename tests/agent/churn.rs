@@ -1,9 +1,8 @@
 //! Many containers that come and go at once: none is missed, and nothing is left behind.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{agent_of, shared};
+use super::{agent_of, next_second, shared};
 use crate::support::agent::{Counters, Receiver};
 use crate::support::live::{turn, wait_until};
 
@@ -18,10 +17,8 @@ const NOT_KNOWN: u64 = u32::MAX as u64;
 fn of_a_hundred_churning_containers_none_is_missed_and_none_left_behind() {
     let _turn = turn();
     let (lab, receiver) = (shared(), Receiver::start());
-    // Who registers for events is told those of the second that has begun, so also the ends of an earlier test's containers.
-    let second = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let begun = second();
-    wait_until("the next second", || (second() > begun).then_some(()));
+    // Or it would be told the ends of an earlier test's containers.
+    next_second();
     let mut agent = agent_of(lab, &receiver, &["--polling", "1"]);
     let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", agent.id())).unwrap().count();
     let before = descriptors();

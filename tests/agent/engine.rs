@@ -1,7 +1,7 @@
 //! Engines that are killed and come back, and an agent that was away: what happened meanwhile is told.
 
 use super::cgroup::Cpu;
-use super::{agent_of, shared};
+use super::{agent_of, next_second, shared};
 use crate::support::agent::{Counters, Receiver};
 use crate::support::docker_lab::{Lab, inside};
 use crate::support::live::{turn, wait_until};
@@ -42,12 +42,20 @@ fn nothing_is_missed_of_what_happens_while_an_engine_with_live_restore_is_away()
     // The one that goes on is polled as before.
     let polled = receiver.of(&survivor).len();
     receiver.wait_for(&survivor, "more samples", |samples| (samples.len() > polled + 1).then_some(()));
+    // Both begin, and one ends, before the agent can notice that the engine is back: it is told when it asks for what was
+    // since the last event. Without that it would be told what was in the second that has begun.
+    agent.signal("STOP");
     lab.start_engine();
-    // Both begin, and one ends, while the agent may not have noticed yet that the engine is back.
     let missed = lab.run(&["--rm", "--name", "missed"], &["sh", "-c", "exit 9"]);
+    wait_until("its removal", || {
+        lab.docker(&["ps", "--all", "--quiet", "--filter", "name=missed"]).is_empty().then_some(())
+    });
     let found = lab.run(&["--name", "found"], &["sleep", "1000"]);
+    next_second();
+    agent.signal("CONT");
     agent.wait_for_engine();
     receiver.wait_for_state(&missed, 5);
+    assert_eq!(states(&receiver.of(&missed)), [1, 5]);
     receiver.wait_for_state(&found, 1);
     assert_eq!(states(&receiver.of(&survivor)), [1], "it has never ended");
     lab.remove(&[&survivor, &found]);

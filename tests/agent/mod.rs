@@ -13,8 +13,11 @@ mod settings;
 mod stand_in;
 mod swarm;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use crate::support::agent::{Agent, Receiver};
 use crate::support::docker_lab::Lab;
+use crate::support::live::wait_until;
 
 /// The engine that all share, without what an earlier test may have left there when it failed.
 fn shared() -> &'static Lab {
@@ -34,4 +37,11 @@ fn agent_of(lab: &Lab, receiver: &Receiver, arguments: &[&str]) -> Agent {
 /// For `--docker`.
 fn endpoint_of(lab: &Lab) -> String {
     format!("unix://{}", lab.socket().display())
+}
+
+/// Waits for the next second of the engine's clock: who registers for events is told those of the second that has begun.
+fn next_second() {
+    let second = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let begun = second();
+    wait_until("the next second", || (second() > begun).then_some(()));
 }
