@@ -148,9 +148,10 @@ fn what_waits_is_sent_at_the_end() {
     namespace.inside(|| {
         let receiver = Receiver::start();
         // Counters come at the start and not again; each packet of loopback is seen twice.
-        let sampled = ["--polling", "3600", "--pcap", "lo", "--sampling", "1"];
+        let sampled = ["--polling", "3600", "--pcap", "lo", "--pcap", "lo1", "--sampling", "1"];
         let mut agent = Agent::start(&[&["--collector", &receiver.to()], &sampled[..]].concat());
         wait_until("the first counters", || (receiver.counters().len() >= 2).then_some(()));
+        assert_eq!(agent.lines("lo1 is not there").len(), 1, "{}", agent.log());
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let (to, port) = (socket.local_addr().unwrap(), socket.local_addr().unwrap().port());
         socket.send_to(b"waits", to).unwrap();

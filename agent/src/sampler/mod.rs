@@ -311,6 +311,11 @@ impl Sampler {
         for index in known.filter(|index| !indexes.contains(index)).collect::<Vec<_>>() {
             self.gone(index, exporter);
         }
+        for name in self.settings.pcap.iter().filter_map(|pcap| pcap.device.as_ref()?.name()) {
+            if !there.iter().any(|interface| interface.name == name) {
+                tracing::info!("{name} is not there; it is sampled when it comes");
+            }
+        }
         for interface in there {
             self.consider(interface, exporter, now);
         }
