@@ -255,6 +255,9 @@ fn assignment(
              and ? for one",
         ),
         ("docker", _) if lower == "marktraffic" && !is_off(value) => {}
+        ("docker", _) if lower == "marktraffic" && ignore_unknown => {
+            reading.warning(value_at, "markTraffic: samples of containers' traffic always say so");
+        }
         ("docker", _) if lower == "marktraffic" => {
             reading.problem(value_at, "markTraffic: samples of containers' traffic always say so; leave it out");
         }

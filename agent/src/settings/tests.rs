@@ -236,6 +236,11 @@ fn modules_that_are_not_known_can_be_passed_over() {
     assert!(read.warnings[1].starts_with("x.conf:3:2: "));
     assert!(read.warnings[2].starts_with("x.conf:4:2: "));
     assert_eq!(wrong("x.conf", text).len(), 3);
+    let text = "sflow { docker { markTraffic = off } collector { ip = a } }";
+    assert_eq!(parse(Path::new("x.conf"), text, true).unwrap().warnings.len(), 1);
+    let text = "sflow { collector { ip = a namespace = b } }";
+    let lines = parse(Path::new("x.conf"), text, true).unwrap_err().lines;
+    assert!(lines[0].contains("namespace"), "datagrams would not arrive: {lines:?}");
 }
 
 #[test]
