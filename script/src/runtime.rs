@@ -178,7 +178,7 @@ impl Js {
             match stop {
                 None if self.clock.is_over() => {
                     if !is_told {
-                        promised.add(self.late());
+                        promised.add(self.late(None));
                     }
                     stop = Some(Instant::now() + BEYOND);
                 }
@@ -215,7 +215,11 @@ impl Js {
 
     fn thrown<'js>(&self, ctx: &Ctx<'js>, error: CaughtError<'js>) -> Thrown {
         if self.clock.interrupted.get() {
-            return self.late();
+            let stack = match error {
+                CaughtError::Exception(exception) => exception.stack(),
+                _ => None,
+            };
+            return self.late(stack.as_deref().and_then(place));
         }
         match error {
             CaughtError::Exception(exception) => {
@@ -231,12 +235,17 @@ impl Js {
         }
     }
 
-    /// What is said of a call that was interrupted.
-    fn late(&self) -> Thrown {
-        let limit = self.clock.limit;
-        let text = match *self.clock.end.borrow() {
+    /// What is said of a call that was interrupted, at this place where that is known.
+    fn late(&self, place: Option<&str>) -> Thrown {
+        let what = match *self.clock.end.borrow() {
             true => "was interrupted, because it is to end".to_owned(),
-            false => format!("took longer than {} ms and was interrupted", limit.as_millis()),
+            false => {
+                format!("took longer than {} ms and was interrupted", self.clock.limit.as_millis())
+            }
+        };
+        let text = match place {
+            Some(place) => format!("{} {what}", written(place)),
+            None => what,
         };
         Thrown { text, value: None, interrupted: true }
     }
@@ -454,7 +463,8 @@ mod tests {
         let js = js(Limits { call: Duration::from_millis(300), ..Limits::default() });
         let told = thrown(&js, "var n = 1; try { while (true) {} } catch (e) { n = 2; }");
         assert!(told.interrupted, "{told:?}");
-        assert_eq!(told.text, "took longer than 300 ms and was interrupted");
+        let says = "took longer than 300 ms and was interrupted";
+        assert!(told.text.starts_with("x.js:1:") && told.text.ends_with(says), "{told:?}");
         assert_eq!(js.evaluate("x.js", "if (n !== 1) throw 'caught'"), Ok(()));
     }
 
