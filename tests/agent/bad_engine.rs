@@ -9,6 +9,7 @@ use super::stand_in::{Answering, CLOSE, StandIn, Then};
 use crate::support::agent::{Agent, Receiver};
 use crate::support::docker_lab::{END, cgroups};
 use crate::support::live::{require_root, wait_until};
+use crate::support::netns::own_name;
 
 /// Processes that stand for those of containers, in cgroups that are named as an engine would. All of it ends with the
 /// test, and by `end.sh` when that is killed.
@@ -19,7 +20,7 @@ struct Processes {
 
 impl Processes {
     fn start(number: usize) -> Self {
-        let name = format!("finderscope-{}-stand-in", std::process::id());
+        let name = own_name("stand-in");
         let cgroup = cgroups().join(&name);
         let mut end = Command::new("sh");
         end.args(["-c", END, "lab", &name, "/nonexistent"]).process_group(0);

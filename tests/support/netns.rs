@@ -1,12 +1,22 @@
 //! Network namespaces of a test's own, and what the kernel counts in them.
 
 use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
 use std::os::fd::AsFd;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::live::run;
+
+/// A name for what this process makes on the machine for all to see. Its number alone may be another one's too, in another
+/// PID namespace.
+pub(crate) fn own_name(role: &str) -> String {
+    static RANDOM: OnceLock<u64> = OnceLock::new();
+    let random = RANDOM.get_or_init(|| RandomState::new().hash_one(0)) & 0xff_ffff;
+    format!("finderscope-{}-{random:06x}-{role}", std::process::id())
+}
 
 /// A network namespace. It has a name only while it is furnished; then it lives as long as this handle and what
 /// runs in it, so that nothing is left when the test is killed.
@@ -18,7 +28,7 @@ pub(crate) struct Namespace {
 impl Namespace {
     /// A new one, named by this process and `role`, with its loopback up and IPv6's chatter off.
     pub(crate) fn new(role: &str) -> Self {
-        let name = format!("finderscope-{}-{role}", std::process::id());
+        let name = own_name(role);
         run("ip", &["netns", "add", &name]);
         let path = format!("/run/netns/{name}");
         let file = File::open(&path).unwrap_or_else(|e| panic!("{path}: {e}"));

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::live::{require_root, temporary_folder, wait_until};
-use super::netns::Namespace;
+use super::netns::{Namespace, own_name};
 
 /// The image that containers are made of: busybox, `burn SECONDS`, and pages under `/www`.
 pub(crate) const IMAGE: &str = "lab:1";
@@ -81,7 +81,7 @@ impl Lab {
         require_root("docker_engine");
         let programs = Programs::find();
         let number = LABS.fetch_add(1, Ordering::Relaxed);
-        let name = format!("finderscope-{}-{number}", std::process::id());
+        let name = own_name(&number.to_string());
         let folder = temporary_folder().keep();
         let engine = format!("{name}-engine");
         let (cgroup, engine_cgroup) = (cgroups.join(&engine), inside.join(&engine));
