@@ -72,8 +72,9 @@ fn moments(lab: &Lab, receiver: &Receiver, mut agent: Agent, formats: &[u32]) {
         assert_eq!(lab.docker(&["wait", &id]), "0");
         let samples = receiver.of(&id);
         let states: Vec<u64> = samples.iter().map(Counters::state).collect();
-        // On a busy machine it may live for a second, and then has its second sample.
-        assert!(states == [1, 5] || last.at - samples[0].at > Duration::from_secs(1), "{samples:#?}");
+        // On a busy machine it may live for a second, and then has its second sample; the first may have travelled longer.
+        let is_long = last.at - samples[0].at > Duration::from_millis(800);
+        assert!(states == [1, 5] || is_long && states == [1, 1, 5], "{samples:#?}");
         let first = &samples[0];
         assert_eq!((&first.name, first.source), (&name, last.source));
         assert!(n < 10, "{exact} of {n} were told at once and exactly");
