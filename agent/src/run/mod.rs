@@ -117,11 +117,12 @@ impl Agent {
         let bind =
             |address| Status::bind(address).map_err(|error| anyhow::anyhow!("--status {address}: {error}"));
         let status = settings.status.map(bind).transpose()?;
-        tracing::info!(
-            "agent {address}, counters every {} s to {}",
-            settings.polling.as_secs(),
-            if options.dry_run { "standard output".to_owned() } else { names(&exporter) }
-        );
+        let counters = match settings.polling.as_secs() {
+            0 => "no counters".to_owned(),
+            seconds => format!("counters every {seconds} s"),
+        };
+        let to = if options.dry_run { "standard output".to_owned() } else { names(&exporter) };
+        tracing::info!("agent {address}, {counters}, to {to}");
         let host_due = (!settings.polling.is_zero()).then_some(now);
         Ok(Self {
             options,
