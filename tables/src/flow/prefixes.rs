@@ -310,8 +310,15 @@ impl Bitmap {
 
     #[inline(never)]
     fn label(&self, address: u32) -> Label {
+        let value = self.value(0, address >> self.shift);
+        if value & SPLIT == 0 { value } else { self.label_within(address, value) }
+    }
+
+    /// The label of an address whose slot of the first block has this value, which leads further. Apart, because most
+    /// slots have a label, and this needs more registers than a call has free.
+    #[inline(never)]
+    fn label_within(&self, address: u32, mut value: u32) -> Label {
         let mut shift = self.shift;
-        let mut value = self.value(0, address >> shift);
         while value & SPLIT != 0 {
             shift -= 8;
             value = self.value((value & !SPLIT) as usize, (address >> shift) & 0xff);
