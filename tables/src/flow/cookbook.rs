@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use decode::packet::Packet;
 
+use super::gate::Gate;
 use super::plan::FlowPlan;
 use super::recipe::{Recipe, Shape};
 
@@ -24,6 +25,9 @@ struct Course {
     ends_us: u64,
     /// Places of the definitions that its packets may count in.
     recipes: Vec<(usize, Recipe)>,
+    /// The gates of all of them in one row: shapes differ in recipes and in gates of each, and a branch for each of these
+    /// would be mispredicted.
+    gates: Vec<Gate>,
 }
 
 impl Course {
@@ -58,7 +62,7 @@ impl Cookbook {
         self.courses.fill_with(Course::default);
     }
 
-    /// The definitions that a packet may count in, and how, and where that is; `None` where its shape has no recipes.
+    /// Where the recipes for a packet are, and the gates that they ask; `None` where its shape has no recipes.
     #[inline(always)]
     pub(super) fn find(
         &mut self,
@@ -66,7 +70,7 @@ impl Cookbook {
         packet: &Packet<'_>,
         has_switch: bool,
         now_us: u64,
-    ) -> Option<(Found, &[(usize, Recipe)])> {
+    ) -> Option<(Found, &[Gate])> {
         let shape = Shape::of(packet, has_switch)?;
         let first = (shape.mixed() >> 24) as usize;
         let is_there =
@@ -81,10 +85,10 @@ impl Cookbook {
         };
         let place = place % SHAPES;
         let course = self.courses.get(place)?;
-        Some((Found { place, shape }, &course.recipes))
+        Some((Found { place, shape }, &course.gates))
     }
 
-    /// The same once more; `None` where another shape has got the place meanwhile.
+    /// The definitions that a packet may count in, and how; `None` where another shape has got the place meanwhile.
     #[inline(always)]
     pub(super) fn recipes(&self, found: Found) -> Option<&[(usize, Recipe)]> {
         let course = self.courses.get(found.place).filter(|course| course.is_for(found.shape))?;
@@ -105,10 +109,12 @@ impl Cookbook {
         let course = self.courses.get_mut(oldest).filter(|course| now_us >= course.ends_us)?;
         let recipe =
             |(place, plan): (usize, &Arc<FlowPlan>)| Some((place, Recipe::like(packet, has_switch, plan)?));
+        let recipes: Vec<_> = plans.iter().enumerate().filter_map(recipe).collect();
         *course = Course {
             shape: Some(shape),
             ends_us: now_us.saturating_add(TURN_US),
-            recipes: plans.iter().enumerate().filter_map(recipe).collect(),
+            gates: recipes.iter().flat_map(|(_, recipe)| recipe.gates()).cloned().collect(),
+            recipes,
         };
         Some(oldest)
     }

@@ -237,9 +237,9 @@ impl Flows {
         packet.dissect(header.protocol, header.bytes);
         *found = None;
         let has_switch = sample.noted.switch.is_some();
-        if let Some((place, recipes)) = self.cookbook.find(&self.plans, packet, has_switch, now_us) {
+        if let Some((place, gates)) = self.cookbook.find(&self.plans, packet, has_switch, now_us) {
             *found = Some(place);
-            recipes.iter().for_each(|(_, recipe)| recipe.bring_near(packet));
+            gates.iter().for_each(|gate| gate.bring_near(packet.bytes()));
         }
     }
 

@@ -11,7 +11,7 @@ use super::group::GroupSet;
 use super::layout::Form;
 
 /// A key that is the group of an address.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Gate {
     /// Where the address begins in the sampled bytes.
     at: u16,
