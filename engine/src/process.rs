@@ -38,7 +38,11 @@ pub fn process_batch<'b>(
 ) -> usize {
     let mut own = 0;
     let mut room = Room::default();
-    for (bytes, sender) in ahead(batch, |(bytes, _)| bytes) {
+    let mut batch = ahead(batch, |(bytes, _)| bytes).peekable();
+    while let Some((bytes, sender)) = batch.next() {
+        if let Some((next, _)) = batch.peek() {
+            shard.bring_near(next);
+        }
         if ownership.keeps(bytes, sender) {
             shard.datagram_in(&mut room, bytes, sender, now_us, outbox);
             own += 1;

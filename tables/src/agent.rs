@@ -29,6 +29,8 @@ pub(crate) struct Agent {
     pub(crate) last_seen_us: u64,
     pub(crate) uptime_ms: u32,
     pub(crate) senders: Vec<IpAddr>,
+    /// The last one, with what every datagram touches.
+    pub(crate) last_sender: Option<IpAddr>,
     /// Whether the operator has listed it.
     pub(crate) listed: bool,
     /// Its datagrams that came from elsewhere than the list says, and when the last of them came that was taken.
@@ -116,8 +118,8 @@ impl Agent {
     ) -> Taken {
         self.last_seen_us = now_us;
         self.uptime_ms = header.uptime_ms;
-        if !self.senders.contains(&sender) && self.senders.len() < MOST_SENDERS {
-            self.senders.push(sender);
+        if self.last_sender != Some(sender) {
+            self.note_sender(sender);
         }
         let room = self.sub_agents.len() < MOST_SUB_AGENTS;
         let stream = match self.sub_agents.get_mut(&header.sub_agent) {
@@ -137,6 +139,13 @@ impl Agent {
         match stream.datagrams.take(header.sequence) {
             Arrival::Duplicate => Taken::Duplicate,
             _ => Taken::New(stream.epoch),
+        }
+    }
+
+    fn note_sender(&mut self, sender: IpAddr) {
+        self.last_sender = Some(sender);
+        if !self.senders.contains(&sender) && self.senders.len() < MOST_SENDERS {
+            self.senders.push(sender);
         }
     }
 

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use decode::Address;
 
 use crate::agent::Agent;
+use crate::mem;
 use crate::source::Map;
 
 /// An agent heard this long after its first datagram is no newcomer, microseconds.
@@ -18,10 +19,15 @@ const ESTABLISHED_US: u64 = 1_000_000;
 /// Of so many established or listed agents, those whose turn it is, the one that has been silent for longest gives way.
 const CANDIDATES: usize = 16;
 
+/// Agents that are guessed.
+const MOST_GUESSES: usize = 8192;
+
 /// Agents by address.
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
     places: Map<Address, u32>,
+    /// Places of those that were heard last, by a few bits of their addresses: most are found without a hash.
+    guesses: Vec<u32>,
     slots: Vec<Option<Entry>>,
     free: Vec<u32>,
     /// Whose turn it is to give way. An entry whose ticket is no longer in its slot is passed over.
@@ -74,8 +80,45 @@ impl Roster {
 
     /// Where the agent is, for [`Roster::heard`].
     #[inline]
-    pub(crate) fn place(&self, address: &Address) -> Option<u32> {
-        self.places.get(address).copied()
+    pub(crate) fn place(&mut self, address: &Address) -> Option<u32> {
+        let guess = self.guess(address);
+        if let Some(place) = self.guesses.get(guess).copied()
+            && self.entry(place).is_some_and(|entry| entry.address == *address)
+        {
+            return Some(place);
+        }
+        let place = *self.places.get(address)?;
+        if let Some(guessed) = self.guesses.get_mut(guess) {
+            *guessed = place;
+        }
+        Some(place)
+    }
+
+    /// An agent is heard soon: brings near what is where it is likely to be.
+    #[inline]
+    pub(crate) fn bring_near(&self, address: &Address) {
+        let place = self.guesses.get(self.guess(address)).copied();
+        if let Some(entry) = place.and_then(|place| self.slots.get(place as usize)) {
+            mem::prefetch_value(entry);
+        }
+    }
+
+    /// Where an agent is guessed. Whoever chooses addresses that are guessed at one place has them found by their hash.
+    #[inline]
+    fn guess(&self, address: &Address) -> usize {
+        let bits = match address {
+            Address::Unknown => 0,
+            Address::V4(address) => u64::from(address.to_bits()),
+            Address::V6(address) => (address.to_bits() >> 64) as u64 ^ address.to_bits() as u64,
+        };
+        // The upper bits of this product spread addresses evenly that follow one another, as those of switches do.
+        let mixed = bits.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        ((mixed * self.guesses.len() as u64) >> 32) as usize
+    }
+
+    #[inline]
+    fn entry(&self, place: u32) -> Option<&Entry> {
+        self.slots.get(place as usize)?.as_ref()
     }
 
     /// The agent at a place, which is heard now.
@@ -107,6 +150,9 @@ impl Roster {
             None => self.slots.push(entry),
         }
         self.places.insert(address, place);
+        if self.places.len() * 2 > self.guesses.len() && self.guesses.len() < MOST_GUESSES {
+            self.guesses.resize((self.places.len() * 4).min(MOST_GUESSES), 0);
+        }
         let queue = if standing == Standing::Listed { &mut self.listed } else { &mut self.newcomers };
         queue.push_back(Ticket { place, serial });
         place
@@ -262,6 +308,25 @@ mod tests {
         assert_eq!(roster.give_way(Yielding::Established).map(|(address, _)| address), Some(address(7)));
         assert_eq!(roster.give_way(Yielding::Established).map(|(address, _)| address), Some(address(0)));
         assert_eq!(roster.len(), CANDIDATES - 2);
+    }
+
+    #[test]
+    fn a_guess_that_is_wrong_is_seen() {
+        let mut roster = Roster::default();
+        // More than can be guessed, so that some share a guess.
+        let all = 0..MOST_GUESSES as u32 + 1000;
+        for n in all.clone() {
+            roster.add(address(n), agent(0));
+        }
+        for n in all.clone().chain(all.rev()) {
+            let place = roster.place(&address(n)).unwrap();
+            assert_eq!(roster.entry(place).map(|entry| entry.address), Some(address(n)));
+        }
+        let place = roster.place(&address(7)).unwrap();
+        roster.take(place);
+        assert_eq!(roster.place(&address(7)), None, "it is gone");
+        assert_eq!(roster.add(Address::Unknown, agent(0)), place, "another one has its place");
+        assert_eq!((roster.place(&address(7)), roster.place(&Address::Unknown)), (None, Some(place)));
     }
 
     #[test]

@@ -307,6 +307,14 @@ impl Shard {
         self.agents.len()
     }
 
+    /// A datagram is taken soon, whose first bytes are near: brings near what is known of its agent.
+    #[inline]
+    pub fn bring_near(&self, bytes: &[u8]) {
+        if let Ok(datagram) = Datagram::parse(bytes) {
+            self.agents.bring_near(&datagram.header.agent);
+        }
+    }
+
     /// Takes a datagram that `sender` sent.
     pub fn datagram(&mut self, bytes: &[u8], sender: IpAddr, now_us: u64, outbox: &mut Outbox) {
         self.datagram_in(&mut Room::default(), bytes, sender, now_us, outbox);
