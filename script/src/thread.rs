@@ -225,7 +225,7 @@ impl Thread<'_> {
                 None => std::future::pending().await,
             }
         };
-        script.wait(async {
+        let came = script.wait(async {
             tokio::select! {
                 _ = end.changed() => Next::End,
                 () = news.notified() => Next::Nothing,
@@ -233,7 +233,10 @@ impl Thread<'_> {
                 Some(then) = ends.recv() => Next::Ended(then),
                 () = clock => Next::Nothing,
             }
-        })
+        });
+        // Meanwhile its tasks have gone on.
+        self.round = Some(Instant::now());
+        came
     }
 
     /// What the clock says is to be done, the longest due first.
