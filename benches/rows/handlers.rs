@@ -1,24 +1,26 @@
 //! P14: handler calls, with a script's limits, queues and counters, against a bare engine: the same QuickJS without limits,
 //! that calls the same handler with the same objects.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+#[path = "../../script/tests/host/support.rs"]
+#[allow(dead_code, reason = "the room's tests use the rest of it")]
+mod host;
+
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actions::control::{Control, Start};
-use actions::feeds::Feeds;
-use actions::thread::Actions;
 use decode::{Address, DataSource};
-use engine::{Engine, EngineOptions, LoggedFlow, News};
-use rquickjs::function::Args;
+use engine::{LoggedFlow, News};
 use rquickjs::{Context, Ctx, Function, Object, Persistent, Runtime, Value};
-use script::{Config, Own, Scripts};
-use serde_json::{Value as Json, json};
+use script::Maker;
+use serde_json::Value as Json;
 use tables::question::{Owner, Source};
 
 use crate::bench::{Bench, Line, Number, Target};
 use crate::common::ratio;
+
+/// The script's name.
+const SCRIPT: &str = "handler.js";
 
 /// Calls of a pass.
 const CALLS: usize = 100_000;
@@ -104,30 +106,14 @@ fn records() -> Vec<Arc<LoggedFlow>> {
 }
 
 /// A script in its host.
-struct Host {
-    scripts: Scripts,
-    runtime: tokio::runtime::Runtime,
-    engine: Option<Engine>,
-    actions: Option<Actions>,
-    _folder: tempfile::TempDir,
-}
+struct Host(host::Host);
 
 impl Host {
     fn start(handler: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("handler.js");
-        std::fs::write(&file, handler.to_owned() + SET).unwrap();
-        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let engine =
-            Engine::start(&EngineOptions { sflow: vec![loopback], ..EngineOptions::default() }).unwrap();
-        let (actions, control) = actions(&engine, folder.path());
-        let mut config = Config { scripts: vec![file], ..Config::default() };
         // All calls of a pass wait for the script at once.
-        config.limits.queue = CALLS;
-        let scripts = Scripts::new(config, engine.handle(), control, "0.0.0");
-        scripts.run(Own { address: loopback, analyzer: Box::new(|| json!({})) }).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let host = Self { scripts, runtime, engine: Some(engine), actions: Some(actions), _folder: folder };
+        let host = Self(host::Host::with(&[(SCRIPT, &(handler.to_owned() + SET))], |config| {
+            config.limits.queue = CALLS;
+        }));
         host.wait_for(0);
         host
     }
@@ -136,7 +122,7 @@ impl Host {
     fn pass(&self, records: &[Arc<LoggedFlow>]) -> Duration {
         let (seen, before) = (self.seen().expect("it runs"), self.cpu());
         for _ in 0..CALLS / records.len() {
-            self.scripts.take(&News { records, events: &[] });
+            self.0.scripts.take(&News { records, events: &[] });
         }
         self.wait_for(seen + CALLS as u64);
         self.cpu() - before
@@ -146,7 +132,7 @@ impl Host {
     fn cpu(&self) -> Duration {
         // It counts when it has nothing to do.
         std::thread::sleep(Duration::from_millis(5));
-        Duration::from_millis(self.scripts.json()["handler.js"]["cpuMs"].as_u64().unwrap())
+        Duration::from_millis(self.0.status(SCRIPT)["cpuMs"].as_u64().unwrap())
     }
 
     fn wait_for(&self, seen: u64) {
@@ -159,37 +145,9 @@ impl Host {
 
     /// How many records its handler was called with.
     fn seen(&self) -> Option<u64> {
-        let request = script::Request { method: "GET".into(), format: "json".into(), ..Default::default() };
-        let reply = self.runtime.block_on(self.scripts.request("handler.js", request)).ok()?;
+        let reply = self.0.ask(SCRIPT, host::get()).ok()?;
         serde_json::from_slice::<Json>(&reply.body).ok()?["seen"].as_u64()
     }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        self.scripts.shutdown();
-        if let Some(actions) = self.actions.take() {
-            let _ = actions.shutdown();
-        }
-        if let Some(engine) = self.engine.take() {
-            engine.shutdown();
-        }
-    }
-}
-
-/// Actions that have nothing to do.
-fn actions(engine: &Engine, folder: &Path) -> (Actions, Control) {
-    let state = folder.join("state");
-    std::fs::create_dir(&state).unwrap();
-    let start = Start {
-        engine: engine.handle(),
-        state: Some(&state),
-        changed: Json::Null,
-        keep: Arc::new(|_| true),
-        feeds: Feeds::new(&Default::default(), &[], Some(&state)),
-        owner: "bench".to_owned(),
-    };
-    actions::control::start(actions::config::Config::default(), start).unwrap()
 }
 
 /// How the bare engine makes the object of a record.
@@ -197,20 +155,15 @@ fn actions(engine: &Engine, folder: &Path) -> (Actions, Control) {
 enum Makes {
     /// Sets its attributes, one by one.
     Sets,
-    /// Calls a function that makes it.
+    /// Has it made as ours is.
     Calls,
 }
-
-/// A function that makes the object of a record.
-const MAKER: &str = "(function(agent, dataSource, flowID, name, flowKeys, value, start, end) {
-  return {agent, dataSource, flowID, name, flowKeys, value, start, end};
-})";
 
 /// QuickJS alone.
 struct Bare {
     makes: Makes,
     handler: Persistent<Function<'static>>,
-    maker: Persistent<Function<'static>>,
+    maker: Maker,
     context: Context,
     /// Ends after what is in it.
     _runtime: Runtime,
@@ -223,8 +176,7 @@ impl Bare {
         let (handler, maker) = context.with(|ctx| {
             ctx.eval::<(), _>(handler).unwrap();
             let handler: Function<'_> = ctx.globals().get("handler").unwrap();
-            let maker: Function<'_> = ctx.eval(MAKER).unwrap();
-            (Persistent::save(&ctx, handler), Persistent::save(&ctx, maker))
+            (Persistent::save(&ctx, handler), Maker::new(&ctx).unwrap())
         });
         Self { makes, handler, maker, context, _runtime: runtime }
     }
@@ -232,12 +184,12 @@ impl Bare {
     /// Calls the handler as often as a pass of the other side does.
     fn pass(&mut self, records: &[Arc<LoggedFlow>]) -> u64 {
         self.context.with(|ctx| {
-            let [handler, maker] = [&self.handler, &self.maker].map(|f| f.clone().restore(&ctx).unwrap());
+            let handler = self.handler.clone().restore(&ctx).unwrap();
             for n in 0..CALLS {
                 let record = &records[n % records.len()];
                 let object = match self.makes {
                     Makes::Sets => set(&ctx, record),
-                    Makes::Calls => called(&ctx, &maker, record),
+                    Makes::Calls => self.maker.make(&ctx, record),
                 };
                 handler.call::<_, Value<'_>>((object.unwrap(),)).unwrap();
             }
@@ -257,17 +209,4 @@ fn set<'js>(ctx: &Ctx<'js>, record: &LoggedFlow) -> rquickjs::Result<Object<'js>
     object.set("start", record.start_ms as f64)?;
     object.set("end", record.end_ms as f64)?;
     Ok(object)
-}
-
-fn called<'js>(ctx: &Ctx<'js>, maker: &Function<'js>, record: &LoggedFlow) -> rquickjs::Result<Object<'js>> {
-    let mut args = Args::new(ctx.clone(), 8);
-    args.push_arg(record.owner.agent.to_string())?;
-    args.push_arg(record.owner.source.to_string())?;
-    args.push_arg(record.id as f64)?;
-    args.push_arg(&*record.name)?;
-    args.push_arg(record.keys.as_str())?;
-    args.push_arg(record.value)?;
-    args.push_arg(record.start_ms as f64)?;
-    args.push_arg(record.end_ms as f64)?;
-    maker.call_arg(args)
 }
