@@ -179,7 +179,8 @@ fn a_flood_of_everything_keeps_nobody_waiting() {
          setEventHandler(function(evt) { seen.events++; }, ['busy']);\n\
          setHttpHandler(function() { return seen; });",
     )]);
-    let (records, events) = (vec![record(0, "pairs"); 100], vec![event(0, "busy"); 100]);
+    // Twice as many at once as there is place for.
+    let (records, events) = (vec![record(0, "pairs"); 2000], vec![event(0, "busy"); 2000]);
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
