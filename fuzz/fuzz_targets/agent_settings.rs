@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use finderscope_agent::interfaces::Kind;
 use finderscope_agent::settings::{keys, parse};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
@@ -17,9 +18,9 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
                 assert!(read.settings.collectors.len() <= keys::MOST_COLLECTORS);
                 assert!(read.settings.pcap.len() <= keys::MOST_PCAPS);
                 assert!(read.settings.agent.networks.len() <= keys::MOST_LISTED);
-                assert!(read.settings.sampling > 0 && read.settings.datagram_bytes <= 1400);
+                assert!(read.settings.sampling != Some(0) && read.settings.datagram_bytes <= 1400);
                 for pcap in &read.settings.pcap {
-                    pcap.fit("veth1a2b3c4", Some(10_000_000_000));
+                    pcap.fit("veth1a2b3c4", Kind::Veth, Some(10_000_000_000));
                     assert!(read.settings.rate(pcap, None) > 0);
                 }
                 assert_eq!(lenient.as_ref(), Ok(read), "{text:?}");
