@@ -187,8 +187,8 @@ agent() {
     check "finderscope-agent gives up what it does not need" "$(status finderscope-agent CapPrm 0000000000000000)"
     check "a container is told, and its end" "docker run --rm --name short lab:1 sh -c 'burn 0.5; true' >/dev/null 2>&1; sleep 0.5
         curl -sf 'http://127.0.0.1:8008/metric/ALL/vir_cpu_state/json?vir_host_name=short' | grep -q shutoff"
-    check "what is wrong in a reload changes nothing" "cp /etc/finderscope-agent.toml /root/ && echo bogus = 1 >/etc/finderscope-agent.toml
-        systemctl reload finderscope-agent; sleep 0.5; mv /root/finderscope-agent.toml /etc/; systemctl is-active finderscope-agent &&
+    check "what is wrong in a reload changes nothing" "cp /etc/finderscope-agent.toml /srv/ && echo bogus = 1 >/etc/finderscope-agent.toml
+        systemctl reload finderscope-agent; sleep 0.5; mv /srv/finderscope-agent.toml /etc/; systemctl is-active finderscope-agent &&
             journalctl -u finderscope-agent -o cat | grep -q 'was not taken.*bogus'"
     shell "printf '[[pcap]]\ndevice = \"docker0\"\nsampling = 1\n' >>/etc/finderscope-agent.toml; systemctl restart finderscope-agent"
     check "finderscope-agent keeps CAP_NET_RAW where it samples" "$(status finderscope-agent CapPrm 0000000000002000)"
@@ -207,10 +207,10 @@ agent() {
 }
 
 switch() {
-    shell 'mkdir -p /root/switch /etc/cumulus/acl/policy.d /usr/cumulus/bin && cd /root/switch &&
+    shell 'mkdir -p /srv/switch /etc/cumulus/acl/policy.d /usr/cumulus/bin && cd /srv/switch &&
         ln -s /checkout/packaging . && ln -s /checkout/target/release/finderscope-acl . &&
         printf "#!/bin/sh\niptables -L -n >/etc/cumulus/acl/taken\n" >/usr/cumulus/bin/cl-acltool && chmod 755 /usr/cumulus/bin/cl-acltool'
-    lines acl.md | inside sh -e -c 'cd /root/switch && exec sh -e' 2>/dev/null
+    lines acl.md | inside sh -e -c 'cd /srv/switch && exec sh -e' 2>/dev/null
     unit finderscope-acl
     check "a rule is written, and the switch takes it over" "curl -sf -X PUT -H \"Authorization: Bearer \$(cat /etc/finderscope-acl.token)\" \
         -H 'Content-Type: application/json' -d '[\"[iptables]\",\"-A FORWARD --in-interface swp+ -s 20.0.0.2 -d 20.0.1.2 -j ERSPAN --src-ip 90.0.0.1 --dst-ip 20.0.2.2\"]' \
